@@ -1,0 +1,82 @@
+/**
+ * Where to listen, and where to connect to.
+ *
+ * @module
+ */
+import type { Address } from "./connection.ts";
+
+/** One end of a connection, as options: a host and a port, or a Unix socket. An {@linkcode Address} will do. */
+export interface EndpointOptions {
+  /** Name or address of a host. */
+  hostname?: string;
+  /** Port, a whole number from 0 to 65 535. */
+  port?: number;
+  /** Path of a Unix socket, in place of `hostname` and `port`. */
+  path?: string;
+  /** Follows from the others, and must agree with them where it is given. */
+  transport?: "tcp" | "unix";
+}
+
+/** Checks an endpoint and fills in the defaults.
+ * @internal */
+export function checkEndpoint(
+  { hostname, port, path, transport }: EndpointOptions,
+  defaults: { hostname: string; port: number },
+): Address {
+  if (transport !== undefined && transport !== "tcp" && transport !== "unix") {
+    throw new TypeError(
+      'Cannot use option "transport": expected "tcp" or "unix"',
+    );
+  }
+  if (path === undefined && transport !== "unix") {
+    port ??= defaults.port;
+    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+      throw new RangeError(
+        `Cannot use option "port": received ${port}, expected a whole number from 0 to 65535`,
+      );
+    }
+    return { transport: "tcp", hostname: hostname ?? defaults.hostname, port };
+  }
+  if (typeof path !== "string" || path === "") {
+    throw new TypeError('Cannot use option "path": expected a path');
+  }
+  if (transport === "tcp" || hostname !== undefined || port !== undefined) {
+    throw new TypeError(
+      'Cannot use option "path" together with a host, a port or TCP',
+    );
+  }
+  return { transport: "unix", path };
+}
+
+/** The address of a platform's socket. The far end of a Unix socket has no path. */
+export function addressOf(
+  address: {
+    transport: string;
+    hostname?: string;
+    port?: number;
+    path?: string | null;
+  },
+): Address {
+  const { transport, hostname = "", port = 0, path } = address;
+  return transport === "tcp"
+    ? { transport, hostname, port }
+    : { transport: "unix", path: path ?? "" };
+}
+
+/** Calls `listener` once when `signal` is aborted, now if it is; not any more after `over`. */
+export function onAbort(
+  signal: AbortSignal | undefined,
+  listener: () => void,
+  over: AbortSignal,
+): void {
+  if (signal?.aborted) listener();
+  else {signal?.addEventListener("abort", listener, {
+      once: true,
+      signal: over,
+    });}
+}
+
+/** A frame is written whole, so waiting for more to fill a segment would only delay it. */
+export function disableNagle(conn: { setNoDelay?(on: boolean): void }): void {
+  conn.setNoDelay?.(true);
+}

@@ -1,0 +1,178 @@
+/**
+ * Request and reply on the side that replies: a handler's answers, in the order of the messages.
+ *
+ * @module
+ */
+import { InvalidMessageError } from "../framing.ts";
+import type { Decoded, JsonValue } from "../framing.ts";
+import {
+  closeFor,
+  type Connection,
+  ConnectionClosedError,
+  consume,
+  endReceiving,
+  enqueue,
+  Queue,
+  writable,
+} from "./connection.ts";
+
+/**
+ * Answers a message. What it returns, or resolves to, is sent as the reply; `undefined` sends nothing. The replies leave in the order of
+ * the messages. A handler that throws or rejects is a matter for the {@linkcode ErrorHandler}.
+ *
+ * @typeParam T What the messages of the peer are taken to be; nothing checks it.
+ */
+export type Handler<T = JsonValue> = (
+  message: T,
+  connection: Connection<T>,
+) => unknown;
+
+/**
+ * Answers in place of a handler that threw, of a reply that cannot be sent, and of a message that is not UTF-8 or not JSON (an
+ * `InvalidMessageError`). What it returns, or resolves to, is sent as the reply. If it returns `undefined` or throws, the connection is
+ * closed once the replies before have left: a reply left out would have every later one taken for the wrong request's.
+ */
+export type ErrorHandler<T = JsonValue> = (
+  error: unknown,
+  connection: Connection<T>,
+) => unknown;
+
+interface Reply {
+  settled: boolean;
+  value: unknown;
+}
+
+/** In place of a reply: the connection ends here. */
+class Failure {
+  constructor(readonly cause: unknown) {}
+}
+
+/** Hands the messages of one connection to a handler and sends its replies in order, until either side has had enough. */
+export class Responder<T> {
+  readonly #connection: Connection<T>;
+  readonly #handler: Handler<T>;
+  readonly #onError: ErrorHandler<T> | undefined;
+  readonly #maxInFlight: number;
+  readonly #replies = new Queue<Reply>();
+  /** Who waits until fewer replies than this are outstanding. */
+  #waiting: { below: number; resolve: () => void }[] = [];
+  /** Resolves when every message is answered and the connection is closed. Never rejects. */
+  readonly finished: Promise<void>;
+
+  constructor(
+    connection: Connection<T>,
+    handler: Handler<T>,
+    onError: ErrorHandler<T> | undefined,
+    maxInFlight: number,
+  ) {
+    this.#connection = connection;
+    this.#handler = handler;
+    this.#onError = onError;
+    this.#maxInFlight = maxInFlight;
+    this.finished = this.#run();
+  }
+
+  /** Takes no more messages, and lets the connection end when those in hand are answered. */
+  drain(): void {
+    endReceiving(this.#connection);
+  }
+
+  async #run(): Promise<void> {
+    let cause: unknown;
+    try {
+      await consume(this.#connection, (message) => this.#answer(message));
+    } catch (error) {
+      cause = error;
+    }
+    await Promise.race([this.#below(1), this.#connection.closed]);
+    if (cause !== undefined) closeFor(this.#connection, cause);
+    await this.#connection.close();
+  }
+
+  #answer(message: Decoded<T>): Promise<void> | undefined {
+    let reply: unknown;
+    try {
+      reply = message instanceof InvalidMessageError
+        ? this.#replyTo(message)
+        : this.#handler(message, this.#connection);
+    } catch (error) {
+      reply = this.#replyTo(error);
+    }
+    if (isPromiseLike(reply)) this.#defer(reply);
+    else if (this.#replies.size === 0) this.#send(reply);
+    else this.#replies.push({ settled: true, value: reply });
+    return this.#replies.size < this.#maxInFlight
+      ? writable(this.#connection)
+      : this.#below(this.#maxInFlight);
+  }
+
+  /** The reply to an error: the user's, or the end of the connection. */
+  #replyTo(error: unknown): unknown {
+    try {
+      const reply = this.#onError?.(error, this.#connection);
+      if (!isPromiseLike(reply)) return reply ?? new Failure(error);
+      return Promise.resolve(reply).then(
+        (reply) => reply ?? new Failure(error),
+        () => new Failure(error),
+      );
+    } catch {
+      return new Failure(error);
+    }
+  }
+
+  #defer(promise: PromiseLike<unknown>): void {
+    const reply: Reply = { settled: false, value: undefined };
+    this.#replies.push(reply);
+    Promise.resolve(promise).catch((error) => this.#replyTo(error)).then(
+      (value) => {
+        reply.settled = true;
+        reply.value = value;
+        this.#sendSettled();
+      },
+    );
+  }
+
+  #sendSettled(): void {
+    while (this.#replies.peek()?.settled) {
+      this.#send(this.#replies.shift()?.value);
+    }
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const waiter of waiting) {
+      if (this.#replies.size < waiter.below) waiter.resolve();
+      else this.#waiting.push(waiter);
+    }
+  }
+
+  #send(reply: unknown): void {
+    if (reply === undefined) return;
+    if (reply instanceof Failure) {
+      return closeFor(this.#connection, reply.cause);
+    }
+    try {
+      enqueue(this.#connection, reply);
+    } catch (error) {
+      // Nobody is left to read it, or the handler's value cannot be sent.
+      if (!(error instanceof ConnectionClosedError)) this.#sendError(error);
+    }
+  }
+
+  #sendError(error: unknown): void {
+    const reply = this.#replyTo(error);
+    try {
+      if (reply instanceof Failure || isPromiseLike(reply)) throw error;
+      enqueue(this.#connection, reply);
+    } catch {
+      closeFor(this.#connection, error);
+    }
+  }
+
+  #below(below: number): Promise<void> | undefined {
+    if (this.#replies.size < below) return undefined;
+    return new Promise((resolve) => this.#waiting.push({ below, resolve }));
+  }
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null)?.then === "function";
+}

@@ -1,0 +1,82 @@
+/**
+ * Connections over Web Streams.
+ *
+ * @module
+ */
+import { copy } from "@std/bytes/copy";
+import {
+  type ByteDuplex,
+  Connection,
+  type ConnectionOptions,
+} from "./connection.ts";
+import type { JsonValue } from "../framing.ts";
+
+/** A pair of Web Streams of bytes, such as the two ends of a child process's pipes, or a `WebTransport` stream. */
+export interface ByteStreams {
+  /** The bytes that the peer sends. */
+  readable: ReadableStream<Uint8Array>;
+  /** Where the bytes for the peer go. */
+  writable: WritableStream<Uint8Array>;
+}
+
+/**
+ * Makes a connection from a pair of Web Streams, which it locks and owns from then on.
+ *
+ * ```ts
+ * import { fromStreams } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const there = new TransformStream<Uint8Array, Uint8Array>();
+ * const back = new TransformStream<Uint8Array, Uint8Array>();
+ * await using one = fromStreams({ readable: back.readable, writable: there.writable });
+ * await using other = fromStreams({ readable: there.readable, writable: back.writable });
+ * const [message] = await Promise.all([other[Symbol.asyncIterator]().next(), one.send("hello")]);
+ * assertEquals(message.value, "hello");
+ * ```
+ *
+ * @typeParam T What the messages of the peer are taken to be; nothing checks it.
+ * @param streams The bytes of the peer, and where the bytes for it go.
+ * @param options Framing and limits.
+ * @throws {TypeError} If a stream is locked already, or an option does not exist or has the wrong type.
+ * @throws {RangeError} If a number is out of range.
+ */
+export function fromStreams<T = JsonValue>(
+  streams: ByteStreams,
+  options: ConnectionOptions = {},
+): Connection<T> {
+  return new Connection<T>(streamDuplex(streams), options);
+}
+
+function streamDuplex({ readable, writable }: ByteStreams): ByteDuplex {
+  const reader = readable.getReader();
+  const writer = writable.getWriter();
+  // Whoever waits on the streams hears of their failure from `read` and `write`.
+  reader.closed.catch(() => {});
+  writer.closed.catch(() => {});
+  let rest = new Uint8Array(0) as Uint8Array;
+  let ended: Promise<void> | undefined;
+  return {
+    async read(space) {
+      while (rest.length === 0) {
+        const { done, value } = await reader.read();
+        if (done) return null;
+        rest = value;
+      }
+      const count = copy(rest.subarray(0, space.length), space);
+      rest = rest.subarray(count);
+      return count;
+    },
+    async write(bytes) {
+      // A stream may keep what it was given, and the connection uses its buffer again.
+      await writer.write(bytes.slice());
+      return bytes.length;
+    },
+    closeWrite() {
+      return ended ??= writer.close();
+    },
+    close() {
+      reader.cancel().catch(() => {});
+      (ended ??= writer.close()).catch(() => {});
+    },
+  };
+}

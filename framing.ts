@@ -1,0 +1,740 @@
+/**
+ * Bytes to messages and back, without any I/O.
+ *
+ * A frame is a length prefix followed by that many bytes of payload; a payload is one JSON text in UTF-8 without a byte order mark
+ * ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), section 8.1); a message is the value that the text stands for.
+ *
+ * ```text
+ * 00 00 00 07   7B 22 61 22 3A 31 7D
+ * length (7)    {  "  a  "  :  1  }
+ * ```
+ *
+ * Use {@linkcode encodeFrame} for one frame, {@linkcode FrameDecoder} and {@linkcode FrameEncoder} to drive your own I/O, and
+ * {@linkcode FrameDecoderStream} and {@linkcode FrameEncoderStream} with Web Streams.
+ *
+ * ```ts
+ * import { encodeFrame, FrameDecoder } from "@blackbelt/networking/framing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const decoder = new FrameDecoder();
+ * assertEquals([...decoder.push(encodeFrame({ a: 1 }))], [{ a: 1 }]);
+ * decoder.end(); // throws if the bytes stopped inside a frame
+ * ```
+ *
+ * @module
+ */
+import { copy } from "@std/bytes/copy";
+
+/** Any value that JSON can carry. */
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | JsonValue[]
+  | { [key: string]: JsonValue };
+
+/** How frames are laid out on the wire, and how large they may be. Both ends must agree on the first two. */
+export interface FramingOptions {
+  /**
+   * Width of the length prefix in bytes.
+   *
+   * @default {4}
+   */
+  prefixBytes?: 1 | 2 | 4 | 8;
+  /**
+   * Whether the length prefix has its least significant byte first, as in `DataView`.
+   *
+   * @default {false}
+   */
+  littleEndian?: boolean;
+  /**
+   * Largest payload, in bytes, that is accepted from the peer or sent to it; `Infinity` stands for the most that the prefix can express.
+   * Where the prefix cannot express the default, the default is what it can express.
+   *
+   * @default {1_048_576}
+   */
+  maxFrameBytes?: number;
+}
+
+/** The defaults of {@linkcode FramingOptions}. */
+export const FRAMING_DEFAULTS: Readonly<Required<FramingOptions>> = Object
+  .freeze({
+    prefixBytes: 4,
+    littleEndian: false,
+    maxFrameBytes: 1_048_576,
+  });
+
+/** Thrown when a payload is larger than the limit. The receiving side cannot go on after it, the sending side can. */
+export class FrameTooLargeError extends RangeError {
+  /** Size of the payload in bytes: announced by the peer, or about to be sent. */
+  readonly size: number;
+  /** Largest payload allowed, in bytes. */
+  readonly limit: number;
+
+  /** Makes the error for a payload of `size` bytes that was to be decoded or encoded under `limit`. */
+  constructor(action: "decode" | "encode", size: number, limit: number) {
+    super(
+      `Cannot ${action} frame: payload is ${size} bytes, limit is ${limit} bytes`,
+    );
+    this.name = "FrameTooLargeError";
+    this.size = size;
+    this.limit = limit;
+  }
+}
+
+/** Thrown when the bytes end inside a frame. */
+export class FrameTruncatedError extends Error {
+  /** Bytes received of the part, prefix or payload, in which the stream ended. */
+  readonly received: number;
+  /** Bytes that this part should have had. */
+  readonly expected: number;
+
+  /** Makes the error for a stream that ended after `received` of `expected` bytes of a `part`. */
+  constructor(part: "prefix" | "payload", received: number, expected: number) {
+    super(
+      `Cannot decode frame: the stream ended after ${received} of ${expected} ${part} bytes`,
+    );
+    this.name = "FrameTruncatedError";
+    this.received = received;
+    this.expected = expected;
+  }
+}
+
+/**
+ * Thrown for a payload that is not UTF-8 or not JSON, and for a value that JSON cannot carry. The frame itself was good (or was never
+ * written), so the link survives it. The payload's text is not part of the error.
+ */
+export class InvalidMessageError extends SyntaxError {
+  /** Makes the error; `message` names no payload text. */
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "InvalidMessageError";
+  }
+}
+
+/** `options` over `defaults`. An option that is not among the defaults is a `TypeError`; one that is `undefined` counts as absent.
+ * @internal */
+export function resolveOptions<D extends object>(
+  defaults: D,
+  options: { [K in keyof D]?: D[K] | undefined },
+): D {
+  const resolved = { ...defaults };
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(defaults, name)) {
+      throw new TypeError(`Cannot use option "${name}": it does not exist`);
+    }
+    if (value !== undefined) resolved[name as keyof D] = value as D[keyof D];
+  }
+  return resolved;
+}
+
+/** Those of `options` that are among the defaults.
+ * @internal */
+export function pickOptions<D extends object>(
+  defaults: D,
+  options: { [K in keyof D]?: D[K] | undefined },
+): { [K in keyof D]?: D[K] | undefined } {
+  return Object.fromEntries(
+    Object.entries(options).filter(([name]) => Object.hasOwn(defaults, name)),
+  ) as typeof options;
+}
+
+/** Checks an option that is a whole number from `least` to `most`, or `Infinity` to turn it off.
+ * @internal */
+export function checkLimit(
+  name: string,
+  value: number,
+  least = 1,
+  most: number = Number.MAX_SAFE_INTEGER,
+): void {
+  if (typeof value !== "number") {
+    throw new TypeError(
+      `Cannot use option "${name}": received ${typeof value}, expected a number`,
+    );
+  }
+  if (value === Infinity) return;
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new RangeError(
+      `Cannot use option "${name}": received ${value}, expected Infinity or a whole number from ${least} to ${most}`,
+    );
+  }
+}
+
+interface Layout {
+  readonly prefixBytes: number;
+  readonly littleEndian: boolean;
+  readonly maxFrameBytes: number;
+}
+
+/** Checks framing options; the limit that comes back is what both the user and the prefix allow. */
+function checkFraming(options: FramingOptions): Layout {
+  const { prefixBytes, littleEndian, maxFrameBytes } = resolveOptions(
+    FRAMING_DEFAULTS,
+    options,
+  );
+  if (![1, 2, 4, 8].includes(prefixBytes)) {
+    throw new RangeError(
+      `Cannot use option "prefixBytes": received ${
+        Number(prefixBytes)
+      }, expected 1, 2, 4 or 8`,
+    );
+  }
+  if (typeof littleEndian !== "boolean") {
+    throw new TypeError(
+      `Cannot use option "littleEndian": received ${typeof littleEndian}, expected a boolean`,
+    );
+  }
+  const expressible = Math.min(
+    2 ** (8 * prefixBytes) - 1,
+    Number.MAX_SAFE_INTEGER,
+  );
+  if (options.maxFrameBytes !== undefined) {
+    checkLimit("maxFrameBytes", maxFrameBytes, 1, expressible);
+  }
+  return {
+    prefixBytes,
+    littleEndian,
+    maxFrameBytes: Math.min(maxFrameBytes, expressible),
+  };
+}
+
+function readPrefix(bytes: Uint8Array, offset: number, layout: Layout): number {
+  const { prefixBytes, littleEndian } = layout;
+  let length = 0;
+  for (let i = 0; i < prefixBytes; i++) {
+    length = length * 256 +
+      bytes[littleEndian ? offset + prefixBytes - 1 - i : offset + i];
+  }
+  return length;
+}
+
+function writePrefix(
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  layout: Layout,
+): void {
+  const { prefixBytes, littleEndian } = layout;
+  for (let i = 0; i < prefixBytes; i++) {
+    bytes[littleEndian ? offset + i : offset + prefixBytes - 1 - i] = length;
+    length = Math.floor(length / 256);
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+const TEXT_ENCODER = new TextEncoder();
+// A byte order mark stays in the text, where JSON.parse rejects it.
+const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Free space that a decoder offers first, and after it was filled to the brim: a quiet connection stays small, a busy one reads much at once. */
+const FIRST_SPACE = 512;
+const MOST_SPACE = 65_536;
+/** Whole frames beyond this many bytes wait for the next run, so that one peer's backlog does not hold up the others. */
+const RUN_BYTES = 65_536;
+
+/** What {@linkcode FrameDecoder.take} gives for each frame: its message, or the error of a payload that holds none. */
+export type Decoded<T> = T | InvalidMessageError;
+
+/**
+ * Turns bytes into messages. It has one growing buffer, decodes all the whole frames at hand together, and does no I/O.
+ *
+ * Feed it with {@linkcode FrameDecoder.push}, or without a copy: read into {@linkcode FrameDecoder.reserve}, report with
+ * {@linkcode FrameDecoder.commit}, and collect with {@linkcode FrameDecoder.take}.
+ *
+ * ```ts
+ * import { FrameDecoder } from "@blackbelt/networking/framing";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const decoder = new FrameDecoder();
+ * assertEquals([...decoder.push(Uint8Array.of(0, 0, 0, 2, 0x34))], []); // a frame has begun
+ * assertEquals([...decoder.push(Uint8Array.of(0x32))], [42]);
+ * decoder.push(Uint8Array.of(0, 0));
+ * assertThrows(() => decoder.end(), Error, "the stream ended after 2 of 4 prefix bytes");
+ * ```
+ *
+ * @typeParam T What the messages are taken to be; nothing checks it.
+ */
+export class FrameDecoder<T = JsonValue> {
+  readonly #layout: Layout;
+  #buffer: Uint8Array<ArrayBuffer> = EMPTY;
+  #start = 0;
+  #end = 0;
+  #space = FIRST_SPACE;
+  /** Payload lengths of the run in hand, in order. */
+  readonly #lengths: number[] = [];
+  /** Messages that were decoded and not yet handed out by an iterator of `push`. */
+  #ready: Decoded<T>[] = [];
+  #next = 0;
+
+  /**
+   * Checks the options; nothing is allocated yet.
+   *
+   * @param options Layout and limit of the frames.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
+   */
+  constructor(options: FramingOptions = {}) {
+    this.#layout = checkFraming(options);
+  }
+
+  /** Bytes that arrived and have not become messages yet. */
+  get size(): number {
+    return this.#end - this.#start;
+  }
+
+  /**
+   * Takes a copy of the bytes in and hands out the messages that are whole now, decoding as the iteration proceeds.
+   *
+   * What is not iterated is not lost: the next call hands it out. An iteration that ends with an `InvalidMessageError` has stepped over
+   * the bad frame; call again, with no bytes, for what came after it.
+   *
+   * @throws {InvalidMessageError} While iterating, if a payload is not UTF-8 or not JSON.
+   * @throws {FrameTooLargeError} While iterating, if a frame is larger than the limit; every further call throws it again.
+   */
+  push(chunk: Uint8Array = EMPTY): Generator<T, void, undefined> {
+    if (chunk.length > 0) {
+      this.#ensure(chunk.length);
+      copy(chunk, this.#buffer, this.#end);
+      this.#end += chunk.length;
+    }
+    return this.#messages();
+  }
+
+  *#messages(): Generator<T, void, undefined> {
+    for (;;) {
+      if (this.#next === this.#ready.length) {
+        this.#ready = this.take();
+        this.#next = 0;
+        if (this.#ready.length === 0) return;
+      }
+      const message = this.#ready[this.#next++];
+      if (message instanceof InvalidMessageError) throw message;
+      yield message;
+    }
+  }
+
+  /**
+   * Tells the decoder that no more bytes will come.
+   *
+   * @throws {FrameTruncatedError} If the bytes end inside a frame.
+   */
+  end(): void {
+    const { prefixBytes, maxFrameBytes } = this.#layout;
+    let offset = this.#start;
+    while (this.#end - offset >= prefixBytes) {
+      const length = readPrefix(this.#buffer, offset, this.#layout);
+      if (length > maxFrameBytes) return; // take() reports it
+      const received = this.#end - offset - prefixBytes;
+      if (received < length) {
+        throw new FrameTruncatedError("payload", received, length);
+      }
+      offset += prefixBytes + length;
+    }
+    if (this.#end > offset) {
+      throw new FrameTruncatedError("prefix", this.#end - offset, prefixBytes);
+    }
+  }
+
+  /**
+   * Free space to read bytes into, at least one byte, at most what was asked for if something was. It is valid until the next call of
+   * any method but {@linkcode FrameDecoder.commit}.
+   *
+   * @param most The largest space wanted, in bytes.
+   */
+  reserve(most: number = Infinity): Uint8Array<ArrayBuffer> {
+    if (this.#start === this.#end) {
+      this.#start = this.#end = 0;
+      // Nothing is kept of a buffer that a large frame has blown up.
+      if (this.#buffer.length > MOST_SPACE) this.#buffer = EMPTY;
+    }
+    this.#ensure(Math.min(most, this.#space));
+    return this.#buffer.subarray(this.#end, this.#end + most);
+  }
+
+  /** Says that `count` bytes were read into the space that {@linkcode FrameDecoder.reserve} returned. */
+  commit(count: number): void {
+    this.#end += count;
+    if (this.#end === this.#buffer.length) {
+      this.#space = Math.min(this.#space * 4, MOST_SPACE);
+    }
+  }
+
+  /** Makes room for `count` more bytes: by moving what is left to the front if that is enough, else by doubling. */
+  #ensure(count: number): void {
+    if (this.#buffer.length - this.#end >= count) return;
+    const size = this.size;
+    const needed = size + count;
+    if (needed > this.#buffer.length) {
+      // Doubling what was received, never what was announced.
+      const grown = new Uint8Array(Math.max(needed, 2 * size));
+      copy(this.#buffer.subarray(this.#start, this.#end), grown);
+      this.#buffer = grown;
+    } else {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+    }
+    this.#start = 0;
+    this.#end = size;
+  }
+
+  /**
+   * Decodes the whole frames at hand together and returns their messages in order: the run ends with the last whole frame, before a frame
+   * that is too large, or after about 64 KiB. An empty array means that more bytes are needed. A payload that is not UTF-8 or not JSON
+   * stands in the array as an `InvalidMessageError`, which no JSON value can be.
+   *
+   * @throws {FrameTooLargeError} If the next frame is larger than the limit.
+   */
+  take(): Decoded<T>[] {
+    const { prefixBytes, maxFrameBytes } = this.#layout;
+    const lengths = this.#lengths;
+    lengths.length = 0;
+    let offset = this.#start;
+    while (
+      this.#end - offset >= prefixBytes && offset - this.#start < RUN_BYTES
+    ) {
+      const length = readPrefix(this.#buffer, offset, this.#layout);
+      if (length > maxFrameBytes) {
+        if (lengths.length > 0) break;
+        throw new FrameTooLargeError("decode", length, maxFrameBytes);
+      }
+      const next = offset + prefixBytes + length;
+      if (next > this.#end) break;
+      lengths.push(length);
+      offset = next;
+    }
+    if (lengths.length === 0) return [];
+    const from = this.#start;
+    this.#start = offset;
+    return this.#decodeRun(from, offset);
+  }
+
+  /**
+   * One call of the text decoder for the whole run: calling it costs more than decoding a small message. The prefixes become zeros, so
+   * that they are text, too; JSON has no zeros ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), section 7), so nothing else is one.
+   */
+  #decodeRun(from: number, to: number): Decoded<T>[] {
+    const { prefixBytes } = this.#layout;
+    const lengths = this.#lengths;
+    const first = from + prefixBytes;
+    let offset = from;
+    for (let i = 0; i < lengths.length; i++) {
+      const payload = offset + prefixBytes;
+      while (offset < payload) this.#buffer[offset++] = 0;
+      offset += lengths[i];
+    }
+    let text;
+    try {
+      text = TEXT_DECODER.decode(this.#buffer.subarray(first, to));
+    } catch {
+      return this.#decodeEach(from);
+    }
+    const messages: Decoded<T>[] = [];
+    if (text.length === to - first) { // ASCII: lengths in the text are lengths in bytes
+      let position = 0;
+      for (let i = 0; i < lengths.length; i++) {
+        const end = position + lengths[i];
+        messages.push(parse(text.slice(position, end), lengths[i]));
+        position = end + prefixBytes;
+      }
+      return messages;
+    }
+    let position = 0;
+    for (let i = 0; i < lengths.length; i++) {
+      const zero = text.indexOf("\0", position);
+      const end = zero < 0 ? text.length : zero;
+      const message = parse<T>(text.slice(position, end), lengths[i]);
+      // A zero inside a payload would be taken for a prefix: then, and only then, is a frame invalid here or text left over.
+      if (message instanceof InvalidMessageError) return this.#decodeEach(from);
+      messages.push(message);
+      position = end + prefixBytes;
+    }
+    return position - prefixBytes === text.length
+      ? messages
+      : this.#decodeEach(from);
+  }
+
+  /** The same, frame by frame, for a run that is not clean. */
+  #decodeEach(from: number): Decoded<T>[] {
+    let offset = from;
+    return this.#lengths.map((length) => {
+      offset += this.#layout.prefixBytes;
+      const payload = this.#buffer.subarray(offset, offset += length);
+      try {
+        return parse<T>(TEXT_DECODER.decode(payload), length);
+      } catch (cause) {
+        return new InvalidMessageError(
+          `Cannot decode message: payload of ${length} bytes is not UTF-8`,
+          { cause },
+        );
+      }
+    });
+  }
+}
+
+function parse<T>(text: string, bytes: number): Decoded<T> {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The engine's own error quotes the text, so it is not kept as the cause.
+    return new InvalidMessageError(
+      `Cannot decode message: payload of ${bytes} bytes is not JSON`,
+    );
+  }
+}
+
+/** Text that waits to be encoded is encoded when it has this many characters. */
+const TEXT_RUN = 262_144;
+
+/**
+ * Turns messages into bytes. It encodes all the messages at hand together, and does no I/O.
+ *
+ * ```ts
+ * import { FrameEncoder } from "@blackbelt/networking/framing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const encoder = new FrameEncoder({ prefixBytes: 1 });
+ * encoder.push(1);
+ * encoder.push("a");
+ * assertEquals(encoder.take(), Uint8Array.of(1, 0x31, 3, 0x22, 0x61, 0x22));
+ * assertEquals(encoder.size, 0);
+ * ```
+ */
+export class FrameEncoder {
+  readonly #layout: Layout;
+  readonly #room: string;
+  /** JSON texts that wait, each behind room for its prefix, and their lengths in UTF-16 units. */
+  #text = "";
+  #lengths: number[] = [];
+  /** Frames that are encoded already, before those in `#text`. */
+  readonly #encoded: Uint8Array<ArrayBuffer>[] = [];
+  #encodedBytes = 0;
+
+  /**
+   * Checks the options; nothing is allocated yet.
+   *
+   * @param options Layout and limit of the frames.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
+   */
+  constructor(options: FramingOptions = {}) {
+    this.#layout = checkFraming(options);
+    this.#room = "\0".repeat(this.#layout.prefixBytes);
+  }
+
+  /** Bytes that wait to be taken; for text that is not encoded yet, the number of its UTF-16 units. */
+  get size(): number {
+    return this.#encodedBytes + this.#text.length;
+  }
+
+  /**
+   * Adds a message. Its JSON text is made at once: what happens to the value afterwards does not matter.
+   *
+   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is added.
+   * @throws {FrameTooLargeError} If the payload is larger than the limit. Nothing is added.
+   */
+  push(message: unknown): void {
+    const text = stringify(message);
+    // A UTF-16 unit becomes one to three bytes: only where that decides is the text encoded to be measured.
+    if (text.length * 3 > this.#layout.maxFrameBytes) {
+      const frame = this.#encodeLarge(text);
+      this.#encodeText();
+      this.#add(frame);
+      return;
+    }
+    this.#text += this.#room + text;
+    this.#lengths.push(text.length);
+    if (this.#text.length > TEXT_RUN) this.#encodeText();
+  }
+
+  /**
+   * Removes and returns the next bytes to write: every small frame that waits, or one large one. An empty array means that nothing
+   * waits.
+   *
+   * @param buffer Space to use if it is large enough; without it, or where it is too small, new space is allocated.
+   */
+  take(buffer: Uint8Array<ArrayBuffer> = EMPTY): Uint8Array<ArrayBuffer> {
+    const bytes = this.#encoded.shift();
+    if (bytes === undefined) {
+      return this.#text === "" ? EMPTY : this.#encodeRun(buffer);
+    }
+    this.#encodedBytes -= bytes.length;
+    return bytes;
+  }
+
+  #add(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#encoded.push(bytes);
+    this.#encodedBytes += bytes.length;
+  }
+
+  #encodeText(): void {
+    if (this.#text !== "") this.#add(this.#encodeRun(EMPTY));
+  }
+
+  /** One call of the text encoder for all the texts: calling it costs more than encoding a small message. */
+  #encodeRun(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    const { prefixBytes } = this.#layout;
+    const text = this.#text;
+    const lengths = this.#lengths;
+    this.#text = "";
+    this.#lengths = [];
+    let bytes = buffer.length >= text.length
+      ? buffer
+      : new Uint8Array(text.length);
+    let { read, written } = TEXT_ENCODER.encodeInto(text, bytes);
+    if (read < text.length) {
+      const grown = new Uint8Array(written + 3 * (text.length - read));
+      copy(bytes.subarray(0, written), grown);
+      bytes = grown;
+      written += TEXT_ENCODER.encodeInto(
+        text.slice(read),
+        bytes.subarray(written),
+      ).written;
+    }
+    let offset = 0;
+    for (let i = 0; i < lengths.length; i++) {
+      let length = lengths[i];
+      if (written > text.length) { // not ASCII: the next zero byte is the next prefix, for JSON text has none
+        const from = offset + prefixBytes;
+        const zero = bytes.indexOf(0, from + length);
+        length = (zero < 0 || zero > written ? written : zero) - from;
+      }
+      writePrefix(bytes, offset, length, this.#layout);
+      offset += prefixBytes + length;
+    }
+    return bytes.subarray(0, written);
+  }
+
+  #encodeLarge(text: string): Uint8Array<ArrayBuffer> {
+    const { prefixBytes, maxFrameBytes } = this.#layout;
+    if (text.length <= maxFrameBytes) {
+      const bytes = new Uint8Array(
+        prefixBytes + Math.min(3 * text.length, maxFrameBytes),
+      );
+      const { read, written } = TEXT_ENCODER.encodeInto(
+        text,
+        bytes.subarray(prefixBytes),
+      );
+      if (read === text.length) {
+        writePrefix(bytes, 0, written, this.#layout);
+        return bytes.subarray(0, prefixBytes + written);
+      }
+    }
+    throw new FrameTooLargeError(
+      "encode",
+      TEXT_ENCODER.encode(text).length,
+      maxFrameBytes,
+    );
+  }
+}
+
+function stringify(message: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(message);
+  } catch (cause) {
+    throw new InvalidMessageError(
+      "Cannot encode message: JSON cannot carry the value",
+      { cause },
+    );
+  }
+  if (text === undefined) {
+    throw new InvalidMessageError(
+      `Cannot encode message: JSON cannot carry a value of type ${typeof message}`,
+    );
+  }
+  return text;
+}
+
+/**
+ * Encodes one message as one frame.
+ *
+ * ```ts
+ * import { encodeFrame } from "@blackbelt/networking/framing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(encodeFrame([1]), Uint8Array.of(0, 0, 0, 3, 0x5b, 0x31, 0x5d));
+ * ```
+ *
+ * @param message Any value that `JSON.stringify` can turn into text.
+ * @param options Layout and limit of the frame.
+ * @returns The frame: prefix and payload.
+ * @throws {InvalidMessageError} If JSON cannot carry the value.
+ * @throws {FrameTooLargeError} If the payload is larger than the limit.
+ */
+export function encodeFrame(
+  message: unknown,
+  options: FramingOptions = {},
+): Uint8Array<ArrayBuffer> {
+  const encoder = new FrameEncoder(options);
+  encoder.push(message);
+  return encoder.take();
+}
+
+/**
+ * A Web Stream that turns bytes, in chunks of any size, into messages. It ends with the error of the first bad frame, or with a
+ * `FrameTruncatedError` if the bytes end inside one; use {@linkcode FrameDecoder} to go on after a bad message.
+ *
+ * ```ts
+ * import { encodeFrame, FrameDecoderStream } from "@blackbelt/networking/framing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const bytes = ReadableStream.from([encodeFrame("a"), encodeFrame("b")]);
+ * assertEquals(await Array.fromAsync(bytes.pipeThrough(new FrameDecoderStream())), ["a", "b"]);
+ * ```
+ *
+ * @typeParam T What the messages are taken to be; nothing checks it.
+ */
+export class FrameDecoderStream<T = JsonValue>
+  extends TransformStream<Uint8Array, T> {
+  /**
+   * Checks the options; nothing is allocated yet.
+   *
+   * @param options Layout and limit of the frames.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
+   */
+  constructor(options: FramingOptions = {}) {
+    const decoder = new FrameDecoder<T>(options);
+    super({
+      transform(chunk, controller) {
+        for (const message of decoder.push(chunk)) controller.enqueue(message);
+      },
+      flush() {
+        decoder.end();
+      },
+    });
+  }
+}
+
+/**
+ * A Web Stream that turns messages into frames, one chunk a message. It ends with the error of the first message that cannot be sent.
+ *
+ * ```ts
+ * import { encodeFrame, FrameEncoderStream } from "@blackbelt/networking/framing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const frames = ReadableStream.from([1, 2]).pipeThrough(new FrameEncoderStream());
+ * assertEquals(await Array.fromAsync(frames), [encodeFrame(1), encodeFrame(2)]);
+ * ```
+ *
+ * @typeParam T What is written to it: anything that `JSON.stringify` can turn into text.
+ */
+export class FrameEncoderStream<T = unknown>
+  extends TransformStream<T, Uint8Array<ArrayBuffer>> {
+  /**
+   * Checks the options; nothing is allocated yet.
+   *
+   * @param options Layout and limit of the frames.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
+   */
+  constructor(options: FramingOptions = {}) {
+    const encoder = new FrameEncoder(options);
+    super({
+      transform(message, controller) {
+        encoder.push(message);
+        controller.enqueue(encoder.take());
+      },
+    });
+  }
+}

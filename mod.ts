@@ -1,0 +1,62 @@
+/**
+ * JSON messages over TCP and Unix sockets, each behind a 4-byte big-endian length.
+ *
+ * {@linkcode serve} answers messages, {@linkcode connect} sends requests, {@linkcode listen} gives full control of each connection; the codec
+ * alone is in `@blackbelt/networking/framing`.
+ *
+ * ```ts
+ * import { connect, serve } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serve(
+ *   { hostname: "127.0.0.1", port: 0 },
+ *   (message) => ({ status: "success", echo: message }),
+ * );
+ * await using client = await connect(server.addr);
+ * assertEquals(await client.request("hello"), { status: "success", echo: "hello" });
+ * ```
+ *
+ * @module
+ */
+export {
+  type Decoded,
+  encodeFrame,
+  FrameDecoder,
+  FrameDecoderStream,
+  FrameEncoder,
+  FrameEncoderStream,
+  FrameTooLargeError,
+  FrameTruncatedError,
+  FRAMING_DEFAULTS,
+  type FramingOptions,
+  InvalidMessageError,
+  type JsonValue,
+} from "./framing.ts";
+export {
+  type Address,
+  type ByteDuplex,
+  Connection,
+  CONNECTION_DEFAULTS,
+  ConnectionClosedError,
+  type ConnectionEnd,
+  type ConnectionInfo,
+  type ConnectionOptions,
+  type ConnectionStats,
+  type RequestOptions,
+} from "./core/connection.ts";
+export { type EndpointOptions } from "./core/endpoint.ts";
+export { type ByteStreams, fromStreams } from "./core/streams.ts";
+export { type ErrorHandler, type Handler } from "./core/respond.ts";
+export {
+  listen,
+  LISTEN_DEFAULTS,
+  type Listener,
+  type ListenOptions,
+  serve,
+  SERVE_DEFAULTS,
+  type ServeOptions,
+  type Server,
+  type ServerEvent,
+} from "./server.ts";
+export { connect, CONNECT_DEFAULTS, type ConnectOptions } from "./client.ts";
+export type { Closer, Reader, Writer } from "@std/io/types";
