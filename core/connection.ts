@@ -158,10 +158,8 @@ interface Writing extends Receiver<void> {
 /** Called for every message, in order; a promise that it returns is awaited before the next. */
 export type Consumer<T> = (message: Decoded<T>) => Promise<void> | undefined;
 
-/** Writing is quick, so a few buffers serve all connections, and an idle one holds none. */
-const BUFFER_BYTES = 65_536;
-const MOST_SPARE_BUFFERS = 64;
-const spareBuffers: Uint8Array<ArrayBuffer>[] = [];
+/** A buffer of up to this many bytes is used for the next write again. */
+const MOST_SPACE = 65_536;
 
 const RESOLVED = Promise.resolve();
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
@@ -273,6 +271,7 @@ export class Connection<T = JsonValue>
   #sealed = false;
   #writeEnded = false;
   #bytesInFlight = 0;
+  #space: Uint8Array<ArrayBuffer> | undefined;
   #writers: Writing[] = [];
 
   #messagesReceived = 0;
@@ -530,10 +529,7 @@ export class Connection<T = JsonValue>
   async #write(): Promise<void> {
     try {
       while (this.#end === undefined) {
-        const buffer = this.#encoder.size > BUFFER_BYTES
-          ? undefined
-          : spareBuffers.pop() ?? new Uint8Array(BUFFER_BYTES);
-        const bytes = this.#encoder.take(buffer);
+        const bytes = this.#encoder.take(this.#space);
         if (bytes.length === 0) break;
         this.#bytesInFlight = bytes.length;
         const count = await this.#duplex.write(bytes);
@@ -542,15 +538,23 @@ export class Connection<T = JsonValue>
         }
         this.#bytesInFlight = 0;
         this.#bytesSent += bytes.length;
-        if (buffer !== undefined && spareBuffers.length < MOST_SPARE_BUFFERS) {
-          spareBuffers.push(buffer);
-        }
+        this.#keepSpace(bytes);
         if (this.#writers.length > 0) this.#tellWriters();
       }
     } catch (cause) {
       this.#shut({ clean: false, cause });
     } finally {
       this.#writing = false;
+    }
+  }
+
+  /** Keeps what was just written from as space for the next write, if it is of a size that suits. */
+  #keepSpace({ buffer, length }: Uint8Array<ArrayBuffer>): void {
+    const suits = buffer.byteLength <= MOST_SPACE &&
+      buffer.byteLength <= 16 * length;
+    if (!suits) this.#space = undefined;
+    else if (buffer !== this.#space?.buffer) {
+      this.#space = new Uint8Array(buffer);
     }
   }
 
