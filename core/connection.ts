@@ -610,6 +610,7 @@ export class Connection<T = JsonValue>
   }
 
   async #flushAndShut(end: ConnectionEnd): Promise<void> {
+    if (this.#end !== undefined) return;
     this.#sealed = true;
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {

@@ -1,0 +1,556 @@
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import {
+  encodeFrame,
+  FrameTooLargeError,
+  FrameTruncatedError,
+  InvalidMessageError,
+} from "../framing.ts";
+import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+import {
+  Connection,
+  ConnectionClosedError,
+  type ConnectionOptions,
+} from "./connection.ts";
+
+function connectionPair(options?: ConnectionOptions): {
+  near: MemoryEnd;
+  far: MemoryEnd;
+  one: Connection;
+  other: Connection;
+} {
+  const [near, far] = memoryPair();
+  const one = new Connection(near, options);
+  return { near, far, one, other: new Connection(far, options) };
+}
+
+function next<T>(connection: Connection<T>): Promise<IteratorResult<T>> {
+  return connection[Symbol.asyncIterator]().next();
+}
+
+/** Lets everything run that needs no I/O. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+const BAD_FRAME = Uint8Array.of(0, 0, 0, 3, 0x6e, 0x6f, 0x21); // no!
+
+Deno.test("Connection carries messages both ways, in order", async () => {
+  const { one, other } = connectionPair();
+  await Promise.all([one.send("a"), one.send({ b: [1] }), other.send(null)]);
+  assertEquals(await next(other), { done: false, value: "a" });
+  assertEquals(await next(other), { done: false, value: { b: [1] } });
+  assertEquals(await next(one), { done: false, value: null });
+  await one.close();
+  assertEquals(await next(other), { done: true, value: undefined });
+  assertEquals(await other.closed, { clean: true });
+});
+
+Deno.test("send() writes once for 64 sends in one turn", async () => {
+  const { near, one, other } = connectionPair();
+  for (let i = 0; i < 64; i++) one.send({ i });
+  for (let i = 0; i < 64; i++) {
+    assertEquals((await next(other)).value, { i });
+  }
+  assertEquals(near.writes.length, 1);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("send() takes the value as it is at the call", async () => {
+  const { near, one, other } = connectionPair();
+  near.hold();
+  const message = { a: 1 };
+  one.send(message);
+  message.a = 2;
+  near.release();
+  assertEquals((await next(other)).value, { a: 1 });
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("send() keeps frames whole and in order when writes are partial", async () => {
+  const { near, far, one, other } = connectionPair();
+  near.writeAtMost = 7;
+  far.readAtMost = 3;
+  const texts = Array.from({ length: 50 }, (_, i) => "é".repeat(i));
+  for (const text of texts) one.send(text);
+  for (const text of texts) assertEquals((await next(other)).value, text);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("send() waits above the high-water mark until the bytes are taken", async () => {
+  const { near, one, other } = connectionPair({ highWaterMark: 100 });
+  near.hold();
+  let waited = true;
+  await one.send("x".repeat(50));
+  const blocked = one.send("x".repeat(50)).then(() => waited = false);
+  await turn();
+  assert(waited);
+  assertEquals(one.stats.bytesQueued, 2 * 56);
+  near.release();
+  await blocked;
+  assertEquals(one.stats.bytesQueued, 0);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("send() rejects what cannot be sent, writes nothing of it, and the link goes on", async () => {
+  const { near, one, other } = connectionPair({ maxFrameBytes: 10 });
+  await assertRejects(() => one.send(undefined), InvalidMessageError);
+  await assertRejects(() => one.send(1n), InvalidMessageError);
+  const error = await assertRejects(
+    () => one.send("0123456789"),
+    FrameTooLargeError,
+    "Cannot encode frame: payload is 12 bytes, limit is 10 bytes",
+  );
+  assertEquals([error.size, error.limit], [12, 10]);
+  await turn();
+  assertEquals(near.writes, []);
+  await one.send("fits");
+  assertEquals((await next(other)).value, "fits");
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("send() that nobody awaits does no harm when the link breaks", async () => {
+  const { near, one } = connectionPair({ highWaterMark: 1 });
+  near.hold();
+  one.send("a");
+  one.send("b");
+  await turn();
+  near.cut();
+  await one.closed;
+});
+
+Deno.test("Connection counts messages and bytes", async () => {
+  const { one, other } = connectionPair();
+  await one.send("a");
+  await next(other);
+  await other.send("bc");
+  await next(one);
+  assertEquals(one.stats, {
+    messagesReceived: 1,
+    messagesSent: 1,
+    bytesReceived: 8,
+    bytesSent: 7,
+    bytesQueued: 0,
+  });
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("Connection reads nothing while nobody waits for a message", async () => {
+  const { near, one, other } = connectionPair();
+  await other.send(1);
+  await turn();
+  assertEquals(near.reads, []);
+  await next(one);
+  await turn();
+  assertEquals(near.reads.length, 1);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("Connection reads a frame that arrives whole with one read, into space that stays small", async () => {
+  const { near, one, other } = connectionPair();
+  for (let i = 0; i < 100; i++) {
+    await other.send(i);
+    await next(one);
+  }
+  assertEquals(near.reads.length, 100);
+  assertEquals(new Set(near.reads), new Set([512]));
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("Connection iterates past a bad message", async () => {
+  const { far, one } = connectionPair();
+  await far.write(encodeFrame(1));
+  await far.write(BAD_FRAME);
+  await far.write(encodeFrame(2));
+  await far.closeWrite();
+  const messages: unknown[] = [];
+  await assertRejects(
+    async () => {
+      for await (const message of one) messages.push(message);
+    },
+    InvalidMessageError,
+    "payload of 3 bytes is not JSON",
+  );
+  for await (const message of one) messages.push(message);
+  assertEquals(messages, [1, 2]);
+  assertEquals(await one.closed, { clean: true });
+});
+
+Deno.test("Connection stays open when an iteration is left early", async () => {
+  const { one, other } = connectionPair();
+  for (let i = 0; i < 4; i++) other.send(i);
+  const messages: unknown[] = [];
+  for await (const message of one) {
+    messages.push(message);
+    if (messages.length === 2) break;
+  }
+  messages.push((await next(one)).value, (await next(one)).value);
+  assertEquals(messages, [0, 1, 2, 3]);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("Connection throws when the peer ends inside a frame", async () => {
+  for (
+    const [bytes, received, expected] of [
+      [[0, 0], 2, 4],
+      [[0, 0, 0, 9, 1, 2, 3, 4, 5], 5, 9],
+    ] as const
+  ) {
+    const { far, one } = connectionPair();
+    const iterating = assertRejects(() => next(one), FrameTruncatedError);
+    const requesting = assertRejects(
+      async () => {
+        await turn();
+        return await one.request(1);
+      },
+      ConnectionClosedError,
+    );
+    await turn();
+    await turn();
+    await far.write(Uint8Array.from(bytes));
+    await far.closeWrite();
+    const error = await iterating;
+    assertEquals([error.received, error.expected], [received, expected]);
+    assertStrictEquals((await requesting).cause, error);
+    const end = await one.closed;
+    assertEquals(end.clean, false);
+    assertStrictEquals(end.cause, error);
+  }
+});
+
+Deno.test("Connection hands out what came before a frame that is too large, then throws and closes", async () => {
+  const { near, far, one } = connectionPair({ maxFrameBytes: 8 });
+  near.hold();
+  one.send("sent");
+  await far.write(encodeFrame(1));
+  await far.write(encodeFrame("123456789"));
+  await far.write(encodeFrame(2));
+  assertEquals((await next(one)).value, 1);
+  const error = await assertRejects(() => next(one), FrameTooLargeError);
+  assertEquals([error.size, error.limit], [11, 8]);
+  assertEquals(near.closed, 0);
+  near.release(); // what was sent before still leaves
+  assertStrictEquals((await one.closed).cause, error);
+  assertEquals(await far.read(new Uint8Array(20)), 10);
+  await assertRejects(() => next(one), FrameTooLargeError);
+});
+
+Deno.test("Connection rejects everything that waits with one cause when the link breaks", async () => {
+  const { near, one } = connectionPair({ highWaterMark: 1 });
+  near.hold();
+  const reset = new Deno.errors.ConnectionReset("reset");
+  const waiting = [
+    one.request(1),
+    one.send(2),
+    one.request(3),
+    next(one),
+  ].map((promise) =>
+    assertRejects(() => promise, ConnectionClosedError, "was lost")
+  );
+  const { signal } = one;
+  await turn();
+  near.cut(reset);
+  for (const error of await Promise.all(waiting)) {
+    assertStrictEquals(error.cause, reset);
+    assertEquals(error.clean, false);
+  }
+  assertEquals(await one.closed, { clean: false, cause: reset });
+  assertInstanceOf(signal.reason, ConnectionClosedError);
+  assertStrictEquals(
+    (await assertRejects(() => one.send(1), ConnectionClosedError)).cause,
+    reset,
+  );
+  await assertRejects(() => one.request(1), ConnectionClosedError);
+  await assertRejects(() => next(one), ConnectionClosedError);
+  assertEquals(near.closed, 1);
+});
+
+Deno.test("request() gives the replies in the order of the requests", async () => {
+  const { one, other } = connectionPair();
+  const replies = [1, 2, 3].map((n) => one.request(n));
+  for await (const message of other) {
+    other.send([message]);
+    if (message === 3) break;
+  }
+  assertEquals(await Promise.all(replies), [[1], [2], [3]]);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("request() throws the reply of an aborted request away", async () => {
+  const { one, other } = connectionPair();
+  const controller = new AbortController();
+  const first = one.request(1);
+  const second = one.request(2, { signal: controller.signal });
+  const third = one.request(3);
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => second, Error), reason);
+  for (const reply of ["one", "two", "three"]) other.send(reply);
+  assertEquals(await Promise.all([first, third]), ["one", "three"]);
+  await assertRejects(
+    () => one.request(4, { signal: controller.signal }),
+    Error,
+    "enough",
+  );
+  assertEquals(one.stats.messagesSent, 3);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("request() leaves no listener on its signal", async () => {
+  const { one, other } = connectionPair();
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (...args: unknown[]) => {
+    listeners++;
+    Reflect.apply(addEventListener, signal, args);
+  };
+  signal.removeEventListener = (...args: unknown[]) => {
+    listeners--;
+    Reflect.apply(removeEventListener, signal, args);
+  };
+  const replies = [one.request(1, { signal }), one.request(2, { signal })];
+  assertEquals(listeners, 2);
+  await other.send("reply");
+  await replies[0];
+  assertEquals(listeners, 1);
+  await Promise.all([
+    assertRejects(() => replies[1], ConnectionClosedError),
+    one.close(),
+    other.close(),
+  ]);
+  assertEquals(listeners, 0);
+});
+
+Deno.test("request() rejects for a reply that is no JSON, and the next one gets its own", async () => {
+  const { far, one } = connectionPair();
+  const replies = [one.request(1), one.request(2)];
+  await far.write(BAD_FRAME);
+  await far.write(encodeFrame("good"));
+  await assertRejects(() => replies[0], InvalidMessageError);
+  assertEquals(await replies[1], "good");
+  await one.close();
+});
+
+Deno.test("request() rejects at once when the peer has ended its side", async () => {
+  const { far, one } = connectionPair();
+  const waiting = one.request(1);
+  await far.closeWrite();
+  const error = await assertRejects(
+    () => waiting,
+    ConnectionClosedError,
+    "Cannot receive reply: the connection is closed",
+  );
+  assert(error.clean);
+  await assertRejects(() => one.request(2), ConnectionClosedError);
+  await one.close();
+});
+
+Deno.test("request() rejects an option that does not exist", async () => {
+  const { one } = connectionPair();
+  await assertRejects(
+    () => one.request(1, { timeout: 5 } as never),
+    TypeError,
+    'Cannot use option "timeout": it does not exist',
+  );
+  await one.close();
+});
+
+Deno.test("request() takes the replies, and an iteration the rest", async () => {
+  const { one, other } = connectionPair();
+  const first = next(one);
+  const reply = one.request("?");
+  other.send("reply");
+  other.send("news");
+  assertEquals(await reply, "reply");
+  assertEquals((await first).value, "news");
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("closeWrite() leaves the other direction open", async () => {
+  const { one, other } = connectionPair();
+  const replies = [1, 2, 3].map((n) => one.request(n));
+  await one.closeWrite();
+  await assertRejects(() => one.send(4), ConnectionClosedError);
+  const seen: unknown[] = [];
+  for await (const message of other) {
+    seen.push(message);
+    await other.send(message);
+  }
+  assertEquals(seen, [1, 2, 3]);
+  assertEquals(await Promise.all(replies), [1, 2, 3]);
+  assertEquals(await next(one), { done: true, value: undefined });
+  assertEquals(await one.closed, { clean: true });
+  assertEquals(await other.closed, { clean: true });
+});
+
+Deno.test("closeWrite() waits for what was sent, may be called twice, and says where it is impossible", async () => {
+  const { near, one, other } = connectionPair();
+  near.hold();
+  one.send("last");
+  const ending = [one.closeWrite(), one.closeWrite()];
+  near.release();
+  await Promise.all(ending);
+  assertEquals((await next(other)).value, "last");
+  await Promise.all([one.close(), other.close()]);
+  await assertRejects(() => one.closeWrite(), ConnectionClosedError);
+
+  const [{ closeWrite: _, ...end }] = memoryPair();
+  const connection = new Connection({
+    ...end,
+    read: () => Promise.resolve(null),
+    write: (bytes) => Promise.resolve(bytes.length),
+    close() {},
+  });
+  await assertRejects(() => connection.closeWrite(), TypeError);
+  await connection.close();
+});
+
+Deno.test("close() flushes, ends iterations quietly, rejects requests, and may be called again", async () => {
+  const { near, one, other } = connectionPair();
+  near.hold();
+  one.send("last");
+  const iterating = next(one);
+  const requesting = assertRejects(
+    () => one.request(1),
+    ConnectionClosedError,
+    "Cannot receive reply: the connection is closed",
+  );
+  await turn();
+  const closing = [one.close(), one.close()];
+  await assertRejects(() => one.send("late"), ConnectionClosedError);
+  assertEquals(await iterating, { done: true, value: undefined });
+  await requesting;
+  assertEquals(near.closed, 0);
+  near.release();
+  await Promise.all(closing);
+  await one.close();
+  assertEquals(near.closed, 1);
+  assertEquals((await next(other)).value, "last");
+  assertEquals((await next(other)).value, 1);
+  assertEquals((await next(other)).done, true);
+  assertEquals(await one.closed, { clean: true });
+  assertEquals((await next(one)).done, true);
+});
+
+Deno.test("close() gives up on a peer that never reads after writeTimeout", async () => {
+  const { near, one } = connectionPair({ writeTimeout: 1 });
+  near.hold();
+  one.send("never taken");
+  await one.close();
+  const { clean, cause } = await one.closed;
+  assert(!clean);
+  assertInstanceOf(cause, DOMException);
+  assertEquals(cause.name, "TimeoutError");
+  assertEquals(
+    cause.message,
+    "Cannot close: 17 bytes are not taken after 1 ms",
+  );
+});
+
+Deno.test("abort() ends everything at once, with its reason", async () => {
+  const { near, one } = connectionPair();
+  near.hold();
+  const reason = new Error("enough");
+  const requesting = assertRejects(() => one.request(1), ConnectionClosedError);
+  const iterating = assertRejects(() => next(one), ConnectionClosedError);
+  one.abort(reason);
+  one.abort(new Error("too late"));
+  assertStrictEquals((await requesting).cause, reason);
+  assertStrictEquals((await iterating).cause, reason);
+  assertEquals(near.closed, 1);
+  assertEquals(await one.closed, { clean: false, cause: reason });
+  await one.close();
+});
+
+Deno.test("Connection.signal is aborted at the end, also when it is first looked at later", async () => {
+  const { one, other } = connectionPair();
+  const { signal } = one;
+  assert(!signal.aborted);
+  await one.close();
+  assertInstanceOf(signal.reason, ConnectionClosedError);
+  await other.close();
+  assertInstanceOf(other.signal.reason, ConnectionClosedError);
+});
+
+Deno.test("Connection closes at the end of await using", async () => {
+  const { near, one, other } = connectionPair();
+  {
+    await using connection = one;
+    connection.send("bye");
+  }
+  assertEquals(near.closed, 1);
+  assertEquals((await next(other)).value, "bye");
+  await other.close();
+});
+
+Deno.test("Connection ends well in any order of closing", async () => {
+  type End = (connection: Connection) => unknown;
+  const ends: End[] = [
+    (connection) => connection.close(),
+    (connection) => connection.abort(),
+    (connection) => connection.closeWrite().catch(() => {}),
+    (connection) => next(connection).catch(() => {}),
+    (connection) => connection[Symbol.asyncDispose](),
+  ];
+  for (const first of ends) {
+    for (const second of ends) {
+      for (const third of ends) {
+        const { one, other } = connectionPair();
+        one.send(1);
+        const all = [first(one), second(other), third(one)];
+        await Promise.all([...all, one.close(), other.close()]);
+        await Promise.all([one.closed, other.closed]);
+      }
+    }
+  }
+});
+
+Deno.test("Connection carries any chunk size with any framing", async () => {
+  for (const prefixBytes of [1, 2, 4, 8] as const) {
+    for (const littleEndian of [false, true]) {
+      for (const size of [1, 2, 3, 5, 1_000]) {
+        const { near, far, one, other } = connectionPair({
+          prefixBytes,
+          littleEndian,
+        });
+        near.writeAtMost = size;
+        far.readAtMost = size;
+        const messages = ["", "aé水🥋", [], { a: null }, "x".repeat(200)];
+        for (const message of messages) one.send(message);
+        one.closeWrite();
+        assertEquals(await Array.fromAsync(other), messages);
+        await one.close();
+      }
+    }
+  }
+});
+
+Deno.test("Connection rejects wrong options before anything is touched", () => {
+  const [near] = memoryPair();
+  for (
+    const [options, type, text] of [
+      [{ highWaterMark: 0 }, RangeError, "received 0"],
+      [{ highWaterMark: "1" }, TypeError, "received string"],
+      [{ writeTimeout: -1 }, RangeError, "received -1"],
+      [{ maxFrameBytes: NaN }, RangeError, "received NaN"],
+      [{ prefixBytes: 3 }, RangeError, "received 3"],
+      [{ prefixBytes: 1, maxFrameBytes: 256 }, RangeError, "received 256"],
+      [{ nodelay: true }, TypeError, '"nodelay": it does not exist'],
+    ] as const
+  ) {
+    try {
+      new Connection(near, options as ConnectionOptions);
+      throw new Error("nothing was thrown");
+    } catch (error) {
+      assertInstanceOf(error, type);
+      assert(error.message.includes(text), error.message);
+    }
+  }
+  assertEquals([near.closed, near.reads.length], [0, 0]);
+});
