@@ -256,6 +256,7 @@ export class Connection<T = JsonValue>
   readonly #resolveClosed: (end: ConnectionEnd) => void;
   #end: ConnectionEnd | undefined;
   #closing: Promise<void> | undefined;
+  #closingFor: ConnectionEnd | undefined;
   #abortController: AbortController | undefined;
 
   #pumping = false;
@@ -494,7 +495,7 @@ export class Connection<T = JsonValue>
       // The other direction is whole: what was sent before still leaves, and a consumer may have replies to come.
       if (this.#consumed === undefined) this.#close(end);
     } else if (!end.clean || this.#writeEnded) {
-      this.#shut(end);
+      this.#shut(this.#closingFor ?? end);
     }
   }
 
@@ -606,6 +607,7 @@ export class Connection<T = JsonValue>
   }
 
   #close(end: ConnectionEnd): Promise<void> {
+    this.#closingFor ??= end;
     return this.#closing ??= this.#flushAndShut(end);
   }
 
@@ -614,7 +616,7 @@ export class Connection<T = JsonValue>
     this.#sealed = true;
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
-      this.#endReceiving(end);
+      this.#endReceiving({ clean: true });
       const flushed = this.#writable(0);
       if (flushed !== undefined && this.#writeTimeout !== Infinity) {
         timer = setTimeout(

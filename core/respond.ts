@@ -40,6 +40,8 @@ export type ErrorHandler<T = JsonValue> = (
 interface Reply {
   settled: boolean;
   value: unknown;
+  /** Whether it stands in for a reply that could not be sent. */
+  replaced: boolean;
 }
 
 /** In place of a reply: the connection ends here. */
@@ -99,8 +101,10 @@ export class Responder<T> {
       reply = this.#replyTo(error);
     }
     if (isPromiseLike(reply)) this.#defer(reply);
-    else if (this.#replies.size === 0) this.#send(reply);
-    else this.#replies.push({ settled: true, value: reply });
+    else if (this.#replies.size === 0) {
+      const replacement = this.#send(reply);
+      if (replacement !== undefined) this.#defer(replacement, true);
+    } else this.#replies.push({ settled: true, value: reply, replaced: false });
     return this.#replies.size < this.#maxInFlight
       ? writable(this.#connection)
       : this.#below(this.#maxInFlight);
@@ -120,9 +124,13 @@ export class Responder<T> {
     }
   }
 
-  #defer(promise: PromiseLike<unknown>): void {
-    const reply: Reply = { settled: false, value: undefined };
+  #defer(promise: PromiseLike<unknown>, replaced = false): void {
+    const reply = { settled: false, value: undefined, replaced };
     this.#replies.push(reply);
+    this.#settle(reply, promise);
+  }
+
+  #settle(reply: Reply, promise: PromiseLike<unknown>): void {
     Promise.resolve(promise).catch((error) => this.#replyTo(error)).then(
       (value) => {
         reply.settled = true;
@@ -133,8 +141,15 @@ export class Responder<T> {
   }
 
   #sendSettled(): void {
-    while (this.#replies.peek()?.settled) {
-      this.#send(this.#replies.shift()?.value);
+    for (let reply; (reply = this.#replies.peek())?.settled;) {
+      const replacement = this.#send(reply.value, reply.replaced);
+      if (replacement !== undefined) {
+        reply.settled = false;
+        reply.replaced = true;
+        this.#settle(reply, replacement);
+        break;
+      }
+      this.#replies.shift();
     }
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -144,26 +159,21 @@ export class Responder<T> {
     }
   }
 
-  #send(reply: unknown): void {
+  /** Sends a reply; one that cannot be sent is replaced, once. Returns the replacement if it is yet to come. */
+  #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
     if (reply === undefined) return;
     if (reply instanceof Failure) {
-      return closeFor(this.#connection, reply.cause);
+      closeFor(this.#connection, reply.cause);
+      return;
     }
     try {
       enqueue(this.#connection, reply);
     } catch (error) {
-      // Nobody is left to read it, or the handler's value cannot be sent.
-      if (!(error instanceof ConnectionClosedError)) this.#sendError(error);
-    }
-  }
-
-  #sendError(error: unknown): void {
-    const reply = this.#replyTo(error);
-    try {
-      if (reply instanceof Failure || isPromiseLike(reply)) throw error;
-      enqueue(this.#connection, reply);
-    } catch {
-      closeFor(this.#connection, error);
+      // Nobody is left to read it.
+      if (error instanceof ConnectionClosedError) return;
+      const replacement = replaced ? new Failure(error) : this.#replyTo(error);
+      if (isPromiseLike(replacement)) return replacement;
+      return this.#send(replacement, true);
     }
   }
 

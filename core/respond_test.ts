@@ -1,0 +1,322 @@
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertStrictEquals,
+} from "@std/assert";
+import {
+  encodeFrame,
+  FrameTooLargeError,
+  InvalidMessageError,
+} from "../framing.ts";
+import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+import { type ErrorHandler, type Handler, Responder } from "./respond.ts";
+
+interface Setup {
+  handler: Handler;
+  onError?: ErrorHandler;
+  maxInFlight?: number;
+  options?: ConnectionOptions;
+}
+
+function respond(
+  { handler, onError, maxInFlight = 100, options }: Setup,
+): {
+  client: Connection;
+  far: MemoryEnd;
+  near: MemoryEnd;
+  connection: Connection;
+  responder: Responder<unknown>;
+} {
+  const [near, far] = memoryPair();
+  const connection = new Connection(near, options);
+  const responder = new Responder(connection, handler, onError, maxInFlight);
+  return {
+    client: new Connection(far),
+    far,
+    near,
+    connection,
+    responder: responder as Responder<unknown>,
+  };
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+const BAD_FRAME = Uint8Array.of(0, 0, 0, 3, 0x6e, 0x6f, 0x21); // no!
+
+Deno.test("Responder answers with what the handler returns or resolves to, in order", async () => {
+  const slow = Promise.withResolvers<string>();
+  const { client, responder } = respond({
+    handler: (message) =>
+      message === "slow"
+        ? slow.promise
+        : message === "later"
+        ? Promise.resolve("later")
+        : message,
+  });
+  const replies = ["first", "slow", "sync", "later", "last"].map((message) =>
+    client.request(message)
+  );
+  assertEquals(await replies[0], "first");
+  slow.resolve("slow at last");
+  assertEquals(await Promise.all(replies), [
+    "first",
+    "slow at last",
+    "sync",
+    "later",
+    "last",
+  ]);
+  await client.close();
+  await responder.finished;
+});
+
+Deno.test("Responder writes the replies to 64 messages of one read at once", async () => {
+  const { client, near, responder } = respond({
+    handler: (message) => message,
+  });
+  await Promise.all(Array.from({ length: 64 }, (_, i) => client.request(i)));
+  assertEquals(near.writes.length, 1);
+  await client.close();
+  await responder.finished;
+});
+
+Deno.test("Responder sends nothing for undefined", async () => {
+  const { client, responder } = respond({
+    handler: (message) =>
+      message === 2 ? undefined : message === 3 ? Promise.resolve() : message,
+  });
+  for (const message of [1, 2, 3, 4]) client.send(message);
+  await client.closeWrite();
+  assertEquals(await Array.fromAsync(client), [1, 4]);
+  await responder.finished;
+});
+
+Deno.test("Responder gives the handler the connection, to send, ask and watch", async () => {
+  const { client, connection, responder } = respond({
+    async handler(message, connection) {
+      if (message !== "start") return;
+      connection.send("news");
+      return { asked: await connection.request("question") };
+    },
+  });
+  client.send("start");
+  const messages = client[Symbol.asyncIterator]();
+  assertEquals((await messages.next()).value, "news");
+  assertEquals((await messages.next()).value, "question");
+  await client.send("answer");
+  assertEquals((await messages.next()).value, { asked: "answer" });
+  assert(!connection.signal.aborted);
+  await client.close();
+  await responder.finished;
+  assert(connection.signal.aborted);
+});
+
+Deno.test("Responder sends every reply to a peer that half-closes", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { client, responder } = respond({
+    handler: (message) => gate.promise.then(() => message),
+  });
+  for (const message of [1, 2, 3]) client.send(message);
+  await client.closeWrite();
+  await turn();
+  gate.resolve();
+  assertEquals(await Array.fromAsync(client), [1, 2, 3]);
+  await responder.finished;
+  assertEquals(await client.closed, { clean: true });
+});
+
+Deno.test("Responder sends what onError returns in place of a failed reply", async () => {
+  const errors: unknown[] = [];
+  const { client, far, responder } = respond({
+    handler(message) {
+      if (message === "throw") throw "thrown";
+      if (message === "reject") return Promise.reject(new Error("rejected"));
+      if (message === "undefined") return Promise.reject(undefined);
+      if (message === "unsendable") return { n: 1n };
+      if (message === "large") return "x".repeat(100);
+      return message;
+    },
+    onError(error, connection) {
+      assertInstanceOf(connection, Connection);
+      errors.push(error);
+      const reply = { error: errors.length };
+      return errors.length % 2 === 0 ? reply : Promise.resolve(reply);
+    },
+    options: { maxFrameBytes: 50 },
+  });
+  const replies: Promise<unknown>[] = [];
+  for (const message of ["throw", "reject", "fine", "undefined"]) {
+    replies.push(client.request(message));
+  }
+  await Promise.all(replies);
+  await far.write(BAD_FRAME);
+  replies.push(
+    client[Symbol.asyncIterator]().next().then(({ value }) => value),
+  );
+  await replies.at(-1);
+  replies.push(client.request("unsendable"));
+  await replies.at(-1);
+  replies.push(client.request("large"), client.request("fine"));
+  assertEquals(await Promise.all(replies), [
+    { error: 1 },
+    { error: 2 },
+    "fine",
+    { error: 3 },
+    { error: 4 },
+    { error: 5 },
+    { error: 6 },
+    "fine",
+  ]);
+  assertEquals(errors.slice(0, 3).map(String), [
+    "thrown",
+    "Error: rejected",
+    "undefined",
+  ]);
+  assertInstanceOf(errors[3], InvalidMessageError);
+  assertInstanceOf(errors[4], InvalidMessageError);
+  assertInstanceOf(errors[5], FrameTooLargeError);
+  await client.close();
+  await responder.finished;
+});
+
+Deno.test("Responder closes the connection behind the replies before, where nobody answers for an error", async () => {
+  const failure = new Error("failure");
+  const kinds: [string, unknown, ErrorHandler | undefined][] = [
+    ["no onError", failure, undefined],
+    ["onError returns nothing", failure, () => {}],
+    ["onError resolves to nothing", failure, () => Promise.resolve()],
+    ["onError throws", failure, () => {
+      throw new Error("again");
+    }],
+    ["onError rejects", failure, () => Promise.reject(new Error("again"))],
+    ["onError cannot be sent", failure, () => 1n],
+    ["a frozen error", Object.freeze(new Error("frozen")), undefined],
+    ["a string", "text", undefined],
+    ["nothing", undefined, undefined],
+  ];
+  for (const [name, error, onError] of kinds) {
+    for (const asynchronous of [false, true]) {
+      const { client, connection, responder } = respond({
+        handler(message) {
+          if (message === "good") return message;
+          if (asynchronous) return Promise.reject(error);
+          throw error;
+        },
+        onError,
+      });
+      for (const message of ["good", "bad", "good"]) client.send(message);
+      assertEquals(await Array.fromAsync(client), ["good"], name);
+      await responder.finished;
+      const { clean, cause } = await connection.closed;
+      assert(!clean, name);
+      if (name !== "onError cannot be sent") {
+        assertStrictEquals(cause, error, name);
+      }
+    }
+  }
+});
+
+Deno.test("Responder calls no handler behind a frame that is too large, and answers those before", async () => {
+  const seen: unknown[] = [];
+  const gate = Promise.withResolvers<void>();
+  const { client, connection, far, responder } = respond({
+    async handler(message) {
+      seen.push(message);
+      await gate.promise;
+      return message;
+    },
+    options: { maxFrameBytes: 10 },
+  });
+  await far.write(
+    Uint8Array.from(
+      [1, "0123456789", 2].flatMap((message) => [...encodeFrame(message)]),
+    ),
+  );
+  await turn();
+  gate.resolve();
+  assertEquals(await Array.fromAsync(client), [1]);
+  await responder.finished;
+  assertEquals(seen, [1]);
+  assertInstanceOf((await connection.closed).cause, FrameTooLargeError);
+});
+
+Deno.test("Responder never has more than maxInFlight messages in hand", async () => {
+  const waiting: (() => void)[] = [];
+  let most = 0;
+  const { client, responder } = respond({
+    maxInFlight: 3,
+    handler: (message) =>
+      new Promise((resolve) => {
+        waiting.push(() => resolve(message));
+        most = Math.max(most, waiting.length);
+      }),
+  });
+  const replies = Array.from({ length: 50 }, (_, i) => client.request(i));
+  for (const reply of replies) {
+    while (waiting.length === 0) await turn();
+    waiting.shift()!();
+    await reply;
+  }
+  assertEquals(most, 3);
+  await client.close();
+  await responder.finished;
+});
+
+Deno.test("Responder stops reading from a peer that does not read its replies", async () => {
+  const { client, near, connection, responder } = respond({
+    handler: () => "x".repeat(1_000),
+    options: { highWaterMark: 10_000 },
+  });
+  near.hold();
+  for (let i = 0; i < 100; i++) client.send(i);
+  await turn();
+  assert(connection.stats.messagesReceived < 15);
+  near.release();
+  for (let i = 0; i < 100; i++) {
+    await client[Symbol.asyncIterator]().next();
+  }
+  await client.close();
+  await responder.finished;
+});
+
+Deno.test("Responder ends with the link, whatever its handlers do", async () => {
+  const { connection, near, responder, client } = respond({
+    handler: (message) =>
+      message === "hang"
+        ? new Promise(() => {})
+        : turn().then(() => Promise.reject(new Error("late"))),
+  });
+  client.send("late");
+  client.send("hang");
+  await turn();
+  near.cut();
+  await responder.finished;
+  assert(!(await connection.closed).clean);
+  await client.close();
+  await turn();
+});
+
+Deno.test("Responder drains: no more messages, the replies in hand, the end", async () => {
+  const gate = Promise.withResolvers<void>();
+  const seen: unknown[] = [];
+  const { client, connection, responder } = respond({
+    async handler(message) {
+      seen.push(message);
+      await gate.promise;
+      return message;
+    },
+  });
+  client.send(1);
+  await turn();
+  responder.drain();
+  client.send(2).catch(() => {});
+  await turn();
+  gate.resolve();
+  assertEquals(await Array.fromAsync(client), [1]);
+  await responder.finished;
+  assertEquals(seen, [1]);
+  assertEquals(await connection.closed, { clean: true });
+});
