@@ -6,9 +6,11 @@
 import {
   type Address,
   checkConnectionOptions,
+  checkTimeout,
   Connection,
   CONNECTION_DEFAULTS,
   type ConnectionOptions,
+  startTimer,
 } from "./core/connection.ts";
 import {
   addressOf,
@@ -17,12 +19,7 @@ import {
   type EndpointOptions,
   onAbort,
 } from "./core/endpoint.ts";
-import {
-  checkLimit,
-  type JsonValue,
-  pickOptions,
-  resolveOptions,
-} from "./framing.ts";
+import { type JsonValue, pickOptions, resolveOptions } from "./framing.ts";
 
 /** Options of {@linkcode connect}. */
 export interface ConnectOptions extends ConnectionOptions, EndpointOptions {
@@ -90,7 +87,7 @@ export async function connect<T = JsonValue>(
     transport: undefined,
     signal: undefined,
   }, options);
-  checkLimit("connectTimeout", connectTimeout);
+  checkTimeout("connectTimeout", connectTimeout);
   const connectionOptions = pickOptions(CONNECTION_DEFAULTS, options);
   checkConnectionOptions(connectionOptions);
   const endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
@@ -121,16 +118,14 @@ async function dial(
     abandoned.abort(reason);
     reject(reason);
   }
-  const timer = connectTimeout === Infinity ? undefined : setTimeout(
-    () =>
-      abandon(
-        new DOMException(
-          `Cannot connect: no answer after ${connectTimeout} ms`,
-          "TimeoutError",
-        ),
+  const stopTimer = startTimer(connectTimeout, () => {
+    abandon(
+      new DOMException(
+        `Cannot connect: no answer after ${connectTimeout} ms`,
+        "TimeoutError",
       ),
-    connectTimeout,
-  );
+    );
+  });
   onAbort(signal, () => abandon(signal?.reason), settled.signal);
   const dialing = endpoint.transport === "tcp"
     ? Deno.connect({ ...endpoint, signal: abandoned.signal })
@@ -141,7 +136,7 @@ async function dial(
     dialing.then((conn) => conn.close(), () => {});
     throw error;
   } finally {
-    clearTimeout(timer);
+    stopTimer();
     settled.abort();
   }
 }

@@ -6,10 +6,12 @@
 import {
   type Address,
   checkConnectionOptions,
+  checkTimeout,
   Connection,
   CONNECTION_DEFAULTS,
   type ConnectionEnd,
   type ConnectionOptions,
+  startTimer,
 } from "./core/connection.ts";
 import {
   addressOf,
@@ -134,7 +136,7 @@ export class Listener<T = JsonValue>
       onEvent: undefined,
     }, options);
     checkLimit("maxConnections", resolved.maxConnections);
-    checkLimit("acceptBackoff", resolved.acceptBackoff);
+    checkTimeout("acceptBackoff", resolved.acceptBackoff);
     this.#options = resolved;
     this.#onEvent = resolved.onEvent;
     this.#connectionOptions = pickOptions(CONNECTION_DEFAULTS, options);
@@ -207,10 +209,10 @@ export class Listener<T = JsonValue>
 
   #pause(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#options.acceptBackoff);
+      const stopTimer = startTimer(this.#options.acceptBackoff, resolve);
       this.#wake = () => {
         if (!this.#closing.signal.aborted) return;
-        clearTimeout(timer);
+        stopTimer();
         resolve();
       };
     });
@@ -316,7 +318,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
       shutdownTimeout,
     });
     checkLimit("maxInFlight", resolved.maxInFlight);
-    checkLimit("shutdownTimeout", resolved.shutdownTimeout);
+    checkTimeout("shutdownTimeout", resolved.shutdownTimeout);
     this.#shutdownTimeout = resolved.shutdownTimeout;
     this.#onEvent = rest.onEvent;
     this.#listener = listen(rest);
@@ -364,11 +366,9 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     });
     this.#listener.close();
     for (const responder of this.#responders) responder.drain();
-    const timer = this.#shutdownTimeout === Infinity
-      ? undefined
-      : setTimeout(() => this.#abort(), this.#shutdownTimeout);
+    const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
     await this.finished;
-    clearTimeout(timer);
+    stopTimer();
   }
 
   #abort(): void {

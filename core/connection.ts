@@ -173,9 +173,26 @@ export function checkConnectionOptions(
 ): Required<ConnectionOptions> {
   const resolved = resolveOptions(CONNECTION_DEFAULTS, options);
   checkLimit("highWaterMark", resolved.highWaterMark);
-  checkLimit("writeTimeout", resolved.writeTimeout);
+  checkTimeout("writeTimeout", resolved.writeTimeout);
   new FrameDecoder(pickOptions(FRAMING_DEFAULTS, options));
   return resolved;
+}
+
+/** Longest time that the platform's timers can measure, in milliseconds. */
+const MOST_TIMEOUT = 2 ** 31 - 1;
+
+/** Checks an option that is a time in milliseconds.
+ * @internal */
+export function checkTimeout(name: string, value: number): void {
+  checkLimit(name, value, 1, MOST_TIMEOUT);
+}
+
+/** Calls `late` after so many milliseconds, and never after `Infinity`. The function that comes back prevents it.
+ * @internal */
+export function startTimer(timeout: number, late: () => void): () => void {
+  if (timeout === Infinity) return () => {};
+  const timer = setTimeout(late, timeout);
+  return () => clearTimeout(timer);
 }
 
 function isFramingError(cause: unknown): boolean {
@@ -614,28 +631,22 @@ export class Connection<T = JsonValue>
   async #flushAndShut(end: ConnectionEnd): Promise<void> {
     if (this.#end !== undefined) return;
     this.#sealed = true;
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    this.#endReceiving({ clean: true });
+    const stopTimer = startTimer(this.#writeTimeout, () => {
+      this.abort(
+        new DOMException(
+          `Cannot close: ${this.#bytesQueued} bytes are not taken after ${this.#writeTimeout} ms`,
+          "TimeoutError",
+        ),
+      );
+    });
     try {
-      this.#endReceiving({ clean: true });
-      const flushed = this.#writable(0);
-      if (flushed !== undefined && this.#writeTimeout !== Infinity) {
-        timer = setTimeout(
-          () =>
-            this.abort(
-              new DOMException(
-                `Cannot close: ${this.#bytesQueued} bytes are not taken after ${this.#writeTimeout} ms`,
-                "TimeoutError",
-              ),
-            ),
-          this.#writeTimeout,
-        );
-      }
-      await flushed;
+      await this.#writable(0);
       this.#shut(end);
     } catch {
       // The link broke or was aborted meanwhile, and `closed` tells.
     } finally {
-      clearTimeout(timer);
+      stopTimer();
     }
   }
 

@@ -1,0 +1,427 @@
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
+import { resetAndDestroy } from "./raw.ts";
+import {
+  type Address,
+  connect,
+  Connection,
+  ConnectionClosedError,
+  encodeFrame,
+  listen,
+  type Listener,
+  type ListenOptions,
+  serve,
+  type ServeOptions,
+  type ServerEvent,
+} from "../mod.ts";
+
+const LOCAL = { hostname: "127.0.0.1", port: 0 };
+
+function echo(message: unknown): unknown {
+  return message;
+}
+
+/** Resolves with the next event of a type. */
+function eventLog(): {
+  events: ServerEvent[];
+  onEvent(event: ServerEvent): void;
+  next(type: ServerEvent["type"]): Promise<ServerEvent>;
+} {
+  const events: ServerEvent[] = [];
+  const waiting: [string, (event: ServerEvent) => void][] = [];
+  return {
+    events,
+    onEvent(event) {
+      events.push(event);
+      const index = waiting.findIndex(([type]) => type === event.type);
+      if (index >= 0) waiting.splice(index, 1)[0][1](event);
+    },
+    next(type) {
+      return new Promise((resolve) => waiting.push([type, resolve]));
+    },
+  };
+}
+
+function portOf(addr: Address): number {
+  assert(addr.transport === "tcp");
+  return addr.port;
+}
+
+Deno.test("serve() answers over TCP and over a Unix socket", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/socket`;
+  for (
+    const options of [LOCAL, { path }, { transport: "unix", path }] as const
+  ) {
+    await using server = serve(options, echo);
+    await using client = await connect(server.addr);
+    assertEquals(await client.request({ a: "é" }), { a: "é" });
+    const { transport } = server.addr;
+    assertEquals(client.remoteAddr, server.addr);
+    const [connection] = server.connections;
+    assertEquals(connection.localAddr, server.addr);
+    assertEquals(
+      connection.remoteAddr,
+      transport === "tcp" ? client.localAddr : { transport, path: "" },
+    );
+  }
+  assertEquals([...Deno.readDirSync(directory)], []);
+  await Deno.remove(directory);
+});
+
+Deno.test("serve() serves 200 clients at once", async () => {
+  const started = Promise.withResolvers<void>();
+  let waiting = 0;
+  await using server = serve(LOCAL, async (message) => {
+    if (++waiting === 200) started.resolve();
+    await started.promise; // nobody is answered before all have asked
+    return message;
+  });
+  const clients = await Promise.all(
+    Array.from({ length: 200 }, () => connect(server.addr)),
+  );
+  const replies = clients.map((client, i) => client.request({ i }));
+  assertEquals(
+    await Promise.all(replies),
+    clients.map((_, i) => ({ i })),
+  );
+  assertEquals(server.connections.size, 200);
+  await Promise.all(clients.map((client) => client.close()));
+});
+
+Deno.test("serve() outlives clients that vanish at any moment", async () => {
+  const log = eventLog();
+  await using server = serve({ ...LOCAL, onEvent: log.onEvent }, echo);
+  await using witness = await connect(server.addr);
+  const frame = encodeFrame({ message: "hello" });
+  for (let sent = 0; sent <= frame.length; sent++) {
+    for (const reset of [false, true]) {
+      const closed = log.next("closed");
+      const bytes = frame.subarray(0, sent);
+      if (reset) await resetAndDestroy(portOf(server.addr), bytes);
+      else {
+        using conn = await Deno.connect({ port: portOf(server.addr) });
+        if (sent > 0) await conn.write(bytes);
+      }
+      const event = await closed;
+      assert(event.type === "closed");
+      const betweenFrames = sent % frame.length === 0;
+      if (!reset) assertEquals(event.end.clean, betweenFrames);
+      assertEquals(await witness.request(sent), sent);
+    }
+  }
+  assertEquals(server.connections.size, 1);
+});
+
+Deno.test("serve() reports balanced events, with counts", async () => {
+  const log = eventLog();
+  const server = serve({ ...LOCAL, onEvent: log.onEvent }, echo);
+  for (let i = 0; i < 3; i++) {
+    await using client = await connect(server.addr);
+    await client.request("x");
+  }
+  await server.shutdown();
+  const types = log.events.map(({ type }) => type).sort();
+  assertEquals(types, [
+    "closed",
+    "closed",
+    "closed",
+    "connected",
+    "connected",
+    "connected",
+    "draining",
+    "listening",
+  ]);
+  for (const event of log.events) {
+    if (event.type !== "closed") continue;
+    assertEquals(event.end, { clean: true });
+    assertEquals(event.connection.stats, {
+      messagesReceived: 1,
+      messagesSent: 1,
+      bytesReceived: 7,
+      bytesSent: 7,
+      bytesQueued: 0,
+    });
+  }
+});
+
+Deno.test("serve() contains a hook that throws", async () => {
+  await using server = serve({
+    ...LOCAL,
+    onEvent() {
+      throw new Error("a broken log");
+    },
+  }, echo);
+  await using client = await connect(server.addr);
+  assertEquals(await client.request(1), 1);
+});
+
+Deno.test("serve() calls onListen with its address, and passes errors of listening on", async () => {
+  let addr: Address | undefined;
+  await using server = serve(
+    { ...LOCAL, onListen: (listening) => addr = listening },
+    echo,
+  );
+  assertEquals(addr, server.addr);
+  const port = portOf(server.addr);
+  assertThrows(
+    () => serve({ hostname: "127.0.0.1", port }, echo),
+    Deno.errors.AddrInUse,
+  );
+  assertThrows(
+    () => serve({ hostname: "192.0.2.1", port: 0 }, echo),
+    Deno.errors.AddrNotAvailable,
+  );
+});
+
+Deno.test("serve() rejects wrong options before it opens anything", () => {
+  const cases: [unknown, typeof Error, string][] = [
+    [{ port: 65_536 }, RangeError, 'option "port": received 65536'],
+    [{ port: 1.5 }, RangeError, 'option "port": received 1.5'],
+    [{ path: "" }, TypeError, 'option "path"'],
+    [{ path: "x", port: 1 }, TypeError, 'option "path" together'],
+    [{ path: "x", transport: "tcp" }, TypeError, 'option "path" together'],
+    [{ transport: "udp" }, TypeError, 'option "transport"'],
+    [{ transport: "unix" }, TypeError, 'option "path"'],
+    [{ maxConnections: 0 }, RangeError, "received 0"],
+    [{ acceptBackoff: -1 }, RangeError, "received -1"],
+    [{ maxInFlight: 0 }, RangeError, "received 0"],
+    [{ shutdownTimeout: NaN }, RangeError, "received NaN"],
+    [{ maxFrameBytes: 2 ** 32 }, RangeError, "received 4294967296"],
+    [{ reusePort: true }, TypeError, '"reusePort": it does not exist'],
+  ];
+  for (const [options, type, text] of cases) {
+    const given = { ...LOCAL, ...options as ServeOptions };
+    if ("path" in given || "transport" in given) {
+      delete (given as ListenOptions).hostname;
+      if ((options as ListenOptions).port === undefined) {
+        delete (given as ListenOptions).port;
+      }
+    }
+    assertThrows(() => serve(given, echo), type, text);
+  }
+  assertThrows(
+    () => serve(LOCAL, undefined as never),
+    TypeError,
+    "the handler is undefined",
+  );
+});
+
+Deno.test("shutdown() lets handlers finish, sends their replies, and frees the port", async () => {
+  const asked = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  const server = serve(LOCAL, async (message) => {
+    asked.resolve();
+    await gate.promise;
+    return message;
+  });
+  const idle = await connect(server.addr);
+  const client = await connect(server.addr);
+  const reply = client.request("in flight");
+  await asked.promise;
+  const shutdown = server.shutdown();
+  assertEquals(server.shutdown(), shutdown);
+  assertEquals((await idle[Symbol.asyncIterator]().next()).done, true);
+  await assertRejects(
+    () => connect(server.addr),
+    Deno.errors.ConnectionRefused,
+  );
+  gate.resolve();
+  assertEquals(await reply, "in flight");
+  await shutdown;
+  await server.finished;
+  for (let i = 0; i < 100; i++) {
+    const again = serve(
+      { hostname: "127.0.0.1", port: portOf(server.addr) },
+      echo,
+    );
+    await again.shutdown();
+  }
+  await Promise.all([idle.close(), client.close()]);
+});
+
+Deno.test("shutdown() aborts what is left after shutdownTimeout", async () => {
+  const asked = Promise.withResolvers<void>();
+  const server = serve({ ...LOCAL, shutdownTimeout: 1 }, () => {
+    asked.resolve();
+    return new Promise(() => {});
+  });
+  await using client = await connect(server.addr);
+  const reply = assertRejects(() => client.request(1), ConnectionClosedError);
+  await asked.promise;
+  const [connection] = server.connections;
+  await server.shutdown();
+  const { clean, cause } = await connection.closed;
+  assert(!clean);
+  assertInstanceOf(cause, DOMException);
+  assertEquals(cause.name, "TimeoutError");
+  await reply;
+});
+
+Deno.test("shutdown() is what aborting the signal does, also before the start", async () => {
+  const controller = new AbortController();
+  const server = serve({ ...LOCAL, signal: controller.signal }, echo);
+  await using client = await connect(server.addr);
+  assertEquals(await client.request(1), 1);
+  controller.abort();
+  await server.finished;
+  await serve({ ...LOCAL, signal: controller.signal }, echo).finished;
+});
+
+Deno.test("serve() lets no more than maxConnections in, and the next when one leaves", async () => {
+  const log = eventLog();
+  await using server = serve(
+    { ...LOCAL, maxConnections: 2, onEvent: log.onEvent },
+    echo,
+  );
+  const [first, second, third] = await Promise.all(
+    [1, 2, 3].map(() => connect(server.addr)),
+  );
+  assertEquals(await Promise.all([first.request(1), second.request(2)]), [
+    1,
+    2,
+  ]);
+  const waiting = third.request(3);
+  assertEquals(server.connections.size, 2);
+  await first.close();
+  assertEquals(await waiting, 3);
+  assertEquals(server.connections.size, 2);
+  await Promise.all([second.close(), third.close()]);
+});
+
+/** A listener of the platform whose first calls of `accept` fail. */
+function failingListener(
+  failures: Error[],
+  options: ListenOptions,
+): Listener {
+  const { listen: original } = Deno;
+  Deno.listen = ((options: Deno.TcpListenOptions & { transport?: "tcp" }) => {
+    const listener = original(options);
+    const { accept } = listener;
+    listener.accept = () => {
+      const failure = failures.shift();
+      return failure === undefined
+        ? Reflect.apply(accept, listener, [])
+        : Promise.reject(failure);
+    };
+    return listener;
+  }) as typeof Deno.listen;
+  try {
+    return listen({ ...LOCAL, ...options });
+  } finally {
+    Deno.listen = original;
+  }
+}
+
+Deno.test("listen() outlives errors of accepting, with a pause after each", async () => {
+  const kinds = [
+    new Deno.errors.ConnectionAborted("aborted"),
+    Object.assign(new Error("Too many open files"), { code: "EMFILE" }),
+    new Error("generic"),
+  ];
+  const failures = Array.from({ length: 10 }, (_, i) => kinds[i % 3]);
+  const log = eventLog();
+  using listener = failingListener([...failures], {
+    acceptBackoff: 1,
+    onEvent: log.onEvent,
+  });
+  await using client = await connect(listener.addr);
+  await using connection = await listener.accept();
+  await connection.send("served");
+  assertEquals((await client[Symbol.asyncIterator]().next()).value, "served");
+  assertEquals(
+    log.events.flatMap((event) =>
+      event.type === "acceptFailed" ? [event.error] : []
+    ),
+    failures,
+  );
+});
+
+Deno.test("close() ends the pause after an error of accepting", async () => {
+  const log = eventLog();
+  const listener = failingListener([new Error("generic")], {
+    acceptBackoff: Infinity,
+    onEvent: log.onEvent,
+  });
+  const failed = log.next("acceptFailed");
+  const accepting = assertRejects(
+    () => listener.accept(),
+    Deno.errors.BadResource,
+  );
+  await failed;
+  listener.close();
+  await accepting;
+});
+
+Deno.test("listen() gives connections one by one, and ends quietly when closed", async () => {
+  const listener = listen(LOCAL);
+  const serving = (async () => {
+    const seen: unknown[] = [];
+    for await (const connection of listener) {
+      for await (const message of connection) {
+        seen.push(message);
+        await connection.send(message);
+      }
+    }
+    return seen;
+  })();
+  for (const text of ["a", "b"]) {
+    await using client = await connect(listener.addr);
+    assertEquals(await client.request(text), text);
+  }
+  listener.close();
+  listener.close();
+  assertEquals(await serving, ["a", "b"]);
+  await assertRejects(() => listener.accept(), Deno.errors.BadResource);
+});
+
+Deno.test("listen() closes when its iteration is left or its signal aborts", async () => {
+  const first = listen(LOCAL);
+  const client = await connect(first.addr);
+  for await (const connection of first) {
+    await connection.close();
+    break;
+  }
+  await client.close();
+  await assertRejects(() => connect(first.addr), Deno.errors.ConnectionRefused);
+
+  const controller = new AbortController();
+  const second = listen({ ...LOCAL, signal: controller.signal });
+  const iterating = Array.fromAsync(second);
+  controller.abort();
+  assertEquals(await iterating, []);
+});
+
+Deno.test("unref() lets the process end, ref() keeps it", async () => {
+  const code = (refs: string) => `
+    import { connect, serve } from "${new URL("../mod.ts", import.meta.url)}";
+    const server = serve({ hostname: "127.0.0.1", port: 0 }, (m) => m);
+    const client = await connect(server.addr);
+    await client.request(1);
+    ${refs}
+    console.log("end of module");
+  `;
+  const { code: status, stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      `--config=${new URL("../deno.json", import.meta.url).pathname}`,
+      code("server.ref(); client.ref(); server.unref(); client.unref();"),
+    ],
+    stdin: "null",
+  }).output();
+  assertEquals(status, 0);
+  assertEquals(new TextDecoder().decode(stdout), "end of module\n");
+});
+
+Deno.test("Connection takes a Deno.Conn as it is", async () => {
+  await using server = serve(LOCAL, echo);
+  await using client = new Connection(
+    await Deno.connect({ port: portOf(server.addr) }),
+  );
+  assertEquals(await client.request("by hand"), "by hand");
+});
