@@ -109,10 +109,15 @@ export const LISTEN_DEFAULTS: Readonly<
   acceptBackoff: 100,
 });
 
-/** The defaults of what {@linkcode ServeOptions} adds to {@linkcode ListenOptions}. */
+/** The defaults of {@linkcode ServeOptions}. */
 export const SERVE_DEFAULTS: Readonly<
-  Required<Pick<ServeOptions, "maxInFlight" | "shutdownTimeout">>
-> = Object.freeze({ maxInFlight: 100, shutdownTimeout: 10_000 });
+  & Required<Omit<ListenOptions, "path" | "transport" | "signal" | "onEvent">>
+  & Required<Pick<ServeOptions, "maxInFlight" | "shutdownTimeout">>
+> = Object.freeze({
+  ...LISTEN_DEFAULTS,
+  maxInFlight: 100,
+  shutdownTimeout: 10_000,
+});
 
 /** Accepts connections until it is closed. Made by {@linkcode listen}. */
 export class Listener<T = JsonValue>
