@@ -1,0 +1,117 @@
+import { assert, assertEquals } from "@std/assert";
+import { defaultTags } from "./default_tags.ts";
+import {
+  CONNECT_DEFAULTS,
+  CONNECTION_DEFAULTS,
+  LISTEN_DEFAULTS,
+  SERVE_DEFAULTS,
+} from "../mod.ts";
+
+const ROOT = new URL("../", import.meta.url);
+
+/** The row of a file: it imports only from rows above its own. The last row imports what is published. */
+function rowOf(path: string): number {
+  if (path === "framing.ts") return 0;
+  if (path === "core/connection.ts") return 1;
+  if (path.startsWith("core/")) return 2;
+  if (path === "server.ts" || path === "client.ts") return 3;
+  if (path === "mod.ts") return 5;
+  return 6;
+}
+
+const LAST_ROW = 6;
+const PUBLISHED = ["mod.ts", "framing.ts", "server.ts", "client.ts"];
+/** Files that may speak of the platform, and only outside of comments does it count. */
+const MAY_MENTION_DENO = ["server.ts", "client.ts"];
+
+function* sources(folder = ""): Generator<string> {
+  for (
+    const { name, isDirectory } of Deno.readDirSync(
+      new URL(folder || ".", ROOT),
+    )
+  ) {
+    if (name.startsWith(".") || name === "node_modules") continue;
+    if (isDirectory) yield* sources(`${folder}${name}/`);
+    else if (name.endsWith(".ts")) yield folder + name;
+  }
+}
+
+function codeOf(path: string): string {
+  return Deno.readTextFileSync(new URL(path, ROOT))
+    .replaceAll(/\/\*[^]*?\*\//g, "")
+    .replaceAll(/^\s*\/\/.*$/gm, "");
+}
+
+function importsOf(path: string): string[] {
+  const pattern = /\b(?:from|import)\s*\(?\s*"([^"]+)"/g;
+  return [...codeOf(path).matchAll(pattern)].map(([, specifier]) => specifier);
+}
+
+const LIBRARY = [...sources()].filter((path) =>
+  rowOf(path) < LAST_ROW && !path.endsWith("_test.ts")
+);
+
+Deno.test("every file imports only from rows above its own", () => {
+  assert(LIBRARY.includes("core/connection.ts"));
+  for (const path of LIBRARY) {
+    for (const specifier of importsOf(path)) {
+      const where = `${path} imports ${specifier}`;
+      if (!specifier.startsWith(".")) {
+        const allowed = rowOf(path) === 0 ? /^@std\/bytes/ : /^@std\/|^node:/;
+        assert(allowed.test(specifier), where);
+        continue;
+      }
+      const target = new URL(specifier, new URL(path, ROOT)).pathname
+        .slice(ROOT.pathname.length);
+      // The one exception: a program loads its command line, and an importer does not.
+      const isProgram = /^(server|client)\.ts$/.test(path) &&
+        target === `cli/${path}`;
+      assert(isProgram || rowOf(target) < rowOf(path), where);
+    }
+  }
+});
+
+Deno.test("programs, examples and benchmarks import what is published", () => {
+  for (const path of sources()) {
+    if (!/^(cli|examples|bench|interop)\//.test(path)) continue;
+    for (const specifier of importsOf(path)) {
+      if (!specifier.startsWith("../")) continue;
+      const target = specifier.slice(3);
+      assert(
+        PUBLISHED.includes(target) ||
+          /^(tests|cli)\/|^deno\.json$/.test(target),
+        `${path} imports ${specifier}`,
+      );
+    }
+  }
+});
+
+Deno.test("only the files that listen and dial speak of the platform, and none prints", () => {
+  for (const path of LIBRARY) {
+    const code = codeOf(path);
+    if (!MAY_MENTION_DENO.includes(path)) {
+      assert(!/\bDeno\./.test(code), `${path} mentions Deno`);
+    }
+    assert(!/\bconsole\./.test(code), `${path} prints`);
+    assert(
+      !/\bDeno\.(listen|connect)/.test(code) || MAY_MENTION_DENO.includes(path),
+      `${path} listens or dials`,
+    );
+  }
+});
+
+Deno.test("defaults are what the documentation says", async () => {
+  const cases: [string, string, object][] = [
+    ["core/connection.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
+    ["server.ts", "ListenOptions", LISTEN_DEFAULTS],
+    ["server.ts", "ServeOptions", SERVE_DEFAULTS],
+    ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
+  ];
+  for (const [path, name, defaults] of cases) {
+    const tags = await defaultTags(new URL(path, ROOT), name);
+    assert(Object.keys(tags).length > 0, name);
+    for (const [option, value] of Object.entries(tags)) {
+      assertEquals(Reflect.get(defaults, option), value, `${name}.${option}`);
+    }
+  }
+});

@@ -1,0 +1,119 @@
+/** What the README shows is what happens. */
+import { assert, assertEquals } from "@std/assert";
+import {
+  CONNECT_DEFAULTS,
+  encodeFrame,
+  LISTEN_DEFAULTS,
+  SERVE_DEFAULTS,
+} from "../mod.ts";
+import { start } from "./process.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const README = Deno.readTextFileSync(new URL("README.md", ROOT));
+
+function blocks(language: string): string[] {
+  const pattern = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "gm");
+  return [...README.matchAll(pattern)].map(([, text]) => text);
+}
+
+function decode(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}
+
+/** Runs a line of shell where `deno` is this Deno, and gives what it prints. */
+async function shell(line: string): Promise<string> {
+  const deno = Deno.execPath();
+  const { code, stdout, stderr } = await new Deno.Command("sh", {
+    args: ["-c", `deno() { "${deno}" "$@"; }\n${line}`],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  assertEquals(code, 0, `${line}\n${decode(stderr)}`);
+  return decode(stdout);
+}
+
+/** Ports and durations differ from run to run. */
+function normalize(text: string): string {
+  return text.replace(/(127\.0\.0\.1):\d+/g, "$1:PORT")
+    .replace(/\d+ ms/g, "N ms");
+}
+
+Deno.test("the README's programs print what it shows", async () => {
+  const [serverBlock, clientBlock] = blocks("console");
+  const [command, ...serverLines] = serverBlock.trimEnd().split("\n");
+  assertEquals(command, "$ deno task server");
+  await using server = start(Deno.execPath(), ["task", "server"], {
+    cwd: ROOT.pathname,
+    env: { NO_COLOR: "1" },
+  });
+  await server.line(/^Listening on 0\.0\.0\.0:8080$/);
+  const commands = clientBlock.split(/^\$ /m).slice(1);
+  assert(commands.length > 0);
+  for (const text of commands) {
+    const [line, ...output] = text.split("\n");
+    assertEquals(await shell(line), output.join("\n"), line);
+  }
+  const [python] = blocks("python");
+  const { stdout } = await new Deno.Command("python3", {
+    args: ["-c", python],
+  }).output();
+  assertEquals(decode(stdout), "{'status': 'success', 'echo': 'hi'}\n");
+  server.kill("SIGINT");
+  assertEquals((await server.status).code, 0);
+  const printed = normalize(await server.stdout()).split("\n");
+  assertEquals(
+    printed.slice(0, 3),
+    normalize(serverLines.join("\n")).split("\n"),
+  );
+});
+
+Deno.test("the README's code prints what its comments say", async () => {
+  for (const block of blocks("ts")) {
+    const expected = [...block.matchAll(/console\.log\(.*\/\/ (.*)$/gm)]
+      .map(([, output]) => output);
+    assert(expected.length > 0, block);
+    const script = start(Deno.execPath(), ["run", "--allow-net", "-"], {
+      cwd: ROOT.pathname,
+      env: { NO_COLOR: "1" },
+      stdin: "piped",
+    });
+    await script.write(block);
+    await script.closeInput();
+    const { code } = await script.status;
+    assertEquals(code, 0, await script.stderr());
+    assertEquals(await script.stdout(), expected.join("\n") + "\n", block);
+  }
+});
+
+Deno.test("the README's picture of a frame is one", () => {
+  const [picture] = blocks("text");
+  const hex = picture.split("\n")[0].trim().split(/\s+/);
+  const frame = encodeFrame({ message: "hi" });
+  assertEquals(
+    hex,
+    [...frame].map((byte) => byte.toString(16).toUpperCase().padStart(2, "0")),
+  );
+});
+
+Deno.test("the README's defaults are the defaults", () => {
+  const rows = [...README.matchAll(/^\| `(\w+)` +\| (.*?) +\| (.*?) +\|/gm)];
+  const seen = new Set<string>();
+  for (const [, option, entry, text] of rows) {
+    const defaults: object = entry === "connect"
+      ? CONNECT_DEFAULTS
+      : entry === "listen, serve"
+      ? LISTEN_DEFAULTS
+      : SERVE_DEFAULTS;
+    if (!Object.hasOwn(defaults, option)) continue;
+    seen.add(option);
+    const value: unknown = JSON.parse(
+      text.replaceAll("`", "").replaceAll(/(\d) (?=\d)/g, "$1"),
+    );
+    assertEquals(value, Reflect.get(defaults, option), option);
+  }
+  assertEquals(
+    seen,
+    new Set(Object.keys({ ...SERVE_DEFAULTS, ...CONNECT_DEFAULTS })),
+  );
+});
