@@ -173,11 +173,14 @@ function checkFraming(options: FramingOptions): Layout {
     FRAMING_DEFAULTS,
     options,
   );
+  if (typeof prefixBytes !== "number") {
+    throw new TypeError(
+      `Cannot use option "prefixBytes": received ${typeof prefixBytes}, expected a number`,
+    );
+  }
   if (![1, 2, 4, 8].includes(prefixBytes)) {
     throw new RangeError(
-      `Cannot use option "prefixBytes": received ${
-        Number(prefixBytes)
-      }, expected 1, 2, 4 or 8`,
+      `Cannot use option "prefixBytes": received ${prefixBytes as number}, expected 1, 2, 4 or 8`,
     );
   }
   if (typeof littleEndian !== "boolean") {
@@ -227,7 +230,7 @@ const TEXT_ENCODER = new TextEncoder();
 // A byte order mark stays in the text, where JSON.parse rejects it.
 const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Free space that a decoder offers first, and after it was filled to the brim: a quiet connection stays small, a busy one reads much at once. */
+/** Least and most free space for the next read: a quiet connection stays small, a busy one reads much at once. */
 const FIRST_SPACE = 512;
 const MOST_SPACE = 65_536;
 /** Whole frames beyond this many bytes wait for the next run, so that one peer's backlog does not hold up the others. */
@@ -337,26 +340,26 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Free space to read bytes into, at least one byte, at most what was asked for if something was. It is valid until the next call of
-   * any method but {@linkcode FrameDecoder.commit}.
-   *
-   * @param most The largest space wanted, in bytes.
+   * Free space to read bytes into, at least one byte. It is valid until the next call of any method but {@linkcode FrameDecoder.commit}.
    */
-  reserve(most: number = Infinity): Uint8Array<ArrayBuffer> {
+  reserve(): Uint8Array<ArrayBuffer> {
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
-      // Nothing is kept of a buffer that a large frame has blown up.
-      if (this.#buffer.length > MOST_SPACE) this.#buffer = EMPTY;
-    }
-    this.#ensure(Math.min(most, this.#space));
-    return this.#buffer.subarray(this.#end, this.#end + most);
+      const { length } = this.#buffer;
+      if (length < this.#space || length > 4 * this.#space) {
+        this.#buffer = new Uint8Array(this.#space);
+      }
+    } else if (this.#end === this.#buffer.length) this.#ensure(this.#space);
+    return this.#buffer.subarray(this.#end);
   }
 
   /** Says that `count` bytes were read into the space that {@linkcode FrameDecoder.reserve} returned. */
   commit(count: number): void {
     this.#end += count;
     if (this.#end === this.#buffer.length) {
-      this.#space = Math.min(this.#space * 4, MOST_SPACE);
+      this.#space = Math.min(4 * this.#space, MOST_SPACE);
+    } else if (16 * count < this.#space) {
+      this.#space = Math.max(this.#space / 4, FIRST_SPACE);
     }
   }
 
@@ -403,9 +406,14 @@ export class FrameDecoder<T = JsonValue> {
       offset = next;
     }
     if (lengths.length === 0) return [];
-    const from = this.#start;
+    const messages = this.#decodeRun(this.#start, offset);
     this.#start = offset;
-    return this.#decodeRun(from, offset);
+    // Nothing is kept of a buffer that a large frame has blown up.
+    if (offset === this.#end && this.#buffer.length > MOST_SPACE) {
+      this.#buffer = EMPTY;
+      this.#start = this.#end = 0;
+    }
+    return messages;
   }
 
   /**
@@ -685,7 +693,12 @@ export function encodeFrame(
  * @typeParam T What the messages are taken to be; nothing checks it.
  */
 export class FrameDecoderStream<T = JsonValue>
-  extends TransformStream<Uint8Array, T> {
+  implements ReadableWritablePair<T, Uint8Array> {
+  /** The messages. */
+  readonly readable: ReadableStream<T>;
+  /** Where the bytes go. */
+  readonly writable: WritableStream<Uint8Array>;
+
   /**
    * Checks the options; nothing is allocated yet.
    *
@@ -695,14 +708,30 @@ export class FrameDecoderStream<T = JsonValue>
    */
   constructor(options: FramingOptions = {}) {
     const decoder = new FrameDecoder<T>(options);
-    super({
-      transform(chunk, controller) {
-        for (const message of decoder.push(chunk)) controller.enqueue(message);
-      },
-      flush() {
-        decoder.end();
-      },
-    });
+    const bytes = new TransformStream<Uint8Array, Uint8Array>();
+    this.writable = bytes.writable;
+    // Driven by who reads: an error would take the messages before it along that are not read yet.
+    this.readable = ReadableStream.from(decodeAll(bytes.readable, decoder));
+  }
+}
+
+async function* decodeAll<T>(
+  bytes: ReadableStream<Uint8Array>,
+  decoder: FrameDecoder<T>,
+): AsyncGenerator<T, void> {
+  const reader = bytes.getReader();
+  let failure: unknown;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return decoder.end();
+      yield* decoder.push(value);
+    }
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    await reader.cancel(failure);
   }
 }
 
