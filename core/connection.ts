@@ -161,6 +161,9 @@ export type Consumer<T> = (message: Decoded<T>) => Promise<void> | undefined;
 /** A buffer of up to this many bytes is used for the next write again. */
 const MOST_SPACE = 65_536;
 
+/** Whoever awaits each send, or each reply, comes back for the next within so many turns of the microtask queue. */
+const QUIET_TURNS = 4;
+
 const RESOLVED = Promise.resolve();
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
   signal: undefined,
@@ -199,29 +202,6 @@ function isFramingError(cause: unknown): boolean {
   return cause instanceof FrameTooLargeError ||
     cause instanceof FrameTruncatedError;
 }
-
-// What the layers above need and users do not: queueing without a promise, and every message to one function.
-
-/** Queues a message like `send`, but throws at once if it cannot be sent.
- * @internal */
-export let enqueue: <T>(connection: Connection<T>, message: unknown) => void;
-/** Hands every message to `consumer`; resolves when no more will come, rejects if the link broke.
- * @internal */
-export let consume: <T>(
-  connection: Connection<T>,
-  consumer: Consumer<T>,
-) => Promise<void>;
-/** Receives no more; sending goes on.
- * @internal */
-export let endReceiving: <T>(connection: Connection<T>) => void;
-/** Closes like `close`, for a reason that `closed` tells.
- * @internal */
-export let closeFor: <T>(connection: Connection<T>, cause: unknown) => void;
-/** Resolves when no more than the high-water mark waits to be written; `undefined` if that is so already.
- * @internal */
-export let writable: <T>(
-  connection: Connection<T>,
-) => Promise<void> | undefined;
 
 /**
  * One live link that sends and receives messages.
@@ -285,7 +265,7 @@ export class Connection<T = JsonValue>
   /** How receiving ended; an end without a cause is one that was wanted. */
   #received: ConnectionEnd | undefined;
 
-  #writing = false;
+  #writing: "not" | "soon" | "now" = "not";
   #sealed = false;
   #writeEnded = false;
   #bytesInFlight = 0;
@@ -296,15 +276,6 @@ export class Connection<T = JsonValue>
   #messagesSent = 0;
   #bytesReceived = 0;
   #bytesSent = 0;
-
-  static {
-    enqueue = (connection, message) => connection.#enqueue(message);
-    consume = (connection, consumer) => connection.#consume(consumer);
-    endReceiving = (connection) => connection.#endReceiving({ clean: true });
-    closeFor = (connection, cause) =>
-      connection.#close({ clean: false, cause });
-    writable = (connection) => connection.#writable();
-  }
 
   /**
    * Takes the bytes over. Nothing is read before somebody waits for a message.
@@ -368,11 +339,11 @@ export class Connection<T = JsonValue>
    */
   send(message: unknown): Promise<void> {
     try {
-      this.#enqueue(message);
+      this.enqueue(message);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#writable() ?? RESOLVED;
+    return this.writable() ?? RESOLVED;
   }
 
   /**
@@ -387,7 +358,7 @@ export class Connection<T = JsonValue>
       const { signal } = resolveOptions(REQUEST_DEFAULTS, options);
       signal?.throwIfAborted();
       if (this.#received !== undefined) throw this.#gone("receive reply");
-      this.#enqueue(message);
+      this.enqueue(message);
       return this.#reply(signal);
     } catch (error) {
       return Promise.reject(error);
@@ -439,12 +410,20 @@ export class Connection<T = JsonValue>
     return promise;
   }
 
-  #consume(consumer: Consumer<T>): Promise<void> {
+  /** Hands every message to `consumer`; resolves when no more will come, rejects if the link broke.
+   * @internal */
+  consume(consumer: Consumer<T>): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#consumer = consumer;
     this.#consumed = { resolve, reject };
     this.#startPump();
     return promise;
+  }
+
+  /** Receives no more; sending goes on.
+   * @internal */
+  endReceiving(): void {
+    this.#endReceiving({ clean: true });
   }
 
   #startPump(): void {
@@ -466,6 +445,10 @@ export class Connection<T = JsonValue>
           if (wait !== undefined) await wait;
         }
         if (run.length > 0) continue;
+        // The replies to what was read leave before the next read, with no need to wait for more.
+        if (this.#writing === "soon" && this.#consumer !== undefined) {
+          this.#write();
+        }
         const count = await this.#duplex.read(this.#decoder.reserve());
         if (count === null) {
           this.#decoder.end();
@@ -534,17 +517,33 @@ export class Connection<T = JsonValue>
     return this.#bytesInFlight + this.#encoder.size;
   }
 
-  #enqueue(message: unknown): void {
+  /** Queues a message like `send`, but throws at once if it cannot be sent.
+   * @internal */
+  enqueue(message: unknown): void {
     if (this.#sealed) throw this.#gone("send message");
     this.#encoder.push(message);
     this.#messagesSent++;
-    if (this.#writing) return;
-    this.#writing = true;
-    queueMicrotask(() => this.#write());
+    if (this.#writing !== "not") return;
+    this.#writing = "soon";
+    this.#writeSoon(this.#messagesSent, QUIET_TURNS);
+  }
+
+  /** Writes when no message has come for so many turns of the microtask queue, or the queue is long enough. */
+  #writeSoon(seen: number, turns: number): void {
+    queueMicrotask(() => {
+      if (this.#writing !== "soon") return;
+      const more = this.#messagesSent > seen;
+      if (this.#bytesQueued > this.#highWaterMark || turns === 0 && !more) {
+        this.#write();
+      } else {
+        this.#writeSoon(this.#messagesSent, more ? QUIET_TURNS : turns - 1);
+      }
+    });
   }
 
   /** The only place that writes: whole frames, in order, until none is left. Never rejects. */
   async #write(): Promise<void> {
+    this.#writing = "now";
     try {
       while (this.#end === undefined) {
         const bytes = this.#encoder.take(this.#space);
@@ -562,7 +561,7 @@ export class Connection<T = JsonValue>
     } catch (cause) {
       this.#shut({ clean: false, cause });
     } finally {
-      this.#writing = false;
+      this.#writing = "not";
     }
   }
 
@@ -576,7 +575,9 @@ export class Connection<T = JsonValue>
     }
   }
 
-  #writable(most: number = this.#highWaterMark): Promise<void> | undefined {
+  /** Resolves when no more than `most` bytes wait to be written; `undefined` if that is so already.
+   * @internal */
+  writable(most: number = this.#highWaterMark): Promise<void> | undefined {
     if (this.#bytesQueued <= most) return undefined;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#writers.push({ most, resolve, reject });
@@ -606,10 +607,10 @@ export class Connection<T = JsonValue>
         "Cannot close the sending side: the stream of bytes has no closeWrite",
       );
     }
-    if (this.#sealed && this.#end === undefined) return await this.#writable(0);
+    if (this.#sealed && this.#end === undefined) return await this.writable(0);
     if (this.#end !== undefined) throw this.#gone("close the sending side");
     this.#sealed = true;
-    await this.#writable(0);
+    await this.writable(0);
     await this.#duplex.closeWrite();
     this.#writeEnded = true;
     if (this.#received !== undefined) this.#shut(this.#received);
@@ -621,6 +622,12 @@ export class Connection<T = JsonValue>
    */
   close(): Promise<void> {
     return this.#close({ clean: true });
+  }
+
+  /** Closes like `close`, for a reason that `closed` tells.
+   * @internal */
+  closeFor(cause: unknown): void {
+    this.#close({ clean: false, cause });
   }
 
   #close(end: ConnectionEnd): Promise<void> {
@@ -641,7 +648,7 @@ export class Connection<T = JsonValue>
       );
     });
     try {
-      await this.#writable(0);
+      await this.writable(0);
       this.#shut(end);
     } catch {
       // The link broke or was aborted meanwhile, and `closed` tells.

@@ -61,6 +61,37 @@ Deno.test("send() writes once for 64 sends in one turn", async () => {
   await Promise.all([one.close(), other.close()]);
 });
 
+Deno.test("send() writes once for 64 sends of which each is awaited before the next", async () => {
+  const { near, one, other } = connectionPair();
+  for (let i = 0; i < 64; i++) await one.send({ i });
+  for (let i = 0; i < 64; i++) await next(other);
+  assertEquals(near.writes.length, 1);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("Connection writes once for the answers to 64 messages of one read", async () => {
+  const { near, one, other } = connectionPair();
+  const replies = Array.from({ length: 64 }, (_, i) => other.request(i));
+  let count = 0;
+  for await (const message of one) {
+    await one.send(message);
+    if (++count === 64) break;
+  }
+  await Promise.all(replies);
+  assertEquals(near.writes.length, 1);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("request() writes once for the next requests of 64 whose replies came together", async () => {
+  const { near, one, other } = connectionPair();
+  other.consume((message) => (other.enqueue(message), undefined));
+  await Promise.all(Array.from({ length: 64 }, async (_, i) => {
+    for (let round = 0; round < 3; round++) await one.request(i);
+  }));
+  assertEquals(near.writes.length, 3);
+  await Promise.all([one.close(), other.close()]);
+});
+
 Deno.test("send() takes the value as it is at the call", async () => {
   const { near, one, other } = connectionPair();
   near.hold();

@@ -5,16 +5,7 @@
  */
 import { InvalidMessageError } from "../framing.ts";
 import type { Decoded, JsonValue } from "../framing.ts";
-import {
-  closeFor,
-  type Connection,
-  ConnectionClosedError,
-  consume,
-  endReceiving,
-  enqueue,
-  Queue,
-  writable,
-} from "./connection.ts";
+import { type Connection, ConnectionClosedError, Queue } from "./connection.ts";
 
 /**
  * Answers a message. What it returns, or resolves to, is sent as the reply; `undefined` sends nothing. The replies leave in the order of
@@ -76,18 +67,18 @@ export class Responder<T> {
 
   /** Takes no more messages, and lets the connection end when those in hand are answered. */
   drain(): void {
-    endReceiving(this.#connection);
+    this.#connection.endReceiving();
   }
 
   async #run(): Promise<void> {
     let cause: unknown;
     try {
-      await consume(this.#connection, (message) => this.#answer(message));
+      await this.#connection.consume((message) => this.#answer(message));
     } catch (error) {
       cause = error;
     }
     await Promise.race([this.#below(1), this.#connection.closed]);
-    if (cause !== undefined) closeFor(this.#connection, cause);
+    if (cause !== undefined) this.#connection.closeFor(cause);
     await this.#connection.close();
   }
 
@@ -106,7 +97,7 @@ export class Responder<T> {
       if (replacement !== undefined) this.#defer(replacement, true);
     } else this.#replies.push({ settled: true, value: reply, replaced: false });
     return this.#replies.size < this.#maxInFlight
-      ? writable(this.#connection)
+      ? this.#connection.writable()
       : this.#below(this.#maxInFlight);
   }
 
@@ -163,11 +154,11 @@ export class Responder<T> {
   #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
     if (reply === undefined) return;
     if (reply instanceof Failure) {
-      closeFor(this.#connection, reply.cause);
+      this.#connection.closeFor(reply.cause);
       return;
     }
     try {
-      enqueue(this.#connection, reply);
+      this.#connection.enqueue(reply);
     } catch (error) {
       // Nobody is left to read it.
       if (error instanceof ConnectionClosedError) return;
