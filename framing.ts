@@ -350,7 +350,7 @@ export class FrameDecoder<T = JsonValue> {
         this.#buffer = new Uint8Array(this.#space);
       }
     } else if (this.#end === this.#buffer.length) this.#ensure(this.#space);
-    return this.#buffer.subarray(this.#end);
+    return this.#end === 0 ? this.#buffer : this.#buffer.subarray(this.#end);
   }
 
   /** Says that `count` bytes were read into the space that {@linkcode FrameDecoder.reserve} returned. */
@@ -609,7 +609,7 @@ export class FrameEncoder {
       writePrefix(bytes, offset, length, this.#layout);
       offset += prefixBytes + length;
     }
-    return bytes.subarray(0, written);
+    return written === bytes.length ? bytes : bytes.subarray(0, written);
   }
 
   #encodeLarge(text: string): Uint8Array<ArrayBuffer> {

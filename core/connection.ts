@@ -445,10 +445,6 @@ export class Connection<T = JsonValue>
           if (wait !== undefined) await wait;
         }
         if (run.length > 0) continue;
-        // The replies to what was read leave before the next read, with no need to wait for more.
-        if (this.#writing === "soon" && this.#consumer !== undefined) {
-          this.#write();
-        }
         const count = await this.#duplex.read(this.#decoder.reserve());
         if (count === null) {
           this.#decoder.end();
@@ -525,13 +521,14 @@ export class Connection<T = JsonValue>
     this.#messagesSent++;
     if (this.#writing !== "not") return;
     this.#writing = "soon";
-    this.#writeSoon(this.#messagesSent, QUIET_TURNS);
+    // A consumer answers in the same turn. Writing only then, when every connection has read, wakes the peers together.
+    if (this.#consumer !== undefined) queueMicrotask(() => this.#write());
+    else this.#writeSoon(this.#messagesSent, QUIET_TURNS);
   }
 
   /** Writes when no message has come for so many turns of the microtask queue, or the queue is long enough. */
   #writeSoon(seen: number, turns: number): void {
     queueMicrotask(() => {
-      if (this.#writing !== "soon") return;
       const more = this.#messagesSent > seen;
       if (this.#bytesQueued > this.#highWaterMark || turns === 0 && !more) {
         this.#write();
@@ -541,34 +538,43 @@ export class Connection<T = JsonValue>
     });
   }
 
-  /** The only place that writes: whole frames, in order, until none is left. Never rejects. */
-  async #write(): Promise<void> {
-    this.#writing = "now";
-    try {
-      while (this.#end === undefined) {
-        const bytes = this.#encoder.take(this.#space);
-        if (bytes.length === 0) break;
-        this.#bytesInFlight = bytes.length;
-        const count = await this.#duplex.write(bytes);
-        if (count < bytes.length) {
-          await writeAll(this.#duplex, bytes.subarray(count));
-        }
-        this.#bytesInFlight = 0;
-        this.#bytesSent += bytes.length;
-        this.#keepSpace(bytes);
-        if (this.#writers.length > 0) this.#tellWriters();
-      }
-    } catch (cause) {
-      this.#shut({ clean: false, cause });
-    } finally {
+  /**
+   * The only place that writes: whole frames, in order, until none is left. No async function, which would cost as much as all the rest
+   * where messages come one by one.
+   */
+  #write(): void {
+    const bytes = this.#encoder.take(this.#space);
+    if (bytes.length === 0 || this.#end !== undefined) {
       this.#writing = "not";
+      return;
     }
+    this.#writing = "now";
+    this.#bytesInFlight = bytes.length;
+    this.#duplex.write(bytes).then(
+      (count) => this.#written(bytes, count),
+      (cause) => this.#shut({ clean: false, cause }),
+    );
+  }
+
+  #written(bytes: Uint8Array<ArrayBuffer>, count: number): void {
+    if (count < bytes.length) {
+      writeAll(this.#duplex, bytes.subarray(count)).then(
+        () => this.#written(bytes, bytes.length),
+        (cause) => this.#shut({ clean: false, cause }),
+      );
+      return;
+    }
+    this.#bytesInFlight = 0;
+    this.#bytesSent += count;
+    if (bytes !== this.#space) this.#keepSpace(bytes.buffer, count);
+    if (this.#writers.length > 0) this.#tellWriters();
+    this.#write();
   }
 
   /** Keeps what was just written from as space for the next write, if it is of a size that suits. */
-  #keepSpace({ buffer, length }: Uint8Array<ArrayBuffer>): void {
-    const suits = buffer.byteLength <= MOST_SPACE &&
-      buffer.byteLength <= 16 * length;
+  #keepSpace(buffer: ArrayBuffer, used: number): void {
+    const { byteLength } = buffer;
+    const suits = byteLength <= MOST_SPACE && byteLength <= 16 * used;
     if (!suits) this.#space = undefined;
     else if (buffer !== this.#space?.buffer) {
       this.#space = new Uint8Array(buffer);
