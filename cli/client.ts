@@ -1,0 +1,244 @@
+/**
+ * The client program: it sends messages and prints the replies.
+ *
+ * @module
+ */
+import {
+  type Address,
+  connect,
+  CONNECT_DEFAULTS,
+  type Connection,
+  ConnectionClosedError,
+  FrameTooLargeError,
+  FrameTruncatedError,
+  type JsonValue,
+} from "../mod.ts";
+import { endpointOf, format, requirePermission } from "./endpoint.ts";
+import { exchange } from "./exchange.ts";
+import { parseLines } from "./lines.ts";
+import {
+  clause,
+  compact,
+  count,
+  OutputClosedError,
+  pretty,
+  printErrorText,
+} from "./output.ts";
+import {
+  Failure,
+  type Given,
+  type Program,
+  run,
+  UsageError,
+} from "./program.ts";
+import { prompt } from "./prompt.ts";
+
+/** What is sent where nothing was given. */
+export const HELLO: JsonValue = { message: "hello from client", type: "text" };
+
+const DEFAULT_TIMEOUT = 10_000;
+/** Longer timers fire at once. */
+const MOST_TIMEOUT = 2 ** 31 - 1;
+
+const PROGRAM: Program = {
+  name: "client",
+  about: "Sends JSON messages and prints the replies.\n" +
+    "Messages are arguments, or lines of stdin, or typed at a prompt; with none at all, it says hello.",
+  usage:
+    'deno run --allow-net=localhost:8080 client.ts [options] [\'{"message":"hi"}\' ...]',
+  operand: "message",
+  options: {
+    hostname: {
+      value: "NAME",
+      help: `host to connect to (default ${CONNECT_DEFAULTS.hostname})`,
+    },
+    port: {
+      value: "NUMBER",
+      help: `port to connect to (default ${CONNECT_DEFAULTS.port})`,
+    },
+    unix: { value: "PATH", help: "connect to a Unix socket instead" },
+    repeat: { value: "NUMBER", help: "send each message so many times" },
+    timeout: {
+      value: "MS",
+      help:
+        `milliseconds to wait for the connection, and for each reply (default ${DEFAULT_TIMEOUT})`,
+    },
+    raw: { help: "print each reply as one line, even on a terminal" },
+  },
+};
+
+/** Runs the client program until it has its replies. */
+export function main(args: string[]): Promise<void> {
+  return run(PROGRAM, args, converse);
+}
+
+/** How to talk: the options that every way of sending messages needs. */
+interface Manner {
+  readonly repeat: number;
+  readonly timeout: number;
+  /** The text of a reply to a message that was an argument, or typed. */
+  readonly format: (reply: JsonValue) => string;
+}
+
+async function converse(given: Given): Promise<number> {
+  const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
+  const forPeople = Deno.stdout.isTerminal() && !given.has("raw");
+  const manner: Manner = {
+    repeat: given.number("repeat", 1, Number.MAX_SAFE_INTEGER) ?? 1,
+    timeout: given.number("timeout", 1, MOST_TIMEOUT, "Infinity") ??
+      DEFAULT_TIMEOUT,
+    format: forPeople ? (reply) => pretty(reply, !Deno.noColor) : compact,
+  };
+  const messages = given.operands.map(parseOperand);
+
+  const connection = await dial(endpoint, manner.timeout);
+  let exitCode = 0;
+  try {
+    if (messages.length > 0) {
+      await exchange(connection, repeated(messages, manner.repeat), manner);
+    } else if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal()) {
+      exitCode = await prompt(connection, manner);
+    } else {
+      await exchangeInput(connection, manner);
+    }
+  } catch (error) {
+    throw explain(error, format(endpoint));
+  }
+  // Whoever interrupts does not want to wait for what is still on its way.
+  if (exitCode === 0) await connection.close();
+  return exitCode;
+}
+
+function parseOperand(text: string, index: number): JsonValue {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageError(
+      `message ${
+        index + 1
+      } is not JSON; quote it for your shell, as in '{"message":"hi"}'`,
+    );
+  }
+}
+
+async function dial(endpoint: Address, timeout: number): Promise<Connection> {
+  requirePermission("connect to", endpoint);
+  const place = format(endpoint);
+  try {
+    return await connect({ ...endpoint, connectTimeout: timeout });
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) {
+      throw new Failure(
+        `connection to ${place} refused; is the server running?`,
+      );
+    }
+    if (error instanceof Deno.errors.NotFound) {
+      throw new Failure(`there is no ${place}; is the server running?`);
+    }
+    if (error instanceof DOMException && error.name === "TimeoutError") {
+      throw new Failure(`no connection to ${place} after ${timeout} ms`);
+    }
+    throw new Failure(`cannot connect to ${place}: ${clause(error)}`);
+  }
+}
+
+async function* repeated(
+  messages: Iterable<JsonValue> | AsyncIterable<JsonValue>,
+  times: number,
+): AsyncGenerator<JsonValue, void> {
+  for await (const message of messages) {
+    for (let i = 0; i < times; i++) yield message;
+  }
+}
+
+/** Sends the lines of stdin, or says hello if there is not even an empty one. */
+async function exchangeInput(
+  connection: Connection,
+  manner: Manner,
+): Promise<void> {
+  let format: Manner["format"] = compact;
+  async function* messages(): AsyncGenerator<JsonValue, void> {
+    const chunks = readStdin();
+    const first = await chunks.next();
+    if (!first.done) {
+      yield* parseLines(prepend(first.value, chunks));
+    } else if (!Deno.stdin.isTerminal()) {
+      format = manner.format;
+      yield HELLO;
+    }
+  }
+  const progress = new Progress();
+  try {
+    await exchange(connection, repeated(messages(), manner.repeat), {
+      timeout: manner.timeout,
+      format: (reply) => format(reply),
+      onReply: (replies) => progress.replies = replies,
+    });
+  } finally {
+    progress.stop();
+  }
+}
+
+async function* readStdin(): AsyncGenerator<Uint8Array, void> {
+  try {
+    yield* Deno.stdin.readable;
+  } catch (error) {
+    throw new Failure(`cannot read stdin: ${clause(error)}`);
+  }
+}
+
+async function* prepend<Item>(
+  first: Item,
+  rest: AsyncGenerator<Item, void>,
+): AsyncGenerator<Item, void> {
+  yield first;
+  yield* rest;
+}
+
+/** Tells how far it is, every second, where a person would otherwise see nothing. */
+class Progress {
+  /** Replies so far. */
+  replies = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #shown = false;
+
+  constructor() {
+    if (!Deno.stderr.isTerminal() || Deno.stdout.isTerminal()) return;
+    this.#timer = setInterval(() => {
+      this.#shown = true;
+      printErrorText(`\r${count(this.replies, "reply", "replies")}`);
+    }, 1_000);
+  }
+
+  /** Removes what it has shown. */
+  stop(): void {
+    clearInterval(this.#timer);
+    if (this.#shown) printErrorText("\r\x1b[K");
+  }
+}
+
+/** What went wrong while messages were exchanged, in words. */
+function explain(error: unknown, place: string): unknown {
+  if (error instanceof Failure || error instanceof OutputClosedError) {
+    return error;
+  }
+  if (!(error instanceof ConnectionClosedError)) {
+    return new Failure(clause(error));
+  }
+  const { cause } = error;
+  if (cause === undefined) return new Failure(`${place} closed the connection`);
+  if (cause instanceof FrameTruncatedError) {
+    return new Failure(
+      `${place} closed the connection in the midst of a reply`,
+    );
+  }
+  if (cause instanceof FrameTooLargeError) {
+    return new Failure(
+      `${place} announced a reply of ${cause.size} bytes, the limit is ${cause.limit}`,
+    );
+  }
+  if (cause instanceof DOMException && cause.name === "TimeoutError") {
+    return new Failure(cause.message);
+  }
+  return new Failure(`the connection to ${place} was lost: ${clause(cause)}`);
+}

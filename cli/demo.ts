@@ -1,0 +1,122 @@
+/**
+ * The demonstration program: a server, a client, and the bytes between them.
+ *
+ * @module
+ */
+import {
+  connect,
+  encodeFrame,
+  FrameDecoder,
+  type JsonValue,
+  serve,
+} from "../mod.ts";
+import { HELLO } from "./client.ts";
+import { echo, echoError } from "./echo.ts";
+import { dumpFrame } from "./hex.ts";
+import { ServerLog } from "./log.ts";
+import { compact, print, printError, printLog } from "./output.ts";
+import { Failure, type Program, run } from "./program.ts";
+
+const HOSTNAME = "127.0.0.1";
+const GREETING: JsonValue = { message: "Grüße, 世界" };
+
+const PROGRAM: Program = {
+  name: "demo",
+  about: "Runs a server and a client, and shows the bytes between them.",
+  usage: "deno run --allow-net=127.0.0.1 cli/demo.ts",
+  options: {},
+};
+
+/** Runs the demonstration program. */
+export function main(args: string[]): Promise<void> {
+  return run(PROGRAM, args, demonstrate);
+}
+
+async function demonstrate(): Promise<number> {
+  const { state } = Deno.permissions.querySync({ name: "net", host: HOSTNAME });
+  if (state !== "granted") {
+    throw new Failure(
+      `not allowed to use ${HOSTNAME}; run with --allow-net=${HOSTNAME}`,
+    );
+  }
+  await title("A client says hello to a server:");
+  let showing = true;
+  const log = new ServerLog({
+    format: "text",
+    print: (line) => showing && printLog(`  server  ${line}`),
+    printError,
+  });
+  const connected = Promise.withResolvers<void>();
+  const closed = Promise.withResolvers<void>();
+  await using server = serve({
+    hostname: HOSTNAME,
+    port: 0,
+    onError: echoError,
+    onEvent(event) {
+      log.event(event);
+      if (event.type === "connected") connected.resolve();
+      if (event.type === "closed") closed.resolve();
+    },
+  }, echo);
+
+  const { port } = server.addr as Deno.NetAddr;
+
+  const client = await connect(server.addr);
+  await connected.promise;
+  await print(`  client  sends ${compact(HELLO)}\n`);
+  const reply = await client.request(HELLO);
+  await print(`  client  gets ${compact(reply)}\n`);
+  await client.close();
+  await closed.promise;
+
+  showing = false;
+  const { sent, received } = await exchangeBytes(port, HELLO);
+  await title("\nThe bytes of such an exchange, to the server:");
+  await show(sent);
+  await title("\nand back:");
+  await show(received);
+
+  const text = compact(GREETING);
+  const greeting = await exchangeBytes(port, GREETING);
+  await title(
+    `\nA length counts bytes; ${text} has ${text.length} characters:`,
+  );
+  await show(greeting.sent);
+
+  await title("\nThe end:");
+  showing = true;
+  await server.shutdown();
+  return 0;
+}
+
+/** Sends a message and receives its reply over a connection of the platform's own, and gives the bytes of both. */
+async function exchangeBytes(
+  port: number,
+  message: JsonValue,
+): Promise<{ sent: Uint8Array; received: Uint8Array }> {
+  using conn = await Deno.connect({ hostname: HOSTNAME, port });
+  const sent = encodeFrame(message);
+  await conn.write(sent);
+  const decoder = new FrameDecoder();
+  const space = new Uint8Array(4_096);
+  let length = 0;
+  let isWhole = false;
+  while (!isWhole) {
+    const count = await conn.read(space.subarray(length)) ?? 0;
+    if (count === 0) throw new Failure("the server closed the connection");
+    const chunk = space.subarray(length, length += count);
+    isWhole = !decoder.push(chunk).next().done;
+  }
+  return { sent, received: space.subarray(0, length) };
+}
+
+async function title(text: string): Promise<void> {
+  const bold = Deno.stdout.isTerminal() && !Deno.noColor;
+  await print(bold ? `\x1b[1m${text}\x1b[22m\n` : `${text}\n`);
+}
+
+async function show(frame: Uint8Array): Promise<void> {
+  await print(dumpFrame(frame).map((row) => `  ${row}\n`).join(""));
+}
+
+if (import.meta.main) main(Deno.args);

@@ -1,0 +1,35 @@
+/**
+ * What the server program answers.
+ *
+ * @module
+ */
+import {
+  FrameTooLargeError,
+  InvalidMessageError,
+  type JsonValue,
+} from "../mod.ts";
+
+/** A reply of the server program. */
+export type Reply =
+  | { readonly status: "success"; readonly echo: JsonValue }
+  | { readonly status: "error"; readonly error: string };
+
+const NO_MESSAGE: Reply = {
+  status: "error",
+  error: 'expected an object with a "message"',
+};
+
+/** Answers an object that has a `message` with that message. */
+export function echo(message: JsonValue): Reply {
+  return typeof message === "object" && message !== null &&
+      !Array.isArray(message) && Object.hasOwn(message, "message")
+    ? { status: "success", echo: message.message }
+    : NO_MESSAGE;
+}
+
+/** Answers in place of what was no JSON, and of a reply that is too large. */
+export function echoError(error: unknown): Reply {
+  const known = error instanceof InvalidMessageError ||
+    error instanceof FrameTooLargeError;
+  return { status: "error", error: known ? error.message : "internal error" };
+}

@@ -1,0 +1,149 @@
+/**
+ * What the server program prints: a line for every event.
+ *
+ * @module
+ */
+import type {
+  Address,
+  Connection,
+  ConnectionEnd,
+  ServerEvent,
+} from "../mod.ts";
+import { format } from "./endpoint.ts";
+import { clause, count } from "./output.ts";
+
+/** How a {@linkcode ServerLog} prints. */
+export interface ServerLogOptions {
+  /** Lines for people, or lines of JSON. */
+  format: "text" | "json";
+  /** Prints a line, unless only errors are wanted. */
+  print?(line: string): void;
+  /** Prints a line about an error. */
+  printError(line: string): void;
+}
+
+interface Peer {
+  readonly name: string;
+  readonly since: number;
+}
+
+/** Turns the events of a server into lines. */
+export class ServerLog {
+  readonly #options: ServerLogOptions;
+  readonly #peers = new WeakMap<Connection, Peer>();
+  #connections = 0;
+  #acceptFailing = false;
+
+  /** Makes a log that has printed nothing yet. */
+  constructor(options: ServerLogOptions) {
+    this.#options = options;
+  }
+
+  /** Prints what happened on the server. */
+  event(event: ServerEvent): void {
+    switch (event.type) {
+      case "listening":
+        return this.#print(
+          { type: "listening", ...event.addr },
+          `Listening on ${format(event.addr)}`,
+        );
+      case "connected":
+        return this.#connected(event.connection);
+      case "closed":
+        return this.#closed(event.connection, event.end);
+      case "acceptFailed":
+        return this.#acceptFailed(event.error);
+      case "draining":
+        return this.#print(
+          { type: "draining", connections: event.connections },
+          `Shutting down with ${count(event.connections, "connection")} open`,
+        );
+    }
+  }
+
+  /** Prints the size of a message, as compact JSON, and never its text. */
+  message(
+    direction: "in" | "out",
+    connection: Connection,
+    message: unknown,
+  ): void {
+    const peer = this.#peers.get(connection)?.name;
+    const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
+    this.#print(
+      { type: "message", peer, direction, bytes },
+      `${peer} message ${direction}, ${count(bytes, "byte")}`,
+    );
+  }
+
+  /** Prints why a message or a reply was none. */
+  badMessage(connection: Connection, error: unknown): void {
+    const peer = this.#peers.get(connection)?.name;
+    const reason = clause(error);
+    this.#print({ type: "badMessage", peer, reason }, `${peer}: ${reason}`);
+  }
+
+  #connected(connection: Connection): void {
+    this.#acceptFailing = false;
+    const name = peerName(connection.remoteAddr, ++this.#connections);
+    this.#peers.set(connection, { name, since: performance.now() });
+    this.#print({ type: "connected", peer: name }, `${name} connected`);
+  }
+
+  #closed(connection: Connection, end: ConnectionEnd): void {
+    const peer = this.#peers.get(connection);
+    if (peer === undefined) return;
+    const { messagesReceived, messagesSent, bytesReceived, bytesSent } =
+      connection.stats;
+    const milliseconds = Math.round(performance.now() - peer.since);
+    const reason = end.clean ? undefined : clause(end.cause);
+    this.#print(
+      {
+        type: "closed",
+        peer: peer.name,
+        messagesIn: messagesReceived,
+        messagesOut: messagesSent,
+        bytesIn: bytesReceived,
+        bytesOut: bytesSent,
+        milliseconds,
+        reason,
+      },
+      `${peer.name} closed after ${duration(milliseconds)}: ` +
+        `${count(messagesReceived, "message")} in (${
+          count(bytesReceived, "byte")
+        }), ${messagesSent} out (${count(bytesSent, "byte")})` +
+        (reason === undefined ? "" : `; ${reason}`),
+    );
+  }
+
+  /** Once until a connection comes again: the server goes on trying, many times a second. */
+  #acceptFailed(error: unknown): void {
+    if (this.#acceptFailing) return;
+    this.#acceptFailing = true;
+    const reason = clause(error);
+    this.#options.printError(this.#line(
+      { type: "acceptFailed", reason },
+      `server: cannot accept a connection: ${reason}; trying again`,
+    ));
+  }
+
+  #print(record: Record<string, unknown>, text: string): void {
+    this.#options.print?.(this.#line(record, text));
+  }
+
+  #line({ type, ...rest }: Record<string, unknown>, text: string): string {
+    return this.#options.format === "text"
+      ? text
+      : JSON.stringify({ type, time: new Date(), ...rest });
+  }
+}
+
+/** The clients of a Unix socket have no address, so they are numbered. */
+function peerName(address: Address | undefined, number: number): string {
+  return address?.transport === "tcp" ? format(address) : `client ${number}`;
+}
+
+function duration(milliseconds: number): string {
+  return milliseconds < 10_000
+    ? `${milliseconds} ms`
+    : `${(milliseconds / 1_000).toFixed(1)} s`;
+}

@@ -1,0 +1,159 @@
+/**
+ * The server program: it echoes.
+ *
+ * @module
+ */
+import {
+  type Address,
+  type ErrorHandler,
+  type Handler,
+  LISTEN_DEFAULTS,
+  serve,
+  type ServeOptions,
+  type Server,
+} from "../mod.ts";
+import { echo, echoError } from "./echo.ts";
+import { endpointOf, format, requirePermission } from "./endpoint.ts";
+import { ServerLog } from "./log.ts";
+import { clause, printError, printLog } from "./output.ts";
+import { Failure, type Given, type Program, run } from "./program.ts";
+
+const PROGRAM: Program = {
+  name: "server",
+  about: 'Answers JSON messages over TCP: {"message":"hi"} gets ' +
+    '{"status":"success","echo":"hi"}.\n' +
+    "Each message travels behind its length, 4 bytes, big-endian.",
+  usage: "deno run --allow-net=0.0.0.0:8080 server.ts [options]",
+  options: {
+    hostname: {
+      value: "NAME",
+      help: `address to listen on (default ${LISTEN_DEFAULTS.hostname})`,
+    },
+    port: {
+      value: "NUMBER",
+      help:
+        `port to listen on, 0 for any that is free (default ${LISTEN_DEFAULTS.port})`,
+    },
+    unix: { value: "PATH", help: "listen on a Unix socket instead" },
+    "max-frame-bytes": {
+      value: "NUMBER",
+      help:
+        `largest payload, in and out (default ${LISTEN_DEFAULTS.maxFrameBytes})`,
+    },
+    "max-connections": {
+      value: "NUMBER",
+      help:
+        `connections open at a time; others wait (default ${LISTEN_DEFAULTS.maxConnections})`,
+    },
+    quiet: { help: "print errors only" },
+    verbose: {
+      help:
+        "print a line for each message, too: its size as compact JSON, not its text",
+    },
+    log: {
+      value: "text|json",
+      help: "print lines of text or of JSON (default text)",
+    },
+  },
+};
+
+/** Runs the server program until it is told to end. */
+export function main(args: string[]): Promise<void> {
+  return run(PROGRAM, args, serveUntilSignal);
+}
+
+async function serveUntilSignal(given: Given): Promise<number> {
+  given.exclude("quiet", "verbose");
+  const endpoint = endpointOf(given, 0, LISTEN_DEFAULTS);
+  const log = new ServerLog({
+    format: given.choice("log", ["text", "json"]) ?? "text",
+    print: given.has("quiet") ? undefined : printLog,
+    printError,
+  });
+  const stopped = Promise.withResolvers<void>();
+  // Before the first line is printed: whoever reads it may send a signal right away.
+  onSignal(stopped.resolve);
+  const server = open(endpoint, {
+    maxFrameBytes: given.number("max-frame-bytes", 1, 2 ** 32 - 1, "Infinity"),
+    maxConnections: given.number(
+      "max-connections",
+      1,
+      Number.MAX_SAFE_INTEGER,
+      "Infinity",
+    ),
+    onEvent: (event) => log.event(event),
+    onError: given.has("verbose") ? loggedError(log) : echoError,
+  }, given.has("verbose") ? logged(log) : echo);
+  await stopped.promise;
+  await server.shutdown();
+  return 0;
+}
+
+function open(
+  endpoint: Address,
+  options: ServeOptions,
+  handler: Handler,
+): Server {
+  requirePermission("listen on", endpoint);
+  try {
+    return serve({ ...options, ...endpoint }, handler);
+  } catch (error) {
+    const place = format(endpoint);
+    if (!(error instanceof Deno.errors.AddrInUse)) {
+      throw new Failure(`cannot listen on ${place}: ${clause(error)}`);
+    }
+    if (endpoint.transport === "tcp") {
+      throw new Failure(`${place} is already in use`);
+    }
+    throw new Failure(
+      Deno.lstatSync(endpoint.path).isSocket
+        ? `${place} exists already; remove it if no server listens there`
+        : `${place} exists and is not a socket`,
+    );
+  }
+}
+
+/** The same as `echo`, with a line for each message: a function of its own, so that nobody else pays for it. */
+function logged(log: ServerLog): Handler {
+  return (message, connection) => {
+    log.message("in", connection, message);
+    const reply = echo(message);
+    log.message("out", connection, reply);
+    return reply;
+  };
+}
+
+function loggedError(log: ServerLog): ErrorHandler {
+  return (error, connection) => {
+    log.badMessage(connection, error);
+    const reply = echoError(error);
+    log.message("out", connection, reply);
+    return reply;
+  };
+}
+
+const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
+  ? ["SIGINT", "SIGBREAK"]
+  : ["SIGINT", "SIGTERM"];
+
+/**
+ * Milliseconds in which the same signal again is the same wish: `deno task` passes on a Ctrl-C that the terminal has sent to its program
+ * already.
+ */
+const SAME_WISH = 250;
+
+/** Calls `stop` at the first signal; the second ends the process at once. */
+function onSignal(stop: () => void): void {
+  let first: { signal: Deno.Signal; time: number } | undefined;
+  for (const signal of SIGNALS) {
+    Deno.addSignalListener(signal, () => {
+      const time = performance.now();
+      if (first === undefined) {
+        first = { signal, time };
+        stop();
+      } else if (signal !== first.signal || time - first.time > SAME_WISH) {
+        Deno.exit(signal === "SIGTERM" ? 143 : 130);
+      }
+    });
+  }
+}

@@ -1,0 +1,862 @@
+/** The programs, as child processes under exactly the permissions that they say they need. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import project from "../deno.json" with { type: "json" };
+import { FrameDecoder, type JsonValue } from "../mod.ts";
+import { type Running, start, type StartOptions } from "./process.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const HELLO_REPLY = '{"status":"success","echo":"hello from client"}\n';
+const NO_MESSAGE = {
+  status: "error",
+  error: 'expected an object with a "message"',
+};
+
+interface Finished {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+function deno(args: string[], options: StartOptions = {}): Running {
+  return start(Deno.execPath(), args, { cwd: ROOT, ...options });
+}
+
+function run(flags: string, args: string[], options?: StartOptions): Running {
+  return deno(["run", "--no-prompt", ...words(flags), ...args], options);
+}
+
+function words(line: string): string[] {
+  return line.split(" ").filter((word) => word !== "");
+}
+
+async function finish(running: Running): Promise<Finished> {
+  await using process = running;
+  const [{ code }, stdout, stderr] = await Promise.all([
+    process.status,
+    process.stdout(),
+    process.stderr(),
+  ]);
+  return { code, stdout, stderr };
+}
+
+/** A server program on a free port, once it listens. */
+async function startServer(
+  ...args: string[]
+): Promise<Running & { port: number }> {
+  const server = run("--allow-net=127.0.0.1:0", [
+    ...["server.ts", "--hostname", "127.0.0.1", "--port", "0"],
+    ...args,
+  ]);
+  const [, port] = await server.line(/127\.0\.0\.1\D+(\d+)/);
+  return Object.assign(server, { port: Number(port) });
+}
+
+function clientArgs(port: number, args: string[]): string[] {
+  return ["client.ts", "--hostname=127.0.0.1", `--port=${port}`, ...args];
+}
+
+function startClient(
+  port: number,
+  args: string[],
+  options?: StartOptions,
+): Running {
+  const flags = `--allow-net=127.0.0.1:${port}`;
+  return run(flags, clientArgs(port, args), options);
+}
+
+/** Runs the client program to its end. */
+async function client(
+  port: number,
+  args: string[],
+  input?: string | Uint8Array,
+): Promise<Finished> {
+  if (input === undefined) return await finish(startClient(port, args));
+  const path = await Deno.makeTempFile();
+  await (typeof input === "string"
+    ? Deno.writeTextFile(path, input)
+    : Deno.writeFile(path, input));
+  try {
+    return await finish(
+      shell(`exec "$@" < ${path}`, [
+        ...[Deno.execPath(), "run", "--no-prompt"],
+        `--allow-net=127.0.0.1:${port}`,
+        ...clientArgs(port, args),
+      ]),
+    );
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+function shell(script: string, args: string[]): Running {
+  return start("sh", ["-c", script, "sh", ...args], { cwd: ROOT });
+}
+
+/** The two ends of a frame's way, without the library's connection. */
+class Wire implements Disposable {
+  readonly conn: Deno.Conn;
+  readonly #decoder = new FrameDecoder();
+
+  constructor(conn: Deno.Conn) {
+    this.conn = conn;
+  }
+
+  static async connect(port: number): Promise<Wire> {
+    return new Wire(await Deno.connect({ hostname: "127.0.0.1", port }));
+  }
+
+  async send(payload: string | Uint8Array): Promise<void> {
+    const bytes = typeof payload === "string"
+      ? new TextEncoder().encode(payload)
+      : payload;
+    const frame = new Uint8Array(4 + bytes.length);
+    new DataView(frame.buffer).setUint32(0, bytes.length);
+    frame.set(bytes, 4);
+    await this.write(frame);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    while (bytes.length > 0) {
+      bytes = bytes.subarray(await this.conn.write(bytes));
+    }
+  }
+
+  /** The next message; `undefined` at the end. */
+  async receive(): Promise<JsonValue | undefined> {
+    const space = new Uint8Array(4_096);
+    for (;;) {
+      const next = this.#decoder.push().next();
+      if (!next.done) return next.value;
+      const count = await this.conn.read(space);
+      if (count === null) return undefined;
+      this.#decoder.push(space.subarray(0, count));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.conn.close();
+  }
+}
+
+/** Accepts one connection and does with it what a server should not. */
+function startPeer(
+  behave: (wire: Wire) => void | Promise<void>,
+): AsyncDisposable & { port: number } {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const behaving = (async () => {
+    const wire = new Wire(await listener.accept());
+    await behave(wire);
+    return wire;
+  })();
+  return {
+    port: listener.addr.port,
+    async [Symbol.asyncDispose]() {
+      listener.close();
+      try {
+        (await behaving)[Symbol.dispose]();
+      } catch {
+        // Nobody connected, or `behave` has closed it.
+      }
+    },
+  };
+}
+
+/** Only one test at a time, in whichever file, may use the port that the programs use by default. */
+async function lockPort(): Promise<Disposable> {
+  const file = await Deno.open(new URL("deno.json", ROOT), {
+    read: true,
+    write: true,
+  });
+  await file.lock(true);
+  return file;
+}
+
+Deno.test("both programs run under the permissions of their tasks", async () => {
+  const flags = (task: string) => task.replace(/^deno run (.*) \w+\.ts$/, "$1");
+  assertEquals(flags(project.tasks.server), "--allow-net=0.0.0.0:8080");
+  assertEquals(flags(project.tasks.client), "--allow-net=localhost:8080");
+  using _lock = await lockPort();
+  await using server = run(flags(project.tasks.server), ["server.ts"]);
+  const listening = server.line(/^Listening on 0\.0\.0\.0:8080$/);
+  await listening.catch((cause) => {
+    const message =
+      "port 8080 must be free: stop what listens there, and run the tests again";
+    throw new Error(message, { cause });
+  });
+  assertEquals(
+    await finish(run(flags(project.tasks.client), ["client.ts"])),
+    { code: 0, stdout: HELLO_REPLY, stderr: "" },
+  );
+  server.kill("SIGINT");
+  assertEquals((await server.status).code, 0);
+  assertEquals(await server.stderr(), "");
+  assertMatch(
+    await server.stdout(),
+    /^Listening on 0\.0\.0\.0:8080\n127\.0\.0\.1:\d+ connected\n127\.0\.0\.1:\d+ closed after \d+ ms: 1 message in \(49 bytes\), 1 out \(51 bytes\)\nShutting down with 0 connections open\n$/,
+  );
+});
+
+Deno.test("server answers by its rule, on links that go on", async () => {
+  await using server = await startServer();
+  using wire = await Wire.connect(server.port);
+  const notJson = (bytes: number, what: string) => ({
+    status: "error",
+    error: `Cannot decode message: payload of ${bytes} bytes is not ${what}`,
+  });
+  const rules: [payload: string | Uint8Array, reply: JsonValue][] = [
+    [
+      '{"message": "hello from client", "type": "text"}',
+      { status: "success", echo: "hello from client" },
+    ],
+    ['{"message":null}', { status: "success", echo: null }],
+    ['{"message":{"é":[1]}}', { status: "success", echo: { "é": [1] } }],
+    ['{"type":"text"}', NO_MESSAGE],
+    ['{"__proto__":{"message":1}}', NO_MESSAGE],
+    ['["message"]', NO_MESSAGE],
+    ['"message"', NO_MESSAGE],
+    ["null", NO_MESSAGE],
+    ["{nonsense}", notJson(10, "JSON")],
+    ["", notJson(0, "JSON")],
+    [Uint8Array.of(0x22, 0xff, 0x22), notJson(3, "UTF-8")],
+    ['{"message":"still here"}', { status: "success", echo: "still here" }],
+  ];
+  for (const [payload, reply] of rules) {
+    await wire.send(payload);
+    assertEquals(await wire.receive(), reply);
+  }
+  for (const [payload] of rules) await wire.send(payload);
+  for (const [, reply] of rules) assertEquals(await wire.receive(), reply);
+});
+
+Deno.test("server keeps to its limits", async () => {
+  await using server = await startServer(
+    ...["--max-frame-bytes", "100", "--max-connections", "2"],
+  );
+  using one = await Wire.connect(server.port);
+  using two = await Wire.connect(server.port);
+  using waiting = await Wire.connect(server.port);
+  await waiting.send('{"message":3}');
+  for (const [message, wire] of [one, two].entries()) {
+    await wire.send(JSON.stringify({ message }));
+  }
+  assertEquals(await two.receive(), { status: "success", echo: 1 });
+  assertEquals(await one.receive(), { status: "success", echo: 0 });
+  await one.send(JSON.stringify({ message: "x".repeat(86) }));
+  assertEquals(await one.receive(), {
+    status: "error",
+    error: "Cannot encode frame: payload is 116 bytes, limit is 100 bytes",
+  });
+  await one.send(" ".repeat(101));
+  assertEquals(await one.receive(), undefined);
+  await server.line(
+    /^127\.0\.0\.1:\d+ closed after \d+ ms: 2 messages in \(\d+ bytes\), 2 out \(127 bytes\); cannot decode frame: payload is 101 bytes, limit is 100 bytes$/,
+  );
+  assertEquals(await waiting.receive(), { status: "success", echo: 3 });
+});
+
+Deno.test("server logs a line of text for what happens, and no payload", async () => {
+  await using server = await startServer("--verbose");
+  const wire = await Wire.connect(server.port);
+  const peer = `127.0.0.1:${(wire.conn.localAddr as Deno.NetAddr).port}`;
+  await wire.send('{"message":"secret"}');
+  await wire.receive();
+  await wire.send("secret");
+  await wire.receive();
+  await wire.write(Uint8Array.of(0, 0));
+  wire[Symbol.dispose]();
+  await server.line(/closed/);
+  server.kill();
+  assertEquals((await server.status).code, 0);
+  const printed = await server.stdout();
+  assertEquals(
+    printed.replaceAll(peer, "PEER").replace(/\d+ ms/, "N ms").split("\n"),
+    [
+      `Listening on 127.0.0.1:${server.port}`,
+      "PEER connected",
+      "PEER message in, 20 bytes",
+      "PEER message out, 36 bytes",
+      "PEER: cannot decode message: payload of 6 bytes is not JSON",
+      "PEER message out, 82 bytes",
+      "PEER closed after N ms: 2 messages in (36 bytes), 2 out (126 bytes); " +
+      "cannot decode frame: the stream ended after 2 of 4 prefix bytes",
+      "Shutting down with 0 connections open",
+      "",
+    ],
+  );
+});
+
+Deno.test("server --log json prints nothing but JSON", async () => {
+  await using server = await startServer("--log", "json", "--verbose");
+  const wire = await Wire.connect(server.port);
+  const peer = `127.0.0.1:${(wire.conn.localAddr as Deno.NetAddr).port}`;
+  await wire.send("1");
+  await wire.receive();
+  wire[Symbol.dispose]();
+  await server.line(/"closed"/);
+  server.kill("SIGINT");
+  assertEquals((await server.status).code, 0);
+  const records = (await server.stdout()).trimEnd().split("\n").map((line) => {
+    const { time, milliseconds, ...record } = JSON.parse(line);
+    assert(Math.abs(Date.now() - Date.parse(time)) < 60_000, line);
+    assertEquals(typeof milliseconds === "number", record.type === "closed");
+    return record;
+  });
+  const { port } = server;
+  assertEquals(records, [
+    { type: "listening", transport: "tcp", hostname: "127.0.0.1", port },
+    { type: "connected", peer },
+    { type: "message", peer, direction: "in", bytes: 1 },
+    { type: "message", peer, direction: "out", bytes: 66 },
+    {
+      ...{ type: "closed", peer, messagesIn: 1, messagesOut: 1 },
+      ...{ bytesIn: 5, bytesOut: 70 },
+    },
+    { type: "draining", connections: 0 },
+  ]);
+});
+
+Deno.test("server ends with 0 at a signal, and at once at the next", async () => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    await using server = await startServer();
+    using wire = await Wire.connect(server.port);
+    await server.line(/connected$/);
+    server.kill(signal);
+    await server.line(/^Shutting down with 1 connection open$/);
+    assertEquals(await wire.receive(), undefined);
+    assertEquals((await server.status).code, 0);
+    assertMatch(await server.stdout(), /closed after .*0 out \(0 bytes\)\n$/);
+  }
+  for (
+    const [first, second, code] of [
+      ["SIGINT", "SIGTERM", 143],
+      ["SIGTERM", "SIGINT", 130],
+    ] as const
+  ) {
+    await using server = await startServer(
+      ...["--max-frame-bytes", "Infinity", "--verbose"],
+    );
+    using wire = await Wire.connect(server.port);
+    // The reply is larger than what the platform takes for a peer that does not read.
+    await wire.send(`{"message":"${"x".repeat(2 ** 24)}"}`);
+    await server.line(/message out/);
+    server.kill(first);
+    // So soon, it is taken for the same Ctrl-C, which `deno task` passes on.
+    server.kill(first);
+    await server.line(/^Shutting down/);
+    server.kill(second);
+    assertEquals((await server.status).code, code);
+  }
+});
+
+Deno.test("both programs speak over a Unix socket, and ask for all that it needs", async () => {
+  const directory = await Deno.realPath(await Deno.makeTempDir());
+  const path = `${directory}/server.sock`;
+  const files = `--allow-read=${path} --allow-write=${path}`;
+  const all = `${files} --allow-net=unix:${path}`;
+  {
+    await using server = run(all, ["server.ts", "--unix", path]);
+    assertEquals((await server.line(/.*/))[0], `Listening on ${path}`);
+    assertEquals(
+      await finish(run(all, ["client.ts", "--unix", path, '{"message":1}'])),
+      { code: 0, stdout: '{"status":"success","echo":1}\n', stderr: "" },
+    );
+    await server.line(/^client 1 closed after/);
+    const { code, stderr } = await finish(
+      run(all, ["server.ts", "--unix", path]),
+    );
+    const hint = "exists already; remove it if no server listens there";
+    assertEquals([code, stderr], [1, `server: ${path} ${hint}\n`]);
+    server.kill();
+    assertEquals((await server.status).code, 0);
+  }
+  for (
+    const [program, verb] of [["server", "listen on"], ["client", "connect to"]]
+  ) {
+    for (
+      const [granted, missing] of [
+        ["", all],
+        [files, `--allow-net=unix:${path}`],
+      ]
+    ) {
+      const running = run(granted, [`${program}.ts`, "--unix", path]);
+      assertEquals(await finish(running), {
+        code: 1,
+        stdout: "",
+        stderr:
+          `${program}: not allowed to ${verb} ${path}; run with ${missing}\n`,
+      });
+    }
+  }
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("server --quiet prints nothing", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/server.sock`;
+  await using server = run("--allow-all", [
+    ...["server.ts", "--quiet", "--unix", path],
+  ]);
+  for (;;) { // it does not tell when it listens
+    try {
+      using wire = new Wire(await Deno.connect({ transport: "unix", path }));
+      await wire.send("{");
+      assert(await wire.receive() !== undefined);
+      break;
+    } catch (error) {
+      const early = error instanceof Deno.errors.NotFound ||
+        error instanceof Deno.errors.ConnectionRefused;
+      if (!early) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+  server.kill();
+  assertEquals((await server.status).code, 0);
+  assertEquals(await server.stdout() + await server.stderr(), "");
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("both programs explain a wrong command line in one line", async () => {
+  const whole = "expects a whole number";
+  const rows: [program: string, args: string, line: string][] = [
+    ["server", "--prot", 'unknown option "--prot"'],
+    ["server", "-p 1", 'unknown option "-p"'],
+    ["server", "stray", 'unexpected argument "stray"'],
+    ["server", "--port", 'option "--port" needs a value'],
+    ["server", "--port --quiet", 'option "--port" needs a value'],
+    ["server", "--hostname=", 'option "--hostname" needs a value'],
+    ["server", "--quiet=1", 'option "--quiet" takes no value'],
+    [
+      "server",
+      "--port 65536",
+      `option "--port" ${whole} from 0 to 65535, received "65536"`,
+    ],
+    [
+      "server",
+      "--max-connections 0",
+      `option "--max-connections" ${whole} of at least 1 or Infinity, received "0"`,
+    ],
+    [
+      "server",
+      "--max-frame-bytes 1k",
+      `option "--max-frame-bytes" ${whole} from 1 to 4294967295 or Infinity, received "1k"`,
+    ],
+    [
+      "server",
+      "--log xml",
+      'option "--log" expects text or json, received "xml"',
+    ],
+    [
+      "server",
+      "--quiet --verbose",
+      'options "--quiet" and "--verbose" exclude each other',
+    ],
+    [
+      "client",
+      "--unix a --port 1",
+      'options "--unix" and "--port" exclude each other',
+    ],
+    [
+      "client",
+      "--port 0",
+      `option "--port" ${whole} from 1 to 65535, received "0"`,
+    ],
+    [
+      "client",
+      "--timeout -1",
+      `option "--timeout" ${whole} from 1 to 2147483647 or Infinity, received "-1"`,
+    ],
+    [
+      "client",
+      "1 {message:1}",
+      `message 2 is not JSON; quote it for your shell, as in '{"message":"hi"}'`,
+    ],
+  ];
+  for (const [program, args, line] of rows) {
+    assertEquals(await finish(run("", [`${program}.ts`, ...words(args)])), {
+      code: 2,
+      stdout: "",
+      stderr: `${program}: ${line}; see --help\n`,
+    }, args);
+  }
+});
+
+Deno.test("both programs explain themselves", async () => {
+  for (const program of ["server", "client"]) {
+    const help = await finish(
+      run("", [`${program}.ts`, "--nonsense", "--help"]),
+    );
+    assertEquals([help.code, help.stderr], [0, ""]);
+    assertMatch(help.stdout, /^Usage: deno run --allow-net=\S+:8080 /m);
+    for (const option of ["hostname NAME", "port NUMBER", "unix PATH"]) {
+      assertMatch(help.stdout, new RegExp(`^  --${option}  `, "m"));
+    }
+    assertEquals(await finish(run("", [`${program}.ts`, "--version"])), {
+      code: 0,
+      stdout: `${program} (@blackbelt/networking) ${project.version}\n`,
+      stderr: "",
+    });
+  }
+});
+
+Deno.test("both programs explain in one line why they cannot start", async () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr;
+  const rows: [flags: string, command: string, line: string][] = [
+    [
+      `--allow-net=127.0.0.1:${port}`,
+      `server.ts --hostname 127.0.0.1 --port ${port}`,
+      `server: 127.0.0.1:${port} is already in use`,
+    ],
+    [
+      "--allow-all",
+      "server.ts --unix ./README.md",
+      `server: ${
+        decodeURI(new URL("README.md", ROOT).pathname)
+      } exists and is not a socket`,
+    ],
+    [
+      "",
+      "server.ts --port 9000",
+      "server: not allowed to listen on 0.0.0.0:9000; run with --allow-net=0.0.0.0:9000",
+    ],
+    [
+      "--allow-net=localhost:9000",
+      "client.ts --hostname 127.0.0.1 --port 9000",
+      "client: not allowed to connect to 127.0.0.1:9000; run with --allow-net=127.0.0.1:9000",
+    ],
+    [
+      "--allow-net=localhost --deny-net=[::1]",
+      "client.ts --hostname ::1",
+      "client: not allowed to connect to [::1]:8080; run with --allow-net='[::1]:8080'",
+    ],
+  ];
+  for (const [flags, command, line] of rows) {
+    assertEquals(await finish(run(flags, words(command))), {
+      code: 1,
+      stdout: "",
+      stderr: `${line}\n`,
+    }, command);
+  }
+});
+
+Deno.test("client sends its arguments, and says hello without any input", async () => {
+  await using server = await startServer();
+  const reply = (echo: number) => `{"status":"success","echo":${echo}}\n`;
+  const messages = ['{"message":1}', '{ "message" : 2 }'];
+  assertEquals(await client(server.port, messages), {
+    code: 0,
+    stdout: reply(1) + reply(2),
+    stderr: "",
+  });
+  assertEquals(await client(server.port, ["--repeat=2", ...messages]), {
+    code: 0,
+    stdout: reply(1) + reply(1) + reply(2) + reply(2),
+    stderr: "",
+  });
+  assertEquals(await client(server.port, []), {
+    code: 0,
+    stdout: HELLO_REPLY,
+    stderr: "",
+  });
+  assertEquals(await client(server.port, ["--", "-1"]), {
+    code: 0,
+    stdout: `${JSON.stringify(NO_MESSAGE)}\n`,
+    stderr: "",
+  });
+});
+
+Deno.test("client sends the lines of its input, and prints the replies in order", async () => {
+  await using server = await startServer();
+  const rows: [
+    input: string | Uint8Array,
+    replies: unknown[],
+    error: string,
+  ][] = [
+    ["\n \r\n", [], ""],
+    ['\uFEFF{"message":"é"}\r\n\n{"message":"\x9b"}', ["é", "\x9b"], ""],
+    [
+      '{"message":1}\n\nnonsense\n{"message":2}\n',
+      [1],
+      "line 3 of the input is not JSON",
+    ],
+    [
+      new Uint8Array([...new TextEncoder().encode('{"message":1}\n'), 0xff]),
+      [1],
+      "line 2 of the input is not UTF-8",
+    ],
+    [
+      `{"message":1}\n{"message":"${"x".repeat(2 ** 20)}"}\n`,
+      [1],
+      "cannot encode frame: payload is 1048590 bytes, limit is 1048576 bytes",
+    ],
+    [
+      `{"message":1}\n${"[".repeat(2 ** 21)}`,
+      [1],
+      "line 2 of the input is longer than 1048576 bytes",
+    ],
+  ];
+  for (const [input, replies, error] of rows) {
+    const { code, stdout, stderr } = await client(server.port, [], input);
+    const lines = stdout.split("\n").slice(0, -1);
+    assertEquals(
+      lines.map((line) => JSON.parse(line)),
+      replies.map((echo) => ({ status: "success", echo })),
+    );
+    assert(!stdout.includes("\x9b"), "a terminal would obey it");
+    assertEquals(stderr, error && `client: ${error}\n`);
+    assertEquals(code, error ? 1 : 0);
+  }
+});
+
+Deno.test("client takes 20 000 lines", async () => {
+  await using server = await startServer();
+  const numbers = Array.from({ length: 20_000 }, (_, number) => number);
+  const input = numbers.map((message) => `${JSON.stringify({ message })}\n`);
+  const { code, stdout } = await client(server.port, [], input.join(""));
+  assertEquals(code, 0);
+  const replies = numbers.map((echo) =>
+    `{"status":"success","echo":${echo}}\n`
+  );
+  assert(stdout === replies.join(""), "not all, or not in order");
+});
+
+Deno.test("client answers while its input is open, and notices that the server is gone", async () => {
+  await using server = await startServer();
+  await using running = startClient(server.port, [], { stdin: "piped" });
+  for (const echo of [1, 2]) {
+    await running.write(`{"message":${echo}}\n`);
+    await running.line(new RegExp(`^{"status":"success","echo":${echo}}$`));
+  }
+  server.kill();
+  assertEquals((await running.status).code, 1);
+  assertEquals(
+    await running.stderr(),
+    `client: 127.0.0.1:${server.port} closed the connection\n`,
+  );
+});
+
+Deno.test("client explains in one line why there is no reply", async () => {
+  const rows: [
+    line: string,
+    stdout: string,
+    behave: (wire: Wire) => void | Promise<void>,
+  ][] = [
+    ["no reply after 100 ms", "", () => {}],
+    ["PEER closed the connection", "", ({ conn }) => conn.close()],
+    ["PEER closed the connection", '"one"\n', async (wire) => {
+      await wire.receive();
+      await wire.send('"one"');
+      wire.conn.close();
+    }],
+    [
+      "PEER closed the connection in the midst of a reply",
+      "",
+      async (wire) => {
+        await wire.receive();
+        await wire.write(Uint8Array.of(0, 0, 0, 9, 0x22));
+        wire.conn.close();
+      },
+    ],
+    [
+      "PEER announced a reply of 1213486160 bytes, the limit is 1048576",
+      "",
+      (wire) => wire.write(new TextEncoder().encode("HTTP/1.1 400\r\n")),
+    ],
+    [
+      "cannot decode message: payload of 4 bytes is not JSON",
+      "",
+      async (wire) => {
+        await wire.receive();
+        await wire.send("oops");
+      },
+    ],
+  ];
+  for (const [line, stdout, behave] of rows) {
+    await using peer = startPeer(behave);
+    const args = line.startsWith("no reply") ? ["--timeout=100"] : [];
+    const stderr = `client: ${line}\n`
+      .replace("PEER", `127.0.0.1:${peer.port}`);
+    assertEquals(
+      await client(peer.port, [...args, "1", "2"]),
+      { code: 1, stdout, stderr },
+    );
+  }
+  const { addr: { port } } = closedListener();
+  assertEquals(await client(port, []), {
+    code: 1,
+    stdout: "",
+    stderr:
+      `client: connection to 127.0.0.1:${port} refused; is the server running?\n`,
+  });
+});
+
+function closedListener(): Deno.TcpListener {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener;
+}
+
+Deno.test("both programs outlive the reader of their output", async () => {
+  const program = `{ "$@"; echo "exit $?" >&2; }`;
+  await using server = shell(
+    `sh -c 'echo $$; exec "$@"' sh "$@" | head -2`,
+    [
+      ...[Deno.execPath(), "run", "--no-prompt", "--allow-net=127.0.0.1:0"],
+      ...["server.ts", "--hostname=127.0.0.1", "--port=0"],
+    ],
+  );
+  const [pid] = await server.line(/^\d+$/);
+  const port = Number((await server.line(/:(\d+)$/))[1]);
+  for (const message of [1, 2]) {
+    using wire = await Wire.connect(port);
+    await wire.send(JSON.stringify({ message }));
+    assertEquals(await wire.receive(), { status: "success", echo: message });
+  }
+  const many = shell(`yes '{"message":1}' | ${program} | head -1`, [
+    ...[Deno.execPath(), "run", "--no-prompt"],
+    `--allow-net=127.0.0.1:${port}`,
+    ...clientArgs(port, []),
+  ]);
+  assertEquals(await finish(many), {
+    code: 0,
+    stdout: '{"status":"success","echo":1}\n',
+    stderr: "exit 0\n",
+  });
+  Deno.kill(Number(pid), "SIGINT");
+  assertEquals((await server.status).code, 0);
+  assertEquals(await server.stderr(), "");
+});
+
+/** Runs a command on a pseudo-terminal. What goes back to the start of a line ends it, too, so that it can be waited for. */
+const ON_TERMINAL = `
+import os, pty, sys
+def output(descriptor):
+    return os.read(descriptor, 1024).replace(b"\\r", b"\\n")
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:], output)))
+`;
+
+/** A client program at a terminal, where Deno would prompt for permissions. */
+function onTerminal(
+  port: number,
+  args: string[],
+  env: Record<string, string> = {},
+): Running {
+  return start("python3", [
+    ...["-c", ON_TERMINAL, Deno.execPath(), "run"],
+    `--allow-net=127.0.0.1:${port}`,
+    ...clientArgs(port, args),
+  ], { cwd: ROOT, env, stdin: "piped" });
+}
+
+Deno.test("client prompts at a terminal", async () => {
+  await using server = await startServer();
+  await using terminal = onTerminal(server.port, []);
+  await terminal.write('{"message":7}\n');
+  await terminal.line(/"echo".*: .*7/);
+  await terminal.write("hello\n");
+  await terminal.line(/That is not JSON\. Try {"message":"hi"}$/);
+  await terminal.write('\n"no message"\n');
+  await terminal.line(/"error".*: .*"expected an object/);
+  const up = "\x1b[A";
+  const backspace = "\x7f";
+  await terminal.write(`${up.repeat(3)}${backspace.repeat(2)}8}\n`);
+  await terminal.line(/"echo".*: .*8/);
+  await terminal.write("\x04");
+  assertEquals((await terminal.status).code, 0);
+  assertMatch(await terminal.stdout(), /> /);
+  server.kill();
+  assertMatch(await server.stdout(), /: 3 messages in /);
+});
+
+Deno.test("client leaves the prompt at Ctrl-C, and when the server is gone", async () => {
+  await using server = await startServer();
+  await using interrupted = onTerminal(server.port, ["--raw"]);
+  await using left = onTerminal(server.port, ["--raw"]);
+  for (const terminal of [interrupted, left]) {
+    await terminal.write("1\n");
+    await terminal.line(/^{"status":"error",.*}$/);
+  }
+  await interrupted.write("\x03");
+  assertEquals((await interrupted.status).code, 130);
+  server.kill();
+  await left.line(/^client: 127\.0\.0\.1:\d+ closed the connection$/);
+  assertEquals((await left.status).code, 1);
+});
+
+Deno.test("client colours on a terminal only, and not where NO_COLOR is set", async () => {
+  await using server = await startServer();
+  const message = '{"message":[1,"two",null]}';
+  const plain =
+    '{\n  "status": "success",\n  "echo": [\n    1,\n    "two",\n    null\n  ]\n}\n';
+  const colored = plain
+    .replaceAll(/"(status|echo)"/g, "\x1b[34m$&\x1b[39m")
+    .replaceAll(/"(success|two)"/g, "\x1b[32m$&\x1b[39m")
+    .replaceAll(/1\b(?=,)|null/g, "\x1b[33m$&\x1b[39m");
+  for (
+    const [args, env, expected] of [
+      [[], { NO_COLOR: "" }, colored],
+      [[], { NO_COLOR: "1" }, plain],
+      [["--raw"], {}, '{"status":"success","echo":[1,"two",null]}\n'],
+    ] as const
+  ) {
+    const running = onTerminal(server.port, [...args, message], env);
+    const { code, stdout } = await finish(running);
+    assertEquals([code, stdout.replaceAll("\n\n", "\n")], [0, expected]);
+  }
+});
+
+Deno.test("client is refused what it needs without a question at a terminal", async () => {
+  const { code, stdout } = await finish(onTerminal(9, ["--port=10", "1"]));
+  assertEquals(
+    [code, stdout.trim()],
+    [
+      1,
+      "client: not allowed to connect to 127.0.0.1:10; run with --allow-net=127.0.0.1:10",
+    ],
+  );
+});
+
+Deno.test("client tells how far it is when it takes long", async () => {
+  const asked = Promise.withResolvers<void>();
+  await using peer = startPeer(async (wire) => {
+    await wire.receive();
+    await wire.send("1");
+    await asked.promise;
+    await wire.send("2");
+  });
+  await using terminal = start("python3", [
+    ...["-c", ON_TERMINAL, "sh", "-c"],
+    `printf '1\\n2\\n' | { "$@" > /dev/null; echo "exit $?"; }`,
+    ...["sh", Deno.execPath(), "run", `--allow-net=127.0.0.1:${peer.port}`],
+    ...clientArgs(peer.port, []),
+  ], { cwd: ROOT });
+  await terminal.line(/^1 reply/);
+  asked.resolve();
+  await terminal.line(/exit 0$/);
+});
+
+Deno.test("the demo shows the bytes of an exchange", async () => {
+  const demo = deno([
+    "run",
+    "--no-prompt",
+    ...words(project.tasks.demo).slice(2),
+  ]);
+  const { code, stdout, stderr } = await finish(demo);
+  assertEquals([code, stderr], [0, ""]);
+  const lines = stdout.split("\n");
+  assert(lines.length < 40 && !stdout.includes("\x1b"));
+  const rows = lines.filter((line) => /^ {2}[0-9A-F]{2} /.test(line));
+  const bytes = rows.flatMap((row) =>
+    words(row.slice(0, 50)).map((word) => parseInt(word, 16))
+  );
+  const messages = [...new FrameDecoder().push(Uint8Array.from(bytes))];
+  const hello = { message: "hello from client", type: "text" };
+  const reply = { status: "success", echo: "hello from client" };
+  assertEquals(messages, [hello, reply, { message: "Grüße, 世界" }]);
+  const notes = rows.map((row) => row.slice(51));
+  assertEquals(notes.slice(0, 4), [
+    "length: 45 bytes",
+    '{"message":"hell',
+    'o from client","',
+    'type":"text"}',
+  ]);
+});
