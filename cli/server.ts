@@ -108,7 +108,7 @@ function open(
     throw new Failure(
       Deno.lstatSync(endpoint.path).isSocket
         ? `${place} exists already; remove it if no server listens there`
-        : `${place} exists and is not a socket`,
+        : `${place} exists and is no socket`,
     );
   }
 }

@@ -231,6 +231,7 @@ function isFramingError(cause: unknown): boolean {
  *   close() {},
  * });
  * for await (const message of connection) await connection.send(message);
+ * await connection.closed;
  * assertEquals(written, [0, 0, 0, 3, 0x22, 0x61, 0x22]);
  * ```
  *

@@ -39,6 +39,14 @@ async function finish(running: Running): Promise<Finished> {
   return { code, stdout, stderr };
 }
 
+/** Runs a program to its end, which is a good one if nothing else is expected. */
+async function assertEnds(
+  running: Running,
+  { code = 0, stdout = "", stderr = "" }: Partial<Finished>,
+): Promise<void> {
+  assertEquals(await finish(running), { code, stdout, stderr });
+}
+
 /** A server program on a free port, once it listens. */
 async function startServer(
   ...args: string[]
@@ -57,35 +65,20 @@ function clientArgs(port: number, args: string[]): string[] {
 
 function startClient(
   port: number,
-  args: string[],
+  args: string[] = [],
   options?: StartOptions,
 ): Running {
   const flags = `--allow-net=127.0.0.1:${port}`;
   return run(flags, clientArgs(port, args), options);
 }
 
-/** Runs the client program to its end. */
-async function client(
-  port: number,
-  args: string[],
-  input?: string | Uint8Array,
-): Promise<Finished> {
-  if (input === undefined) return await finish(startClient(port, args));
-  const path = await Deno.makeTempFile();
-  await (typeof input === "string"
-    ? Deno.writeTextFile(path, input)
-    : Deno.writeFile(path, input));
-  try {
-    return await finish(
-      shell(`exec "$@" < ${path}`, [
-        ...[Deno.execPath(), "run", "--no-prompt"],
-        `--allow-net=127.0.0.1:${port}`,
-        ...clientArgs(port, args),
-      ]),
-    );
-  } finally {
-    await Deno.remove(path);
-  }
+/** A client program whose input is a file. */
+function startClientWith(input: string, port: number): Running {
+  return shell(`exec "$@" < ${input}`, [
+    ...[Deno.execPath(), "run", "--no-prompt"],
+    `--allow-net=127.0.0.1:${port}`,
+    ...clientArgs(port, []),
+  ]);
 }
 
 function shell(script: string, args: string[]): Running {
@@ -161,21 +154,10 @@ function startPeer(
   };
 }
 
-/** Only one test at a time, in whichever file, may use the port that the programs use by default. */
-async function lockPort(): Promise<Disposable> {
-  const file = await Deno.open(new URL("deno.json", ROOT), {
-    read: true,
-    write: true,
-  });
-  await file.lock(true);
-  return file;
-}
-
 Deno.test("both programs run under the permissions of their tasks", async () => {
   const flags = (task: string) => task.replace(/^deno run (.*) \w+\.ts$/, "$1");
   assertEquals(flags(project.tasks.server), "--allow-net=0.0.0.0:8080");
   assertEquals(flags(project.tasks.client), "--allow-net=localhost:8080");
-  using _lock = await lockPort();
   await using server = run(flags(project.tasks.server), ["server.ts"]);
   const listening = server.line(/^Listening on 0\.0\.0\.0:8080$/);
   await listening.catch((cause) => {
@@ -183,10 +165,8 @@ Deno.test("both programs run under the permissions of their tasks", async () => 
       "port 8080 must be free: stop what listens there, and run the tests again";
     throw new Error(message, { cause });
   });
-  assertEquals(
-    await finish(run(flags(project.tasks.client), ["client.ts"])),
-    { code: 0, stdout: HELLO_REPLY, stderr: "" },
-  );
+  const client = run(flags(project.tasks.client), ["client.ts"]);
+  await assertEnds(client, { stdout: HELLO_REPLY });
   server.kill("SIGINT");
   assertEquals((await server.status).code, 0);
   assertEquals(await server.stderr(), "");
@@ -356,16 +336,14 @@ Deno.test("both programs speak over a Unix socket, and ask for all that it needs
   {
     await using server = run(all, ["server.ts", "--unix", path]);
     assertEquals((await server.line(/.*/))[0], `Listening on ${path}`);
-    assertEquals(
-      await finish(run(all, ["client.ts", "--unix", path, '{"message":1}'])),
-      { code: 0, stdout: '{"status":"success","echo":1}\n', stderr: "" },
-    );
+    const client = run(all, ["client.ts", "--unix", path, '{"message":1}']);
+    await assertEnds(client, { stdout: '{"status":"success","echo":1}\n' });
     await server.line(/^client 1 closed after/);
-    const { code, stderr } = await finish(
-      run(all, ["server.ts", "--unix", path]),
-    );
     const hint = "exists already; remove it if no server listens there";
-    assertEquals([code, stderr], [1, `server: ${path} ${hint}\n`]);
+    await assertEnds(run(all, ["server.ts", "--unix", path]), {
+      code: 1,
+      stderr: `server: ${path} ${hint}\n`,
+    });
     server.kill();
     assertEquals((await server.status).code, 0);
   }
@@ -378,12 +356,10 @@ Deno.test("both programs speak over a Unix socket, and ask for all that it needs
         [files, `--allow-net=unix:${path}`],
       ]
     ) {
-      const running = run(granted, [`${program}.ts`, "--unix", path]);
-      assertEquals(await finish(running), {
+      const refusal = `not allowed to ${verb} ${path}; run with ${missing}`;
+      await assertEnds(run(granted, [`${program}.ts`, "--unix", path]), {
         code: 1,
-        stdout: "",
-        stderr:
-          `${program}: not allowed to ${verb} ${path}; run with ${missing}\n`,
+        stderr: `${program}: ${refusal}\n`,
       });
     }
   }
@@ -416,67 +392,32 @@ Deno.test("server --quiet prints nothing", async () => {
 });
 
 Deno.test("both programs explain a wrong command line in one line", async () => {
-  const whole = "expects a whole number";
-  const rows: [program: string, args: string, line: string][] = [
-    ["server", "--prot", 'unknown option "--prot"'],
-    ["server", "-p 1", 'unknown option "-p"'],
-    ["server", "stray", 'unexpected argument "stray"'],
-    ["server", "--port", 'option "--port" needs a value'],
-    ["server", "--port --quiet", 'option "--port" needs a value'],
-    ["server", "--hostname=", 'option "--hostname" needs a value'],
-    ["server", "--quiet=1", 'option "--quiet" takes no value'],
-    [
-      "server",
-      "--port 65536",
-      `option "--port" ${whole} from 0 to 65535, received "65536"`,
-    ],
-    [
-      "server",
-      "--max-connections 0",
-      `option "--max-connections" ${whole} of at least 1 or Infinity, received "0"`,
-    ],
-    [
-      "server",
-      "--max-frame-bytes 1k",
-      `option "--max-frame-bytes" ${whole} from 1 to 4294967295 or Infinity, received "1k"`,
-    ],
-    [
-      "server",
-      "--log xml",
-      'option "--log" expects text or json, received "xml"',
-    ],
-    [
-      "server",
-      "--quiet --verbose",
-      'options "--quiet" and "--verbose" exclude each other',
-    ],
-    [
-      "client",
-      "--unix a --port 1",
-      'options "--unix" and "--port" exclude each other',
-    ],
-    [
-      "client",
-      "--port 0",
-      `option "--port" ${whole} from 1 to 65535, received "0"`,
-    ],
-    [
-      "client",
-      "--timeout -1",
-      `option "--timeout" ${whole} from 1 to 2147483647 or Infinity, received "-1"`,
-    ],
-    [
-      "client",
-      "1 {message:1}",
-      `message 2 is not JSON; quote it for your shell, as in '{"message":"hi"}'`,
-    ],
-  ];
-  for (const [program, args, line] of rows) {
-    assertEquals(await finish(run("", [`${program}.ts`, ...words(args)])), {
+  const table = `
+server --prot              | unknown option "--prot"
+server -p 1                | unknown option "-p"
+server stray               | unexpected argument "stray"
+server --port              | option "--port" needs a value
+server --port --quiet      | option "--port" needs a value
+server --hostname=         | option "--hostname" needs a value
+server --hostname a_!      | option "--hostname" names no host: invalid host 'a_!': invalid char found in FQDN
+server --quiet=1           | option "--quiet" takes no value
+server --port 65536        | option "--port" expects a whole number from 0 to 65535, received "65536"
+server --max-connections 0 | option "--max-connections" expects a whole number of at least 1 or Infinity, received "0"
+server --max-frame-bytes k | option "--max-frame-bytes" expects a whole number from 1 to 4294967295 or Infinity, received "k"
+server --log xml           | option "--log" expects text or json, received "xml"
+server --quiet --verbose   | options "--quiet" and "--verbose" exclude each other
+client --unix a --port 1   | options "--unix" and "--port" exclude each other
+client --port 0            | option "--port" expects a whole number from 1 to 65535, received "0"
+client --timeout -1        | option "--timeout" expects a whole number from 1 to 2147483647 or Infinity, received "-1"
+client 1 {message:1}       | message 2 is not JSON; quote it for your shell, as in '{"message":"hi"}'
+`.trim();
+  for (const row of table.split("\n")) {
+    const [command, line] = row.split(/ +\| /);
+    const [program, ...args] = words(command);
+    await assertEnds(run("", [`${program}.ts`, ...args]), {
       code: 2,
-      stdout: "",
       stderr: `${program}: ${line}; see --help\n`,
-    }, args);
+    });
   }
 });
 
@@ -490,10 +431,8 @@ Deno.test("both programs explain themselves", async () => {
     for (const option of ["hostname NAME", "port NUMBER", "unix PATH"]) {
       assertMatch(help.stdout, new RegExp(`^  --${option}  `, "m"));
     }
-    assertEquals(await finish(run("", [`${program}.ts`, "--version"])), {
-      code: 0,
+    await assertEnds(run("", [`${program}.ts`, "--version"]), {
       stdout: `${program} (@blackbelt/networking) ${project.version}\n`,
-      stderr: "",
     });
   }
 });
@@ -501,123 +440,102 @@ Deno.test("both programs explain themselves", async () => {
 Deno.test("both programs explain in one line why they cannot start", async () => {
   using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = taken.addr;
+  const readme = decodeURI(new URL("README.md", ROOT).pathname);
+  const listen = `server.ts --hostname 127.0.0.1 --port ${port}`;
   const rows: [flags: string, command: string, line: string][] = [
-    [
-      `--allow-net=127.0.0.1:${port}`,
-      `server.ts --hostname 127.0.0.1 --port ${port}`,
-      `server: 127.0.0.1:${port} is already in use`,
-    ],
-    [
-      "--allow-all",
-      "server.ts --unix ./README.md",
-      `server: ${
-        decodeURI(new URL("README.md", ROOT).pathname)
-      } exists and is not a socket`,
-    ],
+    [`-N=127.0.0.1:${port}`, listen, `127.0.0.1:${port} is already in use`],
+    ["-A", "server.ts --unix ./README.md", `${readme} exists and is no socket`],
     [
       "",
       "server.ts --port 9000",
-      "server: not allowed to listen on 0.0.0.0:9000; run with --allow-net=0.0.0.0:9000",
+      "not allowed to listen on 0.0.0.0:9000; run with --allow-net=0.0.0.0:9000",
     ],
     [
-      "--allow-net=localhost:9000",
+      "-N=localhost:9000",
       "client.ts --hostname 127.0.0.1 --port 9000",
-      "client: not allowed to connect to 127.0.0.1:9000; run with --allow-net=127.0.0.1:9000",
+      "not allowed to connect to 127.0.0.1:9000; run with --allow-net=127.0.0.1:9000",
     ],
     [
-      "--allow-net=localhost --deny-net=[::1]",
+      "-N=localhost",
       "client.ts --hostname ::1",
-      "client: not allowed to connect to [::1]:8080; run with --allow-net='[::1]:8080'",
+      "not allowed to connect to [::1]:8080; run with --allow-net='[::1]:8080'",
     ],
   ];
   for (const [flags, command, line] of rows) {
-    assertEquals(await finish(run(flags, words(command))), {
-      code: 1,
-      stdout: "",
-      stderr: `${line}\n`,
-    }, command);
+    const stderr = `${command.split(".")[0]}: ${line}\n`;
+    await assertEnds(run(flags, words(command)), { code: 1, stderr });
   }
 });
 
 Deno.test("client sends its arguments, and says hello without any input", async () => {
   await using server = await startServer();
-  const reply = (echo: number) => `{"status":"success","echo":${echo}}\n`;
   const messages = ['{"message":1}', '{ "message" : 2 }'];
-  assertEquals(await client(server.port, messages), {
-    code: 0,
-    stdout: reply(1) + reply(2),
-    stderr: "",
-  });
-  assertEquals(await client(server.port, ["--repeat=2", ...messages]), {
-    code: 0,
-    stdout: reply(1) + reply(1) + reply(2) + reply(2),
-    stderr: "",
-  });
-  assertEquals(await client(server.port, []), {
-    code: 0,
-    stdout: HELLO_REPLY,
-    stderr: "",
-  });
-  assertEquals(await client(server.port, ["--", "-1"]), {
-    code: 0,
-    stdout: `${JSON.stringify(NO_MESSAGE)}\n`,
-    stderr: "",
-  });
+  const reply = (echo: number) => `{"status":"success","echo":${echo}}\n`;
+  const rows: [args: string[], stdout: string][] = [
+    [[], HELLO_REPLY],
+    [messages, reply(1) + reply(2)],
+    [
+      ["--repeat=2", ...messages],
+      reply(1) + reply(1) + reply(2) + reply(2),
+    ],
+    [["--", "-1"], `${JSON.stringify(NO_MESSAGE)}\n`],
+  ];
+  for (const [args, stdout] of rows) {
+    await assertEnds(startClient(server.port, args), { stdout });
+  }
 });
 
 Deno.test("client sends the lines of its input, and prints the replies in order", async () => {
   await using server = await startServer();
-  const rows: [
-    input: string | Uint8Array,
-    replies: unknown[],
-    error: string,
-  ][] = [
+  const one = '{"message":1}\n';
+  const rows: [input: string, replies: unknown[], error: string][] = [
     ["\n \r\n", [], ""],
     ['\uFEFF{"message":"é"}\r\n\n{"message":"\x9b"}', ["é", "\x9b"], ""],
+    [`${one}\nnonsense\n${one}`, [1], "line 3 of the input is not JSON"],
+    [`${one}"INVALID"\n`, [1], "line 2 of the input is not UTF-8"],
     [
-      '{"message":1}\n\nnonsense\n{"message":2}\n',
-      [1],
-      "line 3 of the input is not JSON",
-    ],
-    [
-      new Uint8Array([...new TextEncoder().encode('{"message":1}\n'), 0xff]),
-      [1],
-      "line 2 of the input is not UTF-8",
-    ],
-    [
-      `{"message":1}\n{"message":"${"x".repeat(2 ** 20)}"}\n`,
+      `${one}{"message":"${"x".repeat(2 ** 20)}"}\n`,
       [1],
       "cannot encode frame: payload is 1048590 bytes, limit is 1048576 bytes",
     ],
     [
-      `{"message":1}\n${"[".repeat(2 ** 21)}`,
+      one + "[".repeat(2 ** 21),
       [1],
       "line 2 of the input is longer than 1048576 bytes",
     ],
   ];
+  const path = await Deno.makeTempFile();
   for (const [input, replies, error] of rows) {
-    const { code, stdout, stderr } = await client(server.port, [], input);
-    const lines = stdout.split("\n").slice(0, -1);
+    const bytes = new TextEncoder().encode(input);
+    if (input.includes("INVALID")) bytes.fill(0xff, input.indexOf("INVALID"));
+    await Deno.writeFile(path, bytes);
+    const { code, stdout, stderr } = await finish(
+      startClientWith(path, server.port),
+    );
     assertEquals(
-      lines.map((line) => JSON.parse(line)),
+      stdout.split("\n").slice(0, -1).map((line) => JSON.parse(line)),
       replies.map((echo) => ({ status: "success", echo })),
     );
     assert(!stdout.includes("\x9b"), "a terminal would obey it");
     assertEquals(stderr, error && `client: ${error}\n`);
     assertEquals(code, error ? 1 : 0);
   }
+  await Deno.remove(path);
 });
 
 Deno.test("client takes 20 000 lines", async () => {
   await using server = await startServer();
   const numbers = Array.from({ length: 20_000 }, (_, number) => number);
-  const input = numbers.map((message) => `${JSON.stringify({ message })}\n`);
-  const { code, stdout } = await client(server.port, [], input.join(""));
-  assertEquals(code, 0);
-  const replies = numbers.map((echo) =>
-    `{"status":"success","echo":${echo}}\n`
-  );
-  assert(stdout === replies.join(""), "not all, or not in order");
+  await using client = startClient(server.port, [], { stdin: "piped" });
+  for (let from = 0; from < numbers.length; from += 1_000) {
+    const some = numbers.slice(from, from + 1_000);
+    await client.write(some.map((n) => `{"message":${n}}\n`).join(""));
+  }
+  await client.closeInput();
+  assertEquals((await client.status).code, 0);
+  const replies = numbers.map((n) => `{"status":"success","echo":${n}}\n`);
+  const printed = await client.stdout();
+  assert(printed === replies.join(""), "not all, or not in order");
 });
 
 Deno.test("client answers while its input is open, and notices that the server is gone", async () => {
@@ -676,24 +594,16 @@ Deno.test("client explains in one line why there is no reply", async () => {
     const args = line.startsWith("no reply") ? ["--timeout=100"] : [];
     const stderr = `client: ${line}\n`
       .replace("PEER", `127.0.0.1:${peer.port}`);
-    assertEquals(
-      await client(peer.port, [...args, "1", "2"]),
-      { code: 1, stdout, stderr },
-    );
+    const client = startClient(peer.port, [...args, "1", "2"]);
+    await assertEnds(client, { code: 1, stdout, stderr });
   }
-  const { addr: { port } } = closedListener();
-  assertEquals(await client(port, []), {
-    code: 1,
-    stdout: "",
-    stderr:
-      `client: connection to 127.0.0.1:${port} refused; is the server running?\n`,
-  });
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  const line =
+    `connection to 127.0.0.1:${port} refused; is the server running?`;
+  await assertEnds(startClient(port), { code: 1, stderr: `client: ${line}\n` });
 });
-
-function closedListener(): Deno.TcpListener {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener;
-}
 
 Deno.test("both programs outlive the reader of their output", async () => {
   const program = `{ "$@"; echo "exit $?" >&2; }`;
@@ -716,8 +626,7 @@ Deno.test("both programs outlive the reader of their output", async () => {
     `--allow-net=127.0.0.1:${port}`,
     ...clientArgs(port, []),
   ]);
-  assertEquals(await finish(many), {
-    code: 0,
+  await assertEnds(many, {
     stdout: '{"status":"success","echo":1}\n',
     stderr: "exit 0\n",
   });
