@@ -40,7 +40,7 @@ export type ServerEvent<T = JsonValue> =
     readonly connection: Connection<T>;
     readonly end: ConnectionEnd;
   }
-  /** A connection could not be accepted; the server goes on after `acceptBackoff`. */
+  /** A connection could not be accepted; the server goes on, after `acceptBackoff` if the peer was not the reason. */
   | { readonly type: "acceptFailed"; readonly error: unknown }
   /** No more connections are accepted, and those open end when they are answered. */
   | { readonly type: "draining"; readonly connections: number };
@@ -67,7 +67,7 @@ export interface ListenOptions<T = JsonValue>
    */
   maxConnections?: number;
   /**
-   * Milliseconds to wait after a connection could not be accepted.
+   * Milliseconds to wait after a connection could not be accepted, for example for want of descriptors.
    *
    * @default {100}
    */
@@ -187,7 +187,7 @@ export class Listener<T = JsonValue>
           error instanceof Deno.errors.Busy
         ) throw error;
         emit(this.#onEvent, { type: "acceptFailed", error });
-        await this.#pause();
+        if (!isOfOnePeer(error)) await this.#pause();
       }
     }
   }
@@ -256,6 +256,13 @@ export class Listener<T = JsonValue>
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Whether the peer left before it was accepted: no reason to keep the next one waiting. */
+function isOfOnePeer(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionAborted ||
+    error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.NotConnected;
 }
 
 function emit<T>(

@@ -78,5 +78,9 @@ export function onAbort(
 
 /** A frame is written whole, so waiting for more to fill a segment would only delay it. */
 export function disableNagle(conn: { setNoDelay?(on: boolean): void }): void {
-  conn.setNoDelay?.(true);
+  try {
+    conn.setNoDelay?.(true);
+  } catch {
+    // The peer is gone already, and reading will tell.
+  }
 }

@@ -38,8 +38,9 @@ function eventLog(): {
     events,
     onEvent(event) {
       events.push(event);
-      const index = waiting.findIndex(([type]) => type === event.type);
-      if (index >= 0) waiting.splice(index, 1)[0][1](event);
+      for (const [type, resolve] of waiting) {
+        if (type === event.type) resolve(event);
+      }
     },
     next(type) {
       return new Promise((resolve) => waiting.push([type, resolve]));
@@ -101,17 +102,22 @@ Deno.test("serve() outlives clients that vanish at any moment", async () => {
   const frame = encodeFrame({ message: "hello" });
   for (let sent = 0; sent <= frame.length; sent++) {
     for (const reset of [false, true]) {
-      const closed = log.next("closed");
+      // A peer that is reset before it is accepted never was a connection.
+      const ended = Promise.race([
+        log.next("closed"),
+        log.next("acceptFailed"),
+      ]);
       const bytes = frame.subarray(0, sent);
       if (reset) await resetAndDestroy(portOf(server.addr), bytes);
       else {
         using conn = await Deno.connect({ port: portOf(server.addr) });
         if (sent > 0) await conn.write(bytes);
       }
-      const event = await closed;
-      assert(event.type === "closed");
-      const betweenFrames = sent % frame.length === 0;
-      if (!reset) assertEquals(event.end.clean, betweenFrames);
+      const event = await ended;
+      if (!reset) {
+        assert(event.type === "closed");
+        assertEquals(event.end.clean, sent % frame.length === 0);
+      }
       assertEquals(await witness.request(sent), sent);
     }
   }
@@ -320,7 +326,7 @@ function failingListener(
 
 Deno.test("listen() outlives errors of accepting, with a pause after each", async () => {
   const kinds = [
-    new Deno.errors.ConnectionAborted("aborted"),
+    new Deno.errors.PermissionDenied("EPERM"),
     Object.assign(new Error("Too many open files"), { code: "EMFILE" }),
     new Error("generic"),
   ];
@@ -340,6 +346,23 @@ Deno.test("listen() outlives errors of accepting, with a pause after each", asyn
     ),
     failures,
   );
+});
+
+Deno.test("listen() accepts the next at once when a peer left before it was accepted", async () => {
+  const log = eventLog();
+  using listener = failingListener(
+    [new Deno.errors.NotConnected("gone"), new Deno.errors.ConnectionReset()],
+    { acceptBackoff: Infinity, onEvent: log.onEvent },
+  );
+  await using client = await connect(listener.addr);
+  await using connection = await listener.accept();
+  assertEquals(connection.remoteAddr, client.localAddr);
+  assertEquals(log.events.map(({ type }) => type), [
+    "listening",
+    "acceptFailed",
+    "acceptFailed",
+    "connected",
+  ]);
 });
 
 Deno.test("close() ends the pause after an error of accepting", async () => {
