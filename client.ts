@@ -5,11 +5,11 @@
  */
 import {
   type Address,
-  checkConnectionOptions,
   checkTimeout,
   Connection,
   CONNECTION_DEFAULTS,
   type ConnectionOptions,
+  Settings,
   startTimer,
 } from "./core/connection.ts";
 import {
@@ -88,14 +88,13 @@ export async function connect<T = JsonValue>(
     signal: undefined,
   }, options);
   checkTimeout("connectTimeout", connectTimeout);
-  const connectionOptions = pickOptions(CONNECTION_DEFAULTS, options);
-  checkConnectionOptions(connectionOptions);
+  const settings = new Settings(pickOptions(CONNECTION_DEFAULTS, options));
   const endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
   signal?.throwIfAborted();
 
   const conn = await dial(endpoint, connectTimeout, signal);
   disableNagle(conn as Deno.TcpConn);
-  const connection = new Connection<T>(conn, connectionOptions, {
+  const connection = new Connection<T>(conn, settings, {
     localAddr: addressOf(conn.localAddr),
     remoteAddr: addressOf(conn.remoteAddr),
   });

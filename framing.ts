@@ -161,49 +161,60 @@ export function checkLimit(
   }
 }
 
-interface Layout {
-  readonly prefixBytes: number;
+/** Framing options that are checked, with the limit that both the user and the prefix allow.
+ * @internal */
+export class Framing implements Required<FramingOptions> {
+  /** Width of the length prefix in bytes. */
+  readonly prefixBytes: 1 | 2 | 4 | 8;
+  /** Whether the length prefix has its least significant byte first. */
   readonly littleEndian: boolean;
+  /** Largest payload in bytes. */
   readonly maxFrameBytes: number;
+
+  constructor(options: FramingOptions) {
+    const { prefixBytes, littleEndian, maxFrameBytes } = resolveOptions(
+      FRAMING_DEFAULTS,
+      options,
+    );
+    if (typeof prefixBytes !== "number") {
+      throw new TypeError(
+        `Cannot use option "prefixBytes": received ${typeof prefixBytes}, expected a number`,
+      );
+    }
+    if (![1, 2, 4, 8].includes(prefixBytes)) {
+      throw new RangeError(
+        `Cannot use option "prefixBytes": received ${prefixBytes as number}, expected 1, 2, 4 or 8`,
+      );
+    }
+    if (typeof littleEndian !== "boolean") {
+      throw new TypeError(
+        `Cannot use option "littleEndian": received ${typeof littleEndian}, expected a boolean`,
+      );
+    }
+    const expressible = Math.min(
+      2 ** (8 * prefixBytes) - 1,
+      Number.MAX_SAFE_INTEGER,
+    );
+    if (options.maxFrameBytes !== undefined) {
+      checkLimit("maxFrameBytes", maxFrameBytes, 1, expressible);
+    }
+    this.prefixBytes = prefixBytes;
+    this.littleEndian = littleEndian;
+    this.maxFrameBytes = Math.min(maxFrameBytes, expressible);
+  }
+
+  /** Checks options, unless they are checked already: a server has the same for each connection. */
+  static from(options: FramingOptions): Framing {
+    return options instanceof Framing ? options : new Framing(options);
+  }
 }
 
-/** Checks framing options; the limit that comes back is what both the user and the prefix allow. */
-function checkFraming(options: FramingOptions): Layout {
-  const { prefixBytes, littleEndian, maxFrameBytes } = resolveOptions(
-    FRAMING_DEFAULTS,
-    options,
-  );
-  if (typeof prefixBytes !== "number") {
-    throw new TypeError(
-      `Cannot use option "prefixBytes": received ${typeof prefixBytes}, expected a number`,
-    );
-  }
-  if (![1, 2, 4, 8].includes(prefixBytes)) {
-    throw new RangeError(
-      `Cannot use option "prefixBytes": received ${prefixBytes as number}, expected 1, 2, 4 or 8`,
-    );
-  }
-  if (typeof littleEndian !== "boolean") {
-    throw new TypeError(
-      `Cannot use option "littleEndian": received ${typeof littleEndian}, expected a boolean`,
-    );
-  }
-  const expressible = Math.min(
-    2 ** (8 * prefixBytes) - 1,
-    Number.MAX_SAFE_INTEGER,
-  );
-  if (options.maxFrameBytes !== undefined) {
-    checkLimit("maxFrameBytes", maxFrameBytes, 1, expressible);
-  }
-  return {
-    prefixBytes,
-    littleEndian,
-    maxFrameBytes: Math.min(maxFrameBytes, expressible),
-  };
-}
-
-function readPrefix(bytes: Uint8Array, offset: number, layout: Layout): number {
-  const { prefixBytes, littleEndian } = layout;
+function readPrefix(
+  bytes: Uint8Array,
+  offset: number,
+  framing: Framing,
+): number {
+  const { prefixBytes, littleEndian } = framing;
   let length = 0;
   for (let i = 0; i < prefixBytes; i++) {
     length = length * 256 +
@@ -216,9 +227,9 @@ function writePrefix(
   bytes: Uint8Array,
   offset: number,
   length: number,
-  layout: Layout,
+  framing: Framing,
 ): void {
-  const { prefixBytes, littleEndian } = layout;
+  const { prefixBytes, littleEndian } = framing;
   for (let i = 0; i < prefixBytes; i++) {
     bytes[littleEndian ? offset + i : offset + prefixBytes - 1 - i] = length;
     length = Math.floor(length / 256);
@@ -226,12 +237,15 @@ function writePrefix(
 }
 
 const EMPTY = new Uint8Array(0);
+const NONE: readonly never[] = Object.freeze([]);
+/** Payload lengths of the run that is being decoded, in order: decoding is never interrupted, so one array serves all decoders. */
+const runLengths: number[] = [];
 const TEXT_ENCODER = new TextEncoder();
 // A byte order mark stays in the text, where JSON.parse rejects it.
 const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Least and most free space for the next read: a quiet connection stays small, a busy one reads much at once. */
-const FIRST_SPACE = 512;
+const FIRST_SPACE = 256;
 const MOST_SPACE = 65_536;
 /** Whole frames beyond this many bytes wait for the next run, so that one peer's backlog does not hold up the others. */
 const RUN_BYTES = 65_536;
@@ -259,15 +273,13 @@ export type Decoded<T> = T | InvalidMessageError;
  * @typeParam T What the messages are taken to be; nothing checks it.
  */
 export class FrameDecoder<T = JsonValue> {
-  readonly #layout: Layout;
+  readonly #framing: Framing;
   #buffer: Uint8Array<ArrayBuffer> = EMPTY;
   #start = 0;
   #end = 0;
   #space = FIRST_SPACE;
-  /** Payload lengths of the run in hand, in order. */
-  readonly #lengths: number[] = [];
   /** Messages that were decoded and not yet handed out by an iterator of `push`. */
-  #ready: Decoded<T>[] = [];
+  #ready: readonly Decoded<T>[] = NONE;
   #next = 0;
 
   /**
@@ -278,7 +290,7 @@ export class FrameDecoder<T = JsonValue> {
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   constructor(options: FramingOptions = {}) {
-    this.#layout = checkFraming(options);
+    this.#framing = Framing.from(options);
   }
 
   /** Bytes that arrived and have not become messages yet. */
@@ -323,10 +335,10 @@ export class FrameDecoder<T = JsonValue> {
    * @throws {FrameTruncatedError} If the bytes end inside a frame.
    */
   end(): void {
-    const { prefixBytes, maxFrameBytes } = this.#layout;
+    const { prefixBytes, maxFrameBytes } = this.#framing;
     let offset = this.#start;
     while (this.#end - offset >= prefixBytes) {
-      const length = readPrefix(this.#buffer, offset, this.#layout);
+      const length = readPrefix(this.#buffer, offset, this.#framing);
       if (length > maxFrameBytes) return; // take() reports it
       const received = this.#end - offset - prefixBytes;
       if (received < length) {
@@ -387,15 +399,15 @@ export class FrameDecoder<T = JsonValue> {
    *
    * @throws {FrameTooLargeError} If the next frame is larger than the limit.
    */
-  take(): Decoded<T>[] {
-    const { prefixBytes, maxFrameBytes } = this.#layout;
-    const lengths = this.#lengths;
+  take(): readonly Decoded<T>[] {
+    const { prefixBytes, maxFrameBytes } = this.#framing;
+    const lengths: number[] = runLengths;
     lengths.length = 0;
     let offset = this.#start;
     while (
       this.#end - offset >= prefixBytes && offset - this.#start < RUN_BYTES
     ) {
-      const length = readPrefix(this.#buffer, offset, this.#layout);
+      const length = readPrefix(this.#buffer, offset, this.#framing);
       if (length > maxFrameBytes) {
         if (lengths.length > 0) break;
         throw new FrameTooLargeError("decode", length, maxFrameBytes);
@@ -405,7 +417,7 @@ export class FrameDecoder<T = JsonValue> {
       lengths.push(length);
       offset = next;
     }
-    if (lengths.length === 0) return [];
+    if (lengths.length === 0) return NONE;
     const messages = this.#decodeRun(this.#start, offset);
     this.#start = offset;
     // Nothing is kept of a buffer that a large frame has blown up.
@@ -421,8 +433,8 @@ export class FrameDecoder<T = JsonValue> {
    * that they are text, too; JSON has no zeros ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), section 7), so nothing else is one.
    */
   #decodeRun(from: number, to: number): Decoded<T>[] {
-    const { prefixBytes } = this.#layout;
-    const lengths = this.#lengths;
+    const { prefixBytes } = this.#framing;
+    const lengths = runLengths;
     const first = from + prefixBytes;
     let offset = from;
     for (let i = 0; i < lengths.length; i++) {
@@ -464,8 +476,8 @@ export class FrameDecoder<T = JsonValue> {
   /** The same, frame by frame, for a run that is not clean. */
   #decodeEach(from: number): Decoded<T>[] {
     let offset = from;
-    return this.#lengths.map((length) => {
-      offset += this.#layout.prefixBytes;
+    return runLengths.map((length) => {
+      offset += this.#framing.prefixBytes;
       const payload = this.#buffer.subarray(offset, offset += length);
       try {
         return parse<T>(TEXT_DECODER.decode(payload), length);
@@ -508,7 +520,7 @@ const TEXT_RUN = 262_144;
  * ```
  */
 export class FrameEncoder {
-  readonly #layout: Layout;
+  readonly #framing: Framing;
   readonly #room: string;
   /** JSON texts that wait, each behind room for its prefix, and their lengths in UTF-16 units. */
   #text = "";
@@ -525,8 +537,8 @@ export class FrameEncoder {
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   constructor(options: FramingOptions = {}) {
-    this.#layout = checkFraming(options);
-    this.#room = "\0".repeat(this.#layout.prefixBytes);
+    this.#framing = Framing.from(options);
+    this.#room = "\0".repeat(this.#framing.prefixBytes);
   }
 
   /** Bytes that wait to be taken; for text that is not encoded yet, the number of its UTF-16 units. */
@@ -543,7 +555,7 @@ export class FrameEncoder {
   push(message: unknown): void {
     const text = stringify(message);
     // A UTF-16 unit becomes one to three bytes: only where that decides is the text encoded to be measured.
-    if (text.length * 3 > this.#layout.maxFrameBytes) {
+    if (text.length * 3 > this.#framing.maxFrameBytes) {
       const frame = this.#encodeLarge(text);
       this.#encodeText();
       this.#add(frame);
@@ -580,7 +592,7 @@ export class FrameEncoder {
 
   /** One call of the text encoder for all the texts: calling it costs more than encoding a small message. */
   #encodeRun(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-    const { prefixBytes } = this.#layout;
+    const { prefixBytes } = this.#framing;
     const text = this.#text;
     const lengths = this.#lengths;
     this.#text = "";
@@ -606,14 +618,14 @@ export class FrameEncoder {
         const zero = bytes.indexOf(0, from + length);
         length = (zero < 0 || zero > written ? written : zero) - from;
       }
-      writePrefix(bytes, offset, length, this.#layout);
+      writePrefix(bytes, offset, length, this.#framing);
       offset += prefixBytes + length;
     }
     return written === bytes.length ? bytes : bytes.subarray(0, written);
   }
 
   #encodeLarge(text: string): Uint8Array<ArrayBuffer> {
-    const { prefixBytes, maxFrameBytes } = this.#layout;
+    const { prefixBytes, maxFrameBytes } = this.#framing;
     if (text.length <= maxFrameBytes) {
       const bytes = new Uint8Array(
         prefixBytes + Math.min(3 * text.length, maxFrameBytes),
@@ -623,7 +635,7 @@ export class FrameEncoder {
         bytes.subarray(prefixBytes),
       );
       if (read === text.length) {
-        writePrefix(bytes, 0, written, this.#layout);
+        writePrefix(bytes, 0, written, this.#framing);
         return bytes.subarray(0, prefixBytes + written);
       }
     }

@@ -149,7 +149,7 @@ function decode(
 }
 
 /** Outcomes as text that can be compared: the name of an error, which is no JSON, or the JSON of a message. */
-function summaryOf(outcomes: unknown[]): string[] {
+function summaryOf(outcomes: readonly unknown[]): string[] {
   return outcomes.map((outcome) =>
     outcome instanceof Error ? outcome.name : JSON.stringify(outcome)
   );
@@ -775,7 +775,7 @@ Deno.test("FrameEncoder.take() and FrameDecoder.take() convert a run of text at 
       });
       const decoder = new FrameDecoder(options);
       decoder.push(bytes);
-      let taken: unknown[] = [];
+      let taken: readonly unknown[] = [];
       const decoding = countCalls(TextDecoder.prototype, "decode", () => {
         taken = decoder.take();
       });

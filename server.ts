@@ -5,12 +5,12 @@
  */
 import {
   type Address,
-  checkConnectionOptions,
   checkTimeout,
   Connection,
   CONNECTION_DEFAULTS,
   type ConnectionEnd,
   type ConnectionOptions,
+  Settings,
   startTimer,
 } from "./core/connection.ts";
 import {
@@ -124,12 +124,17 @@ export class Listener<T = JsonValue>
   implements AsyncIterable<Connection<T>>, Disposable {
   readonly #listener: Deno.Listener;
   readonly #options: typeof LISTEN_DEFAULTS;
-  readonly #connectionOptions: ConnectionOptions;
+  readonly #settings: Settings;
   readonly #onEvent: ListenOptions<T>["onEvent"];
   readonly #connections = new Set<Connection<T>>();
   /** Aborted by `close`, so that a wait for a free place or after an error ends with it. */
   readonly #closing = new AbortController();
   #wake = () => {};
+  readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
+    this.#connections.delete(connection);
+    this.#wake();
+    emit(this.#onEvent, { type: "closed", connection, end });
+  };
 
   /** Opens the socket; use {@linkcode listen}. */
   constructor(options: ListenOptions<T> = {}) {
@@ -144,8 +149,7 @@ export class Listener<T = JsonValue>
     checkTimeout("acceptBackoff", resolved.acceptBackoff);
     this.#options = resolved;
     this.#onEvent = resolved.onEvent;
-    this.#connectionOptions = pickOptions(CONNECTION_DEFAULTS, options);
-    checkConnectionOptions(this.#connectionOptions);
+    this.#settings = new Settings(pickOptions(CONNECTION_DEFAULTS, options));
     const endpoint = checkEndpoint(options, LISTEN_DEFAULTS);
     this.#listener = endpoint.transport === "tcp"
       ? Deno.listen(endpoint)
@@ -194,21 +198,13 @@ export class Listener<T = JsonValue>
 
   #admit(conn: Deno.Conn): Connection<T> {
     disableNagle(conn as Deno.TcpConn);
-    const connection = new Connection<T>(
-      conn,
-      this.#connectionOptions,
-      {
-        localAddr: addressOf(conn.localAddr),
-        remoteAddr: addressOf(conn.remoteAddr),
-      },
-    );
+    const connection = new Connection<T>(conn, this.#settings, {
+      localAddr: addressOf(conn.localAddr),
+      remoteAddr: addressOf(conn.remoteAddr),
+      onEnd: this.#onEnd,
+    });
     this.#connections.add(connection);
     emit(this.#onEvent, { type: "connected", connection });
-    connection.closed.then((end) => {
-      this.#connections.delete(connection);
-      this.#wake();
-      emit(this.#onEvent, { type: "closed", connection, end });
-    });
     return connection;
   }
 
@@ -310,7 +306,6 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   /** Resolves when the server has shut down and its last connection is closed. */
   readonly finished: Promise<void>;
   readonly #listener: Listener<T>;
-  readonly #responders = new Set<Responder<T>>();
   readonly #onEvent: ListenOptions<T>["onEvent"];
   readonly #shutdownTimeout: number;
   readonly #over = new AbortController();
@@ -334,9 +329,9 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     this.#shutdownTimeout = resolved.shutdownTimeout;
     this.#onEvent = rest.onEvent;
     this.#listener = listen(rest);
-    this.finished = this.#run((connection) =>
-      new Responder(connection, handler, onError, resolved.maxInFlight)
-    );
+    this.finished = this.#run((connection) => {
+      new Responder(connection, handler, onError, resolved.maxInFlight);
+    });
     onListen?.(this.addr);
     onAbort(signal, () => void this.shutdown(), this.#over.signal);
   }
@@ -351,15 +346,9 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     return this.#listener.connections;
   }
 
-  async #run(
-    respond: (connection: Connection<T>) => Responder<T>,
-  ): Promise<void> {
-    for await (const connection of this.#listener) {
-      const responder = respond(connection);
-      this.#responders.add(responder);
-      responder.finished.then(() => this.#responders.delete(responder));
-    }
-    await Promise.all([...this.#responders].map(({ finished }) => finished));
+  async #run(respond: (connection: Connection<T>) => void): Promise<void> {
+    for await (const connection of this.#listener) respond(connection);
+    await Promise.all([...this.connections].map(({ closed }) => closed));
     this.#over.abort();
   }
 
@@ -377,7 +366,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
       connections: this.connections.size,
     });
     this.#listener.close();
-    for (const responder of this.#responders) responder.drain();
+    for (const connection of this.connections) connection.endReceiving();
     const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
     await this.finished;
     stopTimer();

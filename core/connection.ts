@@ -12,6 +12,7 @@ import {
   FrameEncoder,
   FrameTooLargeError,
   FrameTruncatedError,
+  Framing,
   FRAMING_DEFAULTS,
   type FramingOptions,
   InvalidMessageError,
@@ -64,11 +65,13 @@ export const CONNECTION_DEFAULTS: Readonly<Required<ConnectionOptions>> = Object
   });
 
 /** What only the maker of a connection knows. */
-export interface ConnectionInfo {
+export interface ConnectionInfo<T = JsonValue> {
   /** Where this end is. */
   localAddr?: Address;
   /** Where the peer is. */
   remoteAddr?: Address;
+  /** Called once, when the connection has ended: the same as `closed`, at less cost for who keeps many. */
+  onEnd?: (connection: Connection<T>, end: ConnectionEnd) => void;
 }
 
 /** How a connection ended. */
@@ -112,33 +115,35 @@ export class ConnectionClosedError extends Error {
   }
 }
 
-/** First in, first out, without moving what is behind the first. */
+/** First in, first out, without moving what is behind the first. An empty one holds nothing. */
 export class Queue<V> {
-  #items: (V | undefined)[] = [];
+  #items: (V | undefined)[] | undefined;
   #head = 0;
 
   /** Number of items. */
   get size(): number {
-    return this.#items.length - this.#head;
+    return this.#items === undefined ? 0 : this.#items.length - this.#head;
   }
 
   /** Adds an item at the end. */
   push(item: V): void {
-    this.#items.push(item);
+    if (this.#items === undefined) this.#items = [item];
+    else this.#items.push(item);
   }
 
   /** Gives the first item and leaves it where it is. */
   peek(): V | undefined {
-    return this.#items[this.#head];
+    return this.#items?.[this.#head];
   }
 
   /** Removes and gives the first item. */
   shift(): V | undefined {
-    if (this.#head === this.#items.length) return undefined;
-    const item = this.#items[this.#head];
-    this.#items[this.#head++] = undefined;
-    if (this.#head === this.#items.length) {
-      this.#items = [];
+    const items = this.#items;
+    if (items === undefined) return undefined;
+    const item = items[this.#head];
+    items[this.#head++] = undefined;
+    if (this.#head === items.length) {
+      this.#items = undefined;
       this.#head = 0;
     }
     return item;
@@ -155,11 +160,38 @@ interface Writing extends Receiver<void> {
   readonly most: number;
 }
 
-/** Called for every message, in order; a promise that it returns is awaited before the next. */
-export type Consumer<T> = (message: Decoded<T>) => Promise<void> | undefined;
+/** Takes every message of a connection that no request waits for. */
+export interface Consumer<T> {
+  /** Called for each message, in order; a promise that comes back is awaited before the next. */
+  receive(message: Decoded<T>): Promise<void> | undefined;
+  /** Called once, when no more messages will come. */
+  end(end: ConnectionEnd): void;
+}
 
-/** A buffer of up to this many bytes is used for the next write again. */
-const MOST_SPACE = 65_536;
+/**
+ * Space to write from, for all connections: writing is quick, so a few buffers serve them all, and one that is idle holds none. Small ones
+ * and large ones, as a buffer costs by its size even where little of it is used.
+ */
+const SPACES: readonly { bytes: number; most: number; spare: Space[] }[] = [
+  { bytes: 4_096, most: 256, spare: [] },
+  { bytes: 131_072, most: 16, spare: [] },
+];
+
+type Space = Uint8Array<ArrayBuffer>;
+
+function takeSpace(bytes: number): Space | undefined {
+  for (const size of SPACES) {
+    if (bytes <= size.bytes) {
+      return size.spare.pop() ?? new Uint8Array(size.bytes);
+    }
+  }
+}
+
+function returnSpace(space: Space | undefined): void {
+  for (const { bytes, most, spare } of SPACES) {
+    if (space?.length === bytes && spare.length < most) spare.push(space);
+  }
+}
 
 /** Whoever awaits each send, or each reply, comes back for the next within so many turns of the microtask queue. */
 const QUIET_TURNS = 4;
@@ -169,16 +201,28 @@ const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
   signal: undefined,
 };
 
-/** Checks connection options and fills in the defaults.
+/** Connection options that are checked.
  * @internal */
-export function checkConnectionOptions(
-  options: ConnectionOptions,
-): Required<ConnectionOptions> {
-  const resolved = resolveOptions(CONNECTION_DEFAULTS, options);
-  checkLimit("highWaterMark", resolved.highWaterMark);
-  checkTimeout("writeTimeout", resolved.writeTimeout);
-  new FrameDecoder(pickOptions(FRAMING_DEFAULTS, options));
-  return resolved;
+export class Settings {
+  /** The framing of both directions. */
+  readonly framing: Framing;
+  /** Bytes that may wait to be written. */
+  readonly highWaterMark: number;
+  /** Milliseconds to write what was sent. */
+  readonly writeTimeout: number;
+
+  /** Checks options, of which those of other things are left out. */
+  constructor(options: ConnectionOptions) {
+    const { highWaterMark, writeTimeout } = resolveOptions(
+      CONNECTION_DEFAULTS,
+      options,
+    );
+    checkLimit("highWaterMark", highWaterMark);
+    checkTimeout("writeTimeout", writeTimeout);
+    this.framing = Framing.from(pickOptions(FRAMING_DEFAULTS, options));
+    this.highWaterMark = highWaterMark;
+    this.writeTimeout = writeTimeout;
+  }
 }
 
 /** Longest time that the platform's timers can measure, in milliseconds. */
@@ -243,23 +287,20 @@ export class Connection<T = JsonValue>
   readonly localAddr: Address | undefined;
   /** Where the peer is, where that is known. */
   readonly remoteAddr: Address | undefined;
-  /** Resolves when the connection has ended, whatever the reason; never rejects. */
-  readonly closed: Promise<ConnectionEnd>;
 
   readonly #duplex: ByteDuplex;
   readonly #decoder: FrameDecoder<T>;
   readonly #encoder: FrameEncoder;
-  readonly #highWaterMark: number;
-  readonly #writeTimeout: number;
-  readonly #resolveClosed: (end: ConnectionEnd) => void;
+  readonly #settings: Settings;
+  readonly #onEnd: ConnectionInfo<T>["onEnd"];
+  #closed: PromiseWithResolvers<ConnectionEnd> | undefined;
   #end: ConnectionEnd | undefined;
-  #closing: Promise<void> | undefined;
+  #closing = RESOLVED;
   #closingFor: ConnectionEnd | undefined;
   #abortController: AbortController | undefined;
 
   #pumping = false;
   #consumer: Consumer<T> | undefined;
-  #consumed: Receiver<void> | undefined;
   readonly #requests = new Queue<Receiver<T>>();
   readonly #receivers = new Queue<Receiver<IteratorResult<T, undefined>>>();
   readonly #inbox = new Queue<Decoded<T>>();
@@ -270,7 +311,6 @@ export class Connection<T = JsonValue>
   #sealed = false;
   #writeEnded = false;
   #bytesInFlight = 0;
-  #space: Uint8Array<ArrayBuffer> | undefined;
   #writers: Writing[] = [];
 
   #messagesReceived = 0;
@@ -289,21 +329,28 @@ export class Connection<T = JsonValue>
    */
   constructor(
     duplex: ByteDuplex,
-    options: ConnectionOptions = {},
-    info: ConnectionInfo = {},
+    options: ConnectionOptions | Settings = {},
+    info: ConnectionInfo<T> = {},
   ) {
-    const { highWaterMark, writeTimeout } = checkConnectionOptions(options);
-    const framing = pickOptions(FRAMING_DEFAULTS, options);
+    const settings = options instanceof Settings
+      ? options
+      : new Settings(options);
     this.#duplex = duplex;
-    this.#decoder = new FrameDecoder(framing);
-    this.#encoder = new FrameEncoder(framing);
-    this.#highWaterMark = highWaterMark;
-    this.#writeTimeout = writeTimeout;
+    this.#decoder = new FrameDecoder(settings.framing);
+    this.#encoder = new FrameEncoder(settings.framing);
+    this.#settings = settings;
     this.localAddr = info.localAddr;
     this.remoteAddr = info.remoteAddr;
-    const { promise, resolve } = Promise.withResolvers<ConnectionEnd>();
-    this.closed = promise;
-    this.#resolveClosed = resolve;
+    this.#onEnd = info.onEnd;
+  }
+
+  /** Resolves when the connection has ended, whatever the reason; never rejects. */
+  get closed(): Promise<ConnectionEnd> {
+    if (this.#closed === undefined) {
+      this.#closed = Promise.withResolvers();
+      if (this.#end !== undefined) this.#closed.resolve(this.#end);
+    }
+    return this.#closed.promise;
   }
 
   /** Aborted when the connection has ended, with a {@linkcode ConnectionClosedError} as its reason. */
@@ -411,14 +458,11 @@ export class Connection<T = JsonValue>
     return promise;
   }
 
-  /** Hands every message to `consumer`; resolves when no more will come, rejects if the link broke.
+  /** Hands every message to `consumer` from now on; it closes the connection in the end.
    * @internal */
-  consume(consumer: Consumer<T>): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+  consume(consumer: Consumer<T>): void {
     this.#consumer = consumer;
-    this.#consumed = { resolve, reject };
     this.#startPump();
-    return promise;
   }
 
   /** Receives no more; sending goes on.
@@ -471,7 +515,7 @@ export class Connection<T = JsonValue>
       else request.resolve(message);
       return;
     }
-    if (this.#consumer !== undefined) return this.#consumer(message);
+    if (this.#consumer !== undefined) return this.#consumer.receive(message);
     const receiver = this.#receivers.shift();
     if (receiver === undefined) this.#inbox.push(message);
     else if (message instanceof InvalidMessageError) receiver.reject(message);
@@ -483,17 +527,16 @@ export class Connection<T = JsonValue>
     if (this.#received !== undefined) return;
     this.#received = end;
     this.#endReceivers(end);
-    if (end.clean) this.#consumed?.resolve();
-    else this.#consumed?.reject(end.cause);
     for (let request; (request = this.#requests.shift()) !== undefined;) {
       request.reject(this.#gone("receive reply"));
     }
     if (isFramingError(end.cause)) {
       // The other direction is whole: what was sent before still leaves, and a consumer may have replies to come.
-      if (this.#consumed === undefined) this.#close(end);
+      if (this.#consumer === undefined) this.#close(end);
     } else if (!end.clean || this.#writeEnded) {
       this.#shut(this.#closingFor ?? end);
     }
+    this.#consumer?.end(end);
   }
 
   #endReceivers(end: ConnectionEnd): void {
@@ -531,7 +574,9 @@ export class Connection<T = JsonValue>
   #writeSoon(seen: number, turns: number): void {
     queueMicrotask(() => {
       const more = this.#messagesSent > seen;
-      if (this.#bytesQueued > this.#highWaterMark || turns === 0 && !more) {
+      if (
+        this.#bytesQueued > this.#settings.highWaterMark || turns === 0 && !more
+      ) {
         this.#write();
       } else {
         this.#writeSoon(this.#messagesSent, more ? QUIET_TURNS : turns - 1);
@@ -544,47 +589,41 @@ export class Connection<T = JsonValue>
    * where messages come one by one.
    */
   #write(): void {
-    const bytes = this.#encoder.take(this.#space);
-    if (bytes.length === 0 || this.#end !== undefined) {
+    const { size } = this.#encoder;
+    if (size === 0 || this.#end !== undefined) {
       this.#writing = "not";
       return;
     }
+    const space = takeSpace(size);
+    const bytes = this.#encoder.take(space);
     this.#writing = "now";
     this.#bytesInFlight = bytes.length;
     this.#duplex.write(bytes).then(
-      (count) => this.#written(bytes, count),
+      (count) => this.#written(bytes, count, space),
       (cause) => this.#shut({ clean: false, cause }),
     );
   }
 
-  #written(bytes: Uint8Array<ArrayBuffer>, count: number): void {
+  #written(bytes: Space, count: number, space: Space | undefined): void {
     if (count < bytes.length) {
       writeAll(this.#duplex, bytes.subarray(count)).then(
-        () => this.#written(bytes, bytes.length),
+        () => this.#written(bytes, bytes.length, space),
         (cause) => this.#shut({ clean: false, cause }),
       );
       return;
     }
     this.#bytesInFlight = 0;
     this.#bytesSent += count;
-    if (bytes !== this.#space) this.#keepSpace(bytes.buffer, count);
+    returnSpace(space);
     if (this.#writers.length > 0) this.#tellWriters();
     this.#write();
   }
 
-  /** Keeps what was just written from as space for the next write, if it is of a size that suits. */
-  #keepSpace(buffer: ArrayBuffer, used: number): void {
-    const { byteLength } = buffer;
-    const suits = byteLength <= MOST_SPACE && byteLength <= 16 * used;
-    if (!suits) this.#space = undefined;
-    else if (buffer !== this.#space?.buffer) {
-      this.#space = new Uint8Array(buffer);
-    }
-  }
-
   /** Resolves when no more than `most` bytes wait to be written; `undefined` if that is so already.
    * @internal */
-  writable(most: number = this.#highWaterMark): Promise<void> | undefined {
+  writable(
+    most: number = this.#settings.highWaterMark,
+  ): Promise<void> | undefined {
     if (this.#bytesQueued <= most) return undefined;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#writers.push({ most, resolve, reject });
@@ -633,23 +672,26 @@ export class Connection<T = JsonValue>
 
   /** Closes like `close`, for a reason that `closed` tells.
    * @internal */
-  closeFor(cause: unknown): void {
-    this.#close({ clean: false, cause });
+  closeFor(end: ConnectionEnd): void {
+    this.#close(end);
   }
 
   #close(end: ConnectionEnd): Promise<void> {
-    this.#closingFor ??= end;
-    return this.#closing ??= this.#flushAndShut(end);
+    if (this.#closingFor === undefined) {
+      this.#closingFor = end;
+      this.#closing = this.#flushAndShut(end);
+    }
+    return this.#closing;
   }
 
   async #flushAndShut(end: ConnectionEnd): Promise<void> {
     if (this.#end !== undefined) return;
     this.#sealed = true;
     this.#endReceiving({ clean: true });
-    const stopTimer = startTimer(this.#writeTimeout, () => {
+    const stopTimer = startTimer(this.#settings.writeTimeout, () => {
       this.abort(
         new DOMException(
-          `Cannot close: ${this.#bytesQueued} bytes are not taken after ${this.#writeTimeout} ms`,
+          `Cannot close: ${this.#bytesQueued} bytes are not taken after ${this.#settings.writeTimeout} ms`,
           "TimeoutError",
         ),
       );
@@ -691,7 +733,8 @@ export class Connection<T = JsonValue>
     const gone = this.#gone("go on");
     for (const writer of this.#writers.splice(0)) writer.reject(gone);
     this.#abortController?.abort(gone);
-    this.#resolveClosed(end);
+    this.#closed?.resolve(end);
+    this.#onEnd?.(this, end);
   }
 
   /** The error for whoever comes too late, or waited in vain. */

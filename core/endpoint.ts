@@ -50,17 +50,11 @@ export function checkEndpoint(
 
 /** The address of a platform's socket. The far end of a Unix socket has no path. */
 export function addressOf(
-  address: {
-    transport: string;
-    hostname?: string;
-    port?: number;
-    path?: string | null;
-  },
+  address: { transport: string; path?: string | null },
 ): Address {
-  const { transport, hostname = "", port = 0, path } = address;
-  return transport === "tcp"
-    ? { transport, hostname, port }
-    : { transport: "unix", path: path ?? "" };
+  return address.transport === "tcp"
+    ? address as Address
+    : { transport: "unix", path: address.path ?? "" };
 }
 
 /** Calls `listener` once when `signal` is aborted, now if it is; not any more after `over`. */

@@ -5,7 +5,13 @@
  */
 import { InvalidMessageError } from "../framing.ts";
 import type { Decoded, JsonValue } from "../framing.ts";
-import { type Connection, ConnectionClosedError, Queue } from "./connection.ts";
+import {
+  type Connection,
+  ConnectionClosedError,
+  type ConnectionEnd,
+  type Consumer,
+  Queue,
+} from "./connection.ts";
 
 /**
  * Answers a message. What it returns, or resolves to, is sent as the reply; `undefined` sends nothing. The replies leave in the order of
@@ -40,17 +46,17 @@ class Failure {
   constructor(readonly cause: unknown) {}
 }
 
-/** Hands the messages of one connection to a handler and sends its replies in order, until either side has had enough. */
-export class Responder<T> {
+/** Hands the messages of one connection to a handler and sends its replies in order; closes it when it is at an end and all are sent. */
+export class Responder<T> implements Consumer<T> {
   readonly #connection: Connection<T>;
   readonly #handler: Handler<T>;
   readonly #onError: ErrorHandler<T> | undefined;
   readonly #maxInFlight: number;
   readonly #replies = new Queue<Reply>();
-  /** Who waits until fewer replies than this are outstanding. */
-  #waiting: { below: number; resolve: () => void }[] = [];
-  /** Resolves when every message is answered and the connection is closed. Never rejects. */
-  readonly finished: Promise<void>;
+  /** Wakes the reading that waits until fewer replies are outstanding. */
+  #wake: (() => void) | undefined;
+  /** How receiving ended, once it has. */
+  #ended: ConnectionEnd | undefined;
 
   constructor(
     connection: Connection<T>,
@@ -62,27 +68,18 @@ export class Responder<T> {
     this.#handler = handler;
     this.#onError = onError;
     this.#maxInFlight = maxInFlight;
-    this.finished = this.#run();
+    connection.consume(this);
   }
 
-  /** Takes no more messages, and lets the connection end when those in hand are answered. */
-  drain(): void {
-    this.#connection.endReceiving();
+  /** There will be no more messages. */
+  end(end: ConnectionEnd): void {
+    this.#ended = end;
+    this.#wake?.();
+    if (this.#replies.size === 0) this.#connection.closeFor(end);
   }
 
-  async #run(): Promise<void> {
-    let cause: unknown;
-    try {
-      await this.#connection.consume((message) => this.#answer(message));
-    } catch (error) {
-      cause = error;
-    }
-    await Promise.race([this.#below(1), this.#connection.closed]);
-    if (cause !== undefined) this.#connection.closeFor(cause);
-    await this.#connection.close();
-  }
-
-  #answer(message: Decoded<T>): Promise<void> | undefined {
+  /** Answers a message; resolves, if there is something to wait for, when there is room for the next. */
+  receive(message: Decoded<T>): Promise<void> | undefined {
     let reply: unknown;
     try {
       reply = message instanceof InvalidMessageError
@@ -98,7 +95,7 @@ export class Responder<T> {
     } else this.#replies.push({ settled: true, value: reply, replaced: false });
     return this.#replies.size < this.#maxInFlight
       ? this.#connection.writable()
-      : this.#below(this.#maxInFlight);
+      : new Promise((resolve) => this.#wake = resolve);
   }
 
   /** The reply to an error: the user's, or the end of the connection. */
@@ -142,11 +139,9 @@ export class Responder<T> {
       }
       this.#replies.shift();
     }
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const waiter of waiting) {
-      if (this.#replies.size < waiter.below) waiter.resolve();
-      else this.#waiting.push(waiter);
+    if (this.#replies.size < this.#maxInFlight) this.#wake?.();
+    if (this.#ended !== undefined && this.#replies.size === 0) {
+      this.#connection.closeFor(this.#ended);
     }
   }
 
@@ -154,7 +149,7 @@ export class Responder<T> {
   #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
     if (reply === undefined) return;
     if (reply instanceof Failure) {
-      this.#connection.closeFor(reply.cause);
+      this.#connection.closeFor({ clean: false, cause: reply.cause });
       return;
     }
     try {
@@ -166,11 +161,6 @@ export class Responder<T> {
       if (isPromiseLike(replacement)) return replacement;
       return this.#send(replacement, true);
     }
-  }
-
-  #below(below: number): Promise<void> | undefined {
-    if (this.#replies.size < below) return undefined;
-    return new Promise((resolve) => this.#waiting.push({ below, resolve }));
   }
 }
 

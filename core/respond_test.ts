@@ -27,17 +27,15 @@ function respond(
   far: MemoryEnd;
   near: MemoryEnd;
   connection: Connection;
-  responder: Responder<unknown>;
 } {
   const [near, far] = memoryPair();
   const connection = new Connection(near, options);
-  const responder = new Responder(connection, handler, onError, maxInFlight);
+  new Responder(connection, handler, onError, maxInFlight);
   return {
     client: new Connection(far),
     far,
     near,
     connection,
-    responder: responder as Responder<unknown>,
   };
 }
 
@@ -49,7 +47,7 @@ const BAD_FRAME = Uint8Array.of(0, 0, 0, 3, 0x6e, 0x6f, 0x21); // no!
 
 Deno.test("Responder answers with what the handler returns or resolves to, in order", async () => {
   const slow = Promise.withResolvers<string>();
-  const { client, responder } = respond({
+  const { client, connection } = respond({
     handler: (message) =>
       message === "slow"
         ? slow.promise
@@ -70,32 +68,33 @@ Deno.test("Responder answers with what the handler returns or resolves to, in or
     "last",
   ]);
   await client.close();
-  await responder.finished;
+  await connection.closed;
 });
 
 Deno.test("Responder writes the replies to 64 messages of one read at once", async () => {
-  const { client, near, responder } = respond({
+  const { client, near, connection } = respond({
     handler: (message) => message,
   });
+  await client.request("x".repeat(1_000)); // from now on, it reads as much at once
   await Promise.all(Array.from({ length: 64 }, (_, i) => client.request(i)));
-  assertEquals(near.writes.length, 1);
+  assertEquals(near.writes.length, 2);
   await client.close();
-  await responder.finished;
+  await connection.closed;
 });
 
 Deno.test("Responder sends nothing for undefined", async () => {
-  const { client, responder } = respond({
+  const { client, connection } = respond({
     handler: (message) =>
       message === 2 ? undefined : message === 3 ? Promise.resolve() : message,
   });
   for (const message of [1, 2, 3, 4]) client.send(message);
   await client.closeWrite();
   assertEquals(await Array.fromAsync(client), [1, 4]);
-  await responder.finished;
+  await connection.closed;
 });
 
 Deno.test("Responder gives the handler the connection, to send, ask and watch", async () => {
-  const { client, connection, responder } = respond({
+  const { client, connection } = respond({
     async handler(message, connection) {
       if (message !== "start") return;
       connection.send("news");
@@ -110,13 +109,13 @@ Deno.test("Responder gives the handler the connection, to send, ask and watch", 
   assertEquals((await messages.next()).value, { asked: "answer" });
   assert(!connection.signal.aborted);
   await client.close();
-  await responder.finished;
+  await connection.closed;
   assert(connection.signal.aborted);
 });
 
 Deno.test("Responder sends every reply to a peer that half-closes", async () => {
   const gate = Promise.withResolvers<void>();
-  const { client, responder } = respond({
+  const { client, connection } = respond({
     handler: (message) => gate.promise.then(() => message),
   });
   for (const message of [1, 2, 3]) client.send(message);
@@ -124,13 +123,13 @@ Deno.test("Responder sends every reply to a peer that half-closes", async () => 
   await turn();
   gate.resolve();
   assertEquals(await Array.fromAsync(client), [1, 2, 3]);
-  await responder.finished;
+  await connection.closed;
   assertEquals(await client.closed, { clean: true });
 });
 
 Deno.test("Responder sends what onError returns in place of a failed reply", async () => {
   const errors: unknown[] = [];
-  const { client, far, responder } = respond({
+  const { client, far, connection } = respond({
     handler(message) {
       if (message === "throw") throw "thrown";
       if (message === "reject") return Promise.reject(new Error("rejected"));
@@ -179,7 +178,7 @@ Deno.test("Responder sends what onError returns in place of a failed reply", asy
   assertInstanceOf(errors[4], InvalidMessageError);
   assertInstanceOf(errors[5], FrameTooLargeError);
   await client.close();
-  await responder.finished;
+  await connection.closed;
 });
 
 Deno.test("Responder closes the connection behind the replies before, where nobody answers for an error", async () => {
@@ -199,7 +198,7 @@ Deno.test("Responder closes the connection behind the replies before, where nobo
   ];
   for (const [name, error, onError] of kinds) {
     for (const asynchronous of [false, true]) {
-      const { client, connection, responder } = respond({
+      const { client, connection } = respond({
         handler(message) {
           if (message === "good") return message;
           if (asynchronous) return Promise.reject(error);
@@ -209,7 +208,7 @@ Deno.test("Responder closes the connection behind the replies before, where nobo
       });
       for (const message of ["good", "bad", "good"]) client.send(message);
       assertEquals(await Array.fromAsync(client), ["good"], name);
-      await responder.finished;
+      await connection.closed;
       const { clean, cause } = await connection.closed;
       assert(!clean, name);
       if (name !== "onError cannot be sent") {
@@ -222,7 +221,7 @@ Deno.test("Responder closes the connection behind the replies before, where nobo
 Deno.test("Responder calls no handler behind a frame that is too large, and answers those before", async () => {
   const seen: unknown[] = [];
   const gate = Promise.withResolvers<void>();
-  const { client, connection, far, responder } = respond({
+  const { client, connection, far } = respond({
     async handler(message) {
       seen.push(message);
       await gate.promise;
@@ -238,7 +237,7 @@ Deno.test("Responder calls no handler behind a frame that is too large, and answ
   await turn();
   gate.resolve();
   assertEquals(await Array.fromAsync(client), [1]);
-  await responder.finished;
+  await connection.closed;
   assertEquals(seen, [1]);
   assertInstanceOf((await connection.closed).cause, FrameTooLargeError);
 });
@@ -246,7 +245,7 @@ Deno.test("Responder calls no handler behind a frame that is too large, and answ
 Deno.test("Responder never has more than maxInFlight messages in hand", async () => {
   const waiting: (() => void)[] = [];
   let most = 0;
-  const { client, responder } = respond({
+  const { client, connection } = respond({
     maxInFlight: 3,
     handler: (message) =>
       new Promise((resolve) => {
@@ -262,11 +261,11 @@ Deno.test("Responder never has more than maxInFlight messages in hand", async ()
   }
   assertEquals(most, 3);
   await client.close();
-  await responder.finished;
+  await connection.closed;
 });
 
 Deno.test("Responder stops reading from a peer that does not read its replies", async () => {
-  const { client, near, connection, responder } = respond({
+  const { client, near, connection } = respond({
     handler: () => "x".repeat(1_000),
     options: { highWaterMark: 10_000 },
   });
@@ -279,11 +278,11 @@ Deno.test("Responder stops reading from a peer that does not read its replies", 
     await client[Symbol.asyncIterator]().next();
   }
   await client.close();
-  await responder.finished;
+  await connection.closed;
 });
 
 Deno.test("Responder ends with the link, whatever its handlers do", async () => {
-  const { connection, near, responder, client } = respond({
+  const { connection, near, client } = respond({
     handler: (message) =>
       message === "hang"
         ? new Promise(() => {})
@@ -293,7 +292,7 @@ Deno.test("Responder ends with the link, whatever its handlers do", async () => 
   client.send("hang");
   await turn();
   near.cut();
-  await responder.finished;
+  await connection.closed;
   assert(!(await connection.closed).clean);
   await client.close();
   await turn();
@@ -302,7 +301,7 @@ Deno.test("Responder ends with the link, whatever its handlers do", async () => 
 Deno.test("Responder drains: no more messages, the replies in hand, the end", async () => {
   const gate = Promise.withResolvers<void>();
   const seen: unknown[] = [];
-  const { client, connection, responder } = respond({
+  const { client, connection } = respond({
     async handler(message) {
       seen.push(message);
       await gate.promise;
@@ -311,12 +310,12 @@ Deno.test("Responder drains: no more messages, the replies in hand, the end", as
   });
   client.send(1);
   await turn();
-  responder.drain();
+  connection.endReceiving();
   client.send(2).catch(() => {});
   await turn();
   gate.resolve();
   assertEquals(await Array.fromAsync(client), [1]);
-  await responder.finished;
+  await connection.closed;
   assertEquals(seen, [1]);
   assertEquals(await connection.closed, { clean: true });
 });
