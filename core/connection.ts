@@ -4,12 +4,11 @@
  * @module
  */
 import type { Closer, Reader, Writer } from "@std/io/types";
-import { writeAll } from "@std/io/write-all";
+import { setImmediate } from "node:timers";
 import {
   checkLimit,
   type Decoded,
   FrameDecoder,
-  FrameEncoder,
   FrameTooLargeError,
   FrameTruncatedError,
   Framing,
@@ -20,6 +19,8 @@ import {
   pickOptions,
   resolveOptions,
 } from "../framing.ts";
+import { Outbox } from "./outbox.ts";
+import { Queue } from "./queue.ts";
 
 /** A two-way stream of bytes, in the shapes of `@std/io`: `Deno.TcpConn`, `Deno.UnixConn` and `Deno.TlsConn` are such streams. */
 export interface ByteDuplex extends Reader, Writer, Closer {
@@ -115,49 +116,9 @@ export class ConnectionClosedError extends Error {
   }
 }
 
-/** First in, first out, without moving what is behind the first. An empty one holds nothing. */
-export class Queue<V> {
-  #items: (V | undefined)[] | undefined;
-  #head = 0;
-
-  /** Number of items. */
-  get size(): number {
-    return this.#items === undefined ? 0 : this.#items.length - this.#head;
-  }
-
-  /** Adds an item at the end. */
-  push(item: V): void {
-    if (this.#items === undefined) this.#items = [item];
-    else this.#items.push(item);
-  }
-
-  /** Gives the first item and leaves it where it is. */
-  peek(): V | undefined {
-    return this.#items?.[this.#head];
-  }
-
-  /** Removes and gives the first item. */
-  shift(): V | undefined {
-    const items = this.#items;
-    if (items === undefined) return undefined;
-    const item = items[this.#head];
-    items[this.#head++] = undefined;
-    if (this.#head === items.length) {
-      this.#items = undefined;
-      this.#head = 0;
-    }
-    return item;
-  }
-}
-
 interface Receiver<R> {
   resolve(value: R): void;
   reject(reason: unknown): void;
-}
-
-/** Waits until no more than `most` bytes are queued. */
-interface Writing extends Receiver<void> {
-  readonly most: number;
 }
 
 /** Takes every message of a connection that no request waits for. */
@@ -168,33 +129,10 @@ export interface Consumer<T> {
   end(end: ConnectionEnd): void;
 }
 
-/**
- * Space to write from, for all connections: writing is quick, so a few buffers serve them all, and one that is idle holds none. Small ones
- * and large ones, as a buffer costs by its size even where little of it is used.
- */
-const SPACES: readonly { bytes: number; most: number; spare: Space[] }[] = [
-  { bytes: 4_096, most: 256, spare: [] },
-  { bytes: 131_072, most: 16, spare: [] },
-];
-
-type Space = Uint8Array<ArrayBuffer>;
-
-function takeSpace(bytes: number): Space | undefined {
-  for (const size of SPACES) {
-    if (bytes <= size.bytes) {
-      return size.spare.pop() ?? new Uint8Array(size.bytes);
-    }
-  }
-}
-
-function returnSpace(space: Space | undefined): void {
-  for (const { bytes, most, spare } of SPACES) {
-    if (space?.length === bytes && spare.length < most) spare.push(space);
-  }
-}
-
-/** Whoever awaits each send, or each reply, comes back for the next within so many turns of the microtask queue. */
-const QUIET_TURNS = 4;
+/** Replies that are handed out before those who wait for them get their turn, so that their next requests leave while the rest follows. */
+const REPLY_RUN = 32;
+/** Bytes read before other connections get their turn: reading does not wait while bytes are there. */
+const TURN_BYTES = 262_144;
 
 const RESOLVED = Promise.resolve();
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
@@ -290,7 +228,7 @@ export class Connection<T = JsonValue>
 
   readonly #duplex: ByteDuplex;
   readonly #decoder: FrameDecoder<T>;
-  readonly #encoder: FrameEncoder;
+  readonly #outbox: Outbox;
   readonly #settings: Settings;
   readonly #onEnd: ConnectionInfo<T>["onEnd"];
   #closed: PromiseWithResolvers<ConnectionEnd> | undefined;
@@ -307,16 +245,11 @@ export class Connection<T = JsonValue>
   /** How receiving ended; an end without a cause is one that was wanted. */
   #received: ConnectionEnd | undefined;
 
-  #writing: "not" | "soon" | "now" = "not";
   #sealed = false;
   #writeEnded = false;
-  #bytesInFlight = 0;
-  #writers: Writing[] = [];
 
   #messagesReceived = 0;
-  #messagesSent = 0;
   #bytesReceived = 0;
-  #bytesSent = 0;
 
   /**
    * Takes the bytes over. Nothing is read before somebody waits for a message.
@@ -337,7 +270,12 @@ export class Connection<T = JsonValue>
       : new Settings(options);
     this.#duplex = duplex;
     this.#decoder = new FrameDecoder(settings.framing);
-    this.#encoder = new FrameEncoder(settings.framing);
+    this.#outbox = new Outbox(
+      duplex,
+      settings.framing,
+      settings.highWaterMark,
+      (cause) => this.#shut({ clean: false, cause }),
+    );
     this.#settings = settings;
     this.localAddr = info.localAddr;
     this.remoteAddr = info.remoteAddr;
@@ -368,10 +306,10 @@ export class Connection<T = JsonValue>
   get stats(): ConnectionStats {
     return {
       messagesReceived: this.#messagesReceived,
-      messagesSent: this.#messagesSent,
+      messagesSent: this.#outbox.messages,
       bytesReceived: this.#bytesReceived,
-      bytesSent: this.#bytesSent,
-      bytesQueued: this.#bytesQueued,
+      bytesSent: this.#outbox.bytesWritten,
+      bytesQueued: this.#outbox.bytesQueued,
     };
   }
 
@@ -391,7 +329,7 @@ export class Connection<T = JsonValue>
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.writable() ?? RESOLVED;
+    return this.#outbox.room() ?? RESOLVED;
   }
 
   /**
@@ -401,9 +339,10 @@ export class Connection<T = JsonValue>
    * @throws {FrameTooLargeError} If the message's payload is larger than the limit.
    * @throws {ConnectionClosedError} If the connection ends before the reply has come.
    */
-  request(message: unknown, options: RequestOptions = {}): Promise<T> {
+  request(message: unknown, options?: RequestOptions): Promise<T> {
     try {
-      const { signal } = resolveOptions(REQUEST_DEFAULTS, options);
+      const signal = options &&
+        resolveOptions(REQUEST_DEFAULTS, options).signal;
       signal?.throwIfAborted();
       if (this.#received !== undefined) throw this.#gone("receive reply");
       this.enqueue(message);
@@ -479,6 +418,7 @@ export class Connection<T = JsonValue>
 
   /** Reads and hands out messages for as long as anybody waits for one. Never rejects. */
   async #pump(): Promise<void> {
+    let bytesOfTurn = 0;
     try {
       while (
         this.#received === undefined && (this.#consumer !== undefined ||
@@ -488,8 +428,19 @@ export class Connection<T = JsonValue>
         for (let i = 0; i < run.length && this.#received === undefined; i++) {
           const wait = this.#deliver(run[i]);
           if (wait !== undefined) await wait;
+          else if (
+            this.#consumer === undefined && i % REPLY_RUN === REPLY_RUN - 1
+          ) {
+            await RESOLVED;
+            this.#outbox.hasten();
+          }
         }
         if (run.length > 0) continue;
+        if (bytesOfTurn > TURN_BYTES) {
+          bytesOfTurn = 0;
+          await new Promise((resolve) => setImmediate(resolve));
+          continue;
+        }
         const count = await this.#duplex.read(this.#decoder.reserve());
         if (count === null) {
           this.#decoder.end();
@@ -497,6 +448,7 @@ export class Connection<T = JsonValue>
         } else {
           this.#decoder.commit(count);
           this.#bytesReceived += count;
+          bytesOfTurn += count;
         }
       }
     } catch (cause) {
@@ -553,92 +505,18 @@ export class Connection<T = JsonValue>
     }
   }
 
-  get #bytesQueued(): number {
-    return this.#bytesInFlight + this.#encoder.size;
-  }
-
   /** Queues a message like `send`, but throws at once if it cannot be sent.
    * @internal */
   enqueue(message: unknown): void {
     if (this.#sealed) throw this.#gone("send message");
-    this.#encoder.push(message);
-    this.#messagesSent++;
-    if (this.#writing !== "not") return;
-    this.#writing = "soon";
-    // A consumer answers in the same turn. Writing only then, when every connection has read, wakes the peers together.
-    if (this.#consumer !== undefined) queueMicrotask(() => this.#write());
-    else this.#writeSoon(this.#messagesSent, QUIET_TURNS);
+    // A consumer's answers are complete when it has had its messages.
+    this.#outbox.push(message, this.#consumer === undefined);
   }
 
-  /** Writes when no message has come for so many turns of the microtask queue, or the queue is long enough. */
-  #writeSoon(seen: number, turns: number): void {
-    queueMicrotask(() => {
-      const more = this.#messagesSent > seen;
-      if (
-        this.#bytesQueued > this.#settings.highWaterMark || turns === 0 && !more
-      ) {
-        this.#write();
-      } else {
-        this.#writeSoon(this.#messagesSent, more ? QUIET_TURNS : turns - 1);
-      }
-    });
-  }
-
-  /**
-   * The only place that writes: whole frames, in order, until none is left. No async function, which would cost as much as all the rest
-   * where messages come one by one.
-   */
-  #write(): void {
-    const { size } = this.#encoder;
-    if (size === 0 || this.#end !== undefined) {
-      this.#writing = "not";
-      return;
-    }
-    const space = takeSpace(size);
-    const bytes = this.#encoder.take(space);
-    this.#writing = "now";
-    this.#bytesInFlight = bytes.length;
-    this.#duplex.write(bytes).then(
-      (count) => this.#written(bytes, count, space),
-      (cause) => this.#shut({ clean: false, cause }),
-    );
-  }
-
-  #written(bytes: Space, count: number, space: Space | undefined): void {
-    if (count < bytes.length) {
-      writeAll(this.#duplex, bytes.subarray(count)).then(
-        () => this.#written(bytes, bytes.length, space),
-        (cause) => this.#shut({ clean: false, cause }),
-      );
-      return;
-    }
-    this.#bytesInFlight = 0;
-    this.#bytesSent += count;
-    returnSpace(space);
-    if (this.#writers.length > 0) this.#tellWriters();
-    this.#write();
-  }
-
-  /** Resolves when no more than `most` bytes wait to be written; `undefined` if that is so already.
+  /** Resolves when no more than the high-water mark waits to be written; `undefined` if that is so already.
    * @internal */
-  writable(
-    most: number = this.#settings.highWaterMark,
-  ): Promise<void> | undefined {
-    if (this.#bytesQueued <= most) return undefined;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#writers.push({ most, resolve, reject });
-    // Sending without awaiting is allowed, and a peer that leaves is no reason to end the process.
-    promise.catch(() => {});
-    return promise;
-  }
-
-  #tellWriters(): void {
-    const writers = this.#writers;
-    this.#writers = [];
-    for (const writer of writers) {
-      if (this.#bytesQueued <= writer.most) writer.resolve();
-      else this.#writers.push(writer);
-    }
+  room(): Promise<void> | undefined {
+    return this.#outbox.room();
   }
 
   /**
@@ -653,10 +531,12 @@ export class Connection<T = JsonValue>
         "Cannot close the sending side: the stream of bytes has no closeWrite",
       );
     }
-    if (this.#sealed && this.#end === undefined) return await this.writable(0);
+    if (this.#sealed && this.#end === undefined) {
+      return await this.#outbox.room(0);
+    }
     if (this.#end !== undefined) throw this.#gone("close the sending side");
     this.#sealed = true;
-    await this.writable(0);
+    await this.#outbox.room(0);
     await this.#duplex.closeWrite();
     this.#writeEnded = true;
     if (this.#received !== undefined) this.#shut(this.#received);
@@ -691,13 +571,13 @@ export class Connection<T = JsonValue>
     const stopTimer = startTimer(this.#settings.writeTimeout, () => {
       this.abort(
         new DOMException(
-          `Cannot close: ${this.#bytesQueued} bytes are not taken after ${this.#settings.writeTimeout} ms`,
+          `Cannot close: ${this.#outbox.bytesQueued} bytes are not taken after ${this.#settings.writeTimeout} ms`,
           "TimeoutError",
         ),
       );
     });
     try {
-      await this.writable(0);
+      await this.#outbox.room(0);
       this.#shut(end);
     } catch {
       // The link broke or was aborted meanwhile, and `closed` tells.
@@ -731,7 +611,7 @@ export class Connection<T = JsonValue>
     }
     this.#endReceiving(end);
     const gone = this.#gone("go on");
-    for (const writer of this.#writers.splice(0)) writer.reject(gone);
+    this.#outbox.stop(gone);
     this.#abortController?.abort(gone);
     this.#closed?.resolve(end);
     this.#onEnd?.(this, end);

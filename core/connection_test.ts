@@ -61,15 +61,15 @@ Deno.test("send() writes once for 64 sends in one turn", async () => {
   await Promise.all([one.close(), other.close()]);
 });
 
-Deno.test("send() writes once for 64 sends of which each is awaited before the next", async () => {
+Deno.test("send() writes 32 messages at a time when each is awaited before the next", async () => {
   const { near, one, other } = connectionPair();
   for (let i = 0; i < 64; i++) await one.send({ i });
   for (let i = 0; i < 64; i++) await next(other);
-  assertEquals(near.writes.length, 1);
+  assert(near.writes.length <= 3, `${near.writes.length} writes`);
   await Promise.all([one.close(), other.close()]);
 });
 
-Deno.test("Connection writes once for the answers to 64 messages of one read", async () => {
+Deno.test("send() writes 32 messages at a time when they answer 64 messages of one read", async () => {
   const { near, one, other } = connectionPair();
   const replies = Array.from({ length: 64 }, (_, i) => other.request(i));
   let count = 0;
@@ -78,11 +78,11 @@ Deno.test("Connection writes once for the answers to 64 messages of one read", a
     if (++count === 64) break;
   }
   await Promise.all(replies);
-  assertEquals(near.writes.length, 1);
+  assert(near.writes.length <= 3, `${near.writes.length} writes`);
   await Promise.all([one.close(), other.close()]);
 });
 
-Deno.test("request() writes once for the next requests of 64 whose replies came together", async () => {
+Deno.test("request() writes the next requests of 64 in two halves when the replies came together", async () => {
   const { near, one, other } = connectionPair();
   other.consume({
     receive: (message) => (other.enqueue(message), undefined),
@@ -91,7 +91,7 @@ Deno.test("request() writes once for the next requests of 64 whose replies came 
   await Promise.all(Array.from({ length: 64 }, async (_, i) => {
     for (let round = 0; round < 3; round++) await one.request(i);
   }));
-  assertEquals(near.writes.length, 3);
+  assertEquals(near.writes.length, 1 + 2 + 2);
   await Promise.all([one.close(), other.close()]);
 });
 

@@ -10,8 +10,8 @@ import {
   ConnectionClosedError,
   type ConnectionEnd,
   type Consumer,
-  Queue,
 } from "./connection.ts";
+import { Queue } from "./queue.ts";
 
 /**
  * Answers a message. What it returns, or resolves to, is sent as the reply; `undefined` sends nothing. The replies leave in the order of
@@ -94,7 +94,7 @@ export class Responder<T> implements Consumer<T> {
       if (replacement !== undefined) this.#defer(replacement, true);
     } else this.#replies.push({ settled: true, value: reply, replaced: false });
     return this.#replies.size < this.#maxInFlight
-      ? this.#connection.writable()
+      ? this.#connection.room()
       : new Promise((resolve) => this.#wake = resolve);
   }
 

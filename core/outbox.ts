@@ -1,0 +1,187 @@
+/**
+ * The sending half of a connection: messages in, bytes out.
+ *
+ * @module
+ */
+import type { Writer } from "@std/io/types";
+import { writeAll } from "@std/io/write-all";
+import { FrameEncoder, type Framing } from "../framing.ts";
+
+type Space = Uint8Array<ArrayBuffer>;
+
+/**
+ * Space to write from, for all connections: writing is quick, so a few buffers serve them all, and one that is idle holds none. Small ones
+ * and large ones, as a buffer costs by its size even where little of it is used.
+ */
+const SPACES: readonly { bytes: number; most: number; spare: Space[] }[] = [
+  { bytes: 4_096, most: 256, spare: [] },
+  { bytes: 131_072, most: 16, spare: [] },
+];
+
+function takeSpace(bytes: number): Space | undefined {
+  for (const size of SPACES) {
+    if (bytes <= size.bytes) {
+      return size.spare.pop() ?? new Uint8Array(size.bytes);
+    }
+  }
+}
+
+function returnSpace(space: Space | undefined): void {
+  for (const { bytes, most, spare } of SPACES) {
+    if (space?.length === bytes && spare.length < most) spare.push(space);
+  }
+}
+
+/** Whoever awaits each send, or each reply, comes back for the next within so many turns of the microtask queue. */
+const QUIET_TURNS = 4;
+/** So many messages are worth a write of their own: the peer works on them while the next ones are made. */
+const WORTH_A_WRITE = 32;
+
+/** Waits until no more than `most` bytes are queued. */
+interface Waiting {
+  readonly most: number;
+  resolve(): void;
+  reject(reason: unknown): void;
+}
+
+/** Writes messages as whole frames, in order, one write at a time, as many together as there are. */
+export class Outbox {
+  readonly #writer: Writer;
+  readonly #encoder: FrameEncoder;
+  readonly #highWaterMark: number;
+  readonly #onFailure: (cause: unknown) => void;
+  #state: "idle" | "soon" | "writing" | "stopped" = "idle";
+  #patient = false;
+  #bytesInFlight = 0;
+  #waiting: Waiting[] | undefined;
+  #messages = 0;
+  #messagesTaken = 0;
+  #bytesWritten = 0;
+
+  /** `onFailure` is called if a write fails; nothing is written after that. */
+  constructor(
+    writer: Writer,
+    framing: Framing,
+    highWaterMark: number,
+    onFailure: (cause: unknown) => void,
+  ) {
+    this.#writer = writer;
+    this.#encoder = new FrameEncoder(framing);
+    this.#highWaterMark = highWaterMark;
+    this.#onFailure = onFailure;
+  }
+
+  /** Messages pushed so far. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Bytes written so far. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /** Bytes that wait to be written; for text that is not encoded yet, the number of its UTF-16 units. */
+  get bytesQueued(): number {
+    return this.#bytesInFlight + this.#encoder.size;
+  }
+
+  /**
+   * Adds a message, to be written in this turn of the event loop. A `patient` one waits for those that are likely to follow it in the same
+   * turn. Throws, and adds nothing, if the message cannot be sent.
+   */
+  push(message: unknown, patient: boolean): void {
+    this.#encoder.push(message);
+    this.#messages++;
+    this.#patient = patient;
+    if (this.#state !== "idle") return;
+    this.#state = "soon";
+    // Writing only when every connection has read wakes the peers together.
+    if (patient) this.#writeSoon(this.#messages, QUIET_TURNS);
+    else queueMicrotask(() => this.#write());
+  }
+
+  #writeSoon(seen: number, turns: number): void {
+    queueMicrotask(() => {
+      if (this.#state !== "soon") return;
+      const more = this.#messages > seen;
+      if (turns === 0 && !more || this.#isWorthAWrite) this.#write();
+      else this.#writeSoon(this.#messages, more ? QUIET_TURNS : turns - 1);
+    });
+  }
+
+  get #isWorthAWrite(): boolean {
+    return this.#messages - this.#messagesTaken >= WORTH_A_WRITE ||
+      this.bytesQueued > this.#highWaterMark;
+  }
+
+  /** Writes now what is worth a write of its own and would be written soon. */
+  hasten(): void {
+    if (this.#state === "soon" && this.#isWorthAWrite) this.#write();
+  }
+
+  /** The only place that writes. No async function, which would cost as much as all the rest where messages come one by one. */
+  #write(): void {
+    if (this.#state === "stopped" || this.#state === "writing") return;
+    const { size } = this.#encoder;
+    if (size === 0) {
+      this.#state = "idle";
+      return;
+    }
+    this.#state = "writing";
+    this.#messagesTaken = this.#messages;
+    const space = takeSpace(size);
+    const bytes = this.#encoder.take(space);
+    this.#bytesInFlight = bytes.length;
+    this.#writer.write(bytes).then(
+      (count) => this.#written(bytes, count, space),
+      (cause) => this.#onFailure(cause),
+    );
+  }
+
+  #written(bytes: Space, count: number, space: Space | undefined): void {
+    if (count < bytes.length) {
+      writeAll(this.#writer, bytes.subarray(count)).then(
+        () => this.#written(bytes, bytes.length, space),
+        (cause) => this.#onFailure(cause),
+      );
+      return;
+    }
+    this.#bytesInFlight = 0;
+    this.#bytesWritten += count;
+    returnSpace(space);
+    if (this.#state === "writing") this.#state = "soon";
+    this.#tell();
+    if (this.#patient && this.#encoder.size > 0) {
+      this.#writeSoon(this.#messages, QUIET_TURNS);
+    } else this.#write();
+  }
+
+  /** Resolves when no more than `most` bytes wait to be written; `undefined` if that is so already. */
+  room(most: number = this.#highWaterMark): Promise<void> | undefined {
+    if (this.bytesQueued <= most) return undefined;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    (this.#waiting ??= []).push({ most, resolve, reject });
+    // Sending without awaiting is allowed, and a peer that leaves is no reason to end the process.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  #tell(): void {
+    if (this.#waiting === undefined) return;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    for (const waiter of waiting) {
+      if (this.bytesQueued <= waiter.most) waiter.resolve();
+      else (this.#waiting ??= []).push(waiter);
+    }
+  }
+
+  /** Writes no more, and tells all who wait. */
+  stop(reason: unknown): void {
+    this.#state = "stopped";
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const { reject } of waiting) reject(reason);
+  }
+}
