@@ -1648,3 +1648,22 @@ Deno.test("FrameEncoderStream and FrameDecoderStream work on the pipes of a chil
   assertEquals((await child.status).code, 0);
   assertEquals(received, messages);
 });
+
+Deno.test("FrameDecoder copies nothing of a frame that arrives whole", () => {
+  const decoder = new FrameDecoder();
+  const bytes = frames(["1", '"a"', '{"b":[2]}'], {});
+  const messages: unknown[] = [];
+  let copies = 0;
+  for (const name of ["set", "slice", "copyWithin"] as const) {
+    copies += countCalls(Uint8Array.prototype, name, () => {
+      for (let round = 0; round < 10; round++) {
+        const space = decoder.reserve();
+        for (let i = 0; i < bytes.length; i++) space[i] = bytes[i];
+        decoder.commit(bytes.length);
+        messages.push(...decoder.take());
+      }
+    });
+  }
+  assertEquals(messages.length, 90);
+  assertEquals(copies, 0);
+});

@@ -21,10 +21,10 @@ const NO_MESSAGE: Reply = {
 
 /** Answers an object that has a `message` with that message. */
 export function echo(message: JsonValue): Reply {
-  return typeof message === "object" && message !== null &&
-      !Array.isArray(message) && Object.hasOwn(message, "message")
-    ? { status: "success", echo: message.message }
-    : NO_MESSAGE;
+  if (typeof message !== "object" || message === null) return NO_MESSAGE;
+  // Neither an array nor a prototype has one, and JSON has no `undefined`.
+  const { message: text } = message as { message?: JsonValue };
+  return text === undefined ? NO_MESSAGE : { status: "success", echo: text };
 }
 
 /** Answers in place of what was no JSON, and of a reply that is too large. */

@@ -132,7 +132,7 @@ export interface Consumer<T> {
 /** Replies that are handed out before those who wait for them get their turn, so that their next requests leave while the rest follows. */
 const REPLY_RUN = 32;
 /** Bytes read before other connections get their turn: reading does not wait while bytes are there. */
-const TURN_BYTES = 65_536;
+const TURN_BYTES = 131_072;
 
 const RESOLVED = Promise.resolve();
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
