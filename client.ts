@@ -1,5 +1,6 @@
 /**
- * Connecting to a server. As a program, the client: `deno run --allow-net=localhost:8080 client.ts`.
+ * Connecting to a server. As a program, the client:
+ * `deno run --allow-net=localhost:8080 client.ts`.
  *
  * @module
  */
@@ -36,12 +37,16 @@ export interface ConnectOptions extends ConnectionOptions, EndpointOptions {
    */
   port?: number;
   /**
-   * Milliseconds that connecting may take; `Infinity` for as long as the platform tries.
+   * Milliseconds that connecting may take; `Infinity` for as long as the
+   * platform tries.
    *
    * @default {10_000}
    */
   connectTimeout?: number;
-  /** Gives up connecting when aborted, and aborts the connection once there is one. */
+  /**
+   * Gives up connecting when aborted, and aborts the connection once there is
+   * one.
+   */
   signal?: AbortSignal;
 }
 
@@ -68,11 +73,14 @@ export const CONNECT_DEFAULTS: Readonly<
  * assertEquals(replies, [1, 2]);
  * ```
  *
- * @typeParam T What the messages of the server are taken to be; nothing checks it.
+ * @typeParam T What the messages of the server are taken to be; nothing checks
+ * it.
  * @param options Where to connect to, framing and limits.
  * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
- * @throws {Deno.errors.NotCapable} If the permission to connect there is missing.
- * @throws {DOMException} With the name `TimeoutError`, if it takes longer than `connectTimeout`.
+ * @throws {Deno.errors.NotCapable} If the permission to connect there is
+ * missing.
+ * @throws {DOMException} With the name `TimeoutError`, if it takes longer than
+ * `connectTimeout`.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
@@ -104,7 +112,10 @@ export async function connect<T = JsonValue>(
   return connection;
 }
 
-/** Connects until it takes too long or is aborted. Not every transport takes a signal, so a late connection is closed here. */
+/**
+ * Connects until it takes too long or is aborted. Not every transport takes a
+ * signal, so a late connection is closed here.
+ */
 async function dial(
   endpoint: Address,
   connectTimeout: number,

@@ -1,16 +1,20 @@
 /**
  * Bytes to messages and back, without any I/O.
  *
- * A frame is a length prefix followed by that many bytes of payload; a payload is one JSON text in UTF-8 without a byte order mark
- * ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), section 8.1); a message is the value that the text stands for.
+ * A frame is a length prefix followed by that many bytes of payload; a payload
+ * is one JSON text in UTF-8 without a byte order mark
+ * ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), section 8.1); a message
+ * is the value that the text stands for.
  *
  * ```text
  * 00 00 00 07   7B 22 61 22 3A 31 7D
  * length (7)    {  "  a  "  :  1  }
  * ```
  *
- * Use {@linkcode encodeFrame} for one frame, {@linkcode FrameDecoder} and {@linkcode FrameEncoder} to drive your own I/O, and
- * {@linkcode FrameDecoderStream} and {@linkcode FrameEncoderStream} with Web Streams.
+ * Use {@linkcode encodeFrame} for one frame, {@linkcode FrameDecoder} and
+ * {@linkcode FrameEncoder} to drive your own I/O, and
+ * {@linkcode FrameDecoderStream} and {@linkcode FrameEncoderStream} with Web
+ * Streams.
  *
  * ```ts
  * import { encodeFrame, FrameDecoder } from "@blackbelt/networking/framing";
@@ -34,7 +38,10 @@ export type JsonValue =
   | JsonValue[]
   | { [key: string]: JsonValue };
 
-/** How frames are laid out on the wire, and how large they may be. Both ends must agree on the first two. */
+/**
+ * How frames are laid out on the wire, and how large they may be. Both ends
+ * must agree on the first two.
+ */
 export interface FramingOptions {
   /**
    * Width of the length prefix in bytes.
@@ -43,14 +50,16 @@ export interface FramingOptions {
    */
   prefixBytes?: 1 | 2 | 4 | 8;
   /**
-   * Whether the length prefix has its least significant byte first, as in `DataView`.
+   * Whether the length prefix has its least significant byte first, as in
+   * `DataView`.
    *
    * @default {false}
    */
   littleEndian?: boolean;
   /**
-   * Largest payload, in bytes, that is accepted from the peer or sent to it; `Infinity` stands for the most that the prefix can express.
-   * Where the prefix cannot express the default, the default is what it can express.
+   * Largest payload, in bytes, that is accepted from the peer or sent to it;
+   * `Infinity` stands for the most that the prefix can express. Where the
+   * prefix cannot express the default, the default is what it can express.
    *
    * @default {1_048_576}
    */
@@ -65,14 +74,22 @@ export const FRAMING_DEFAULTS: Readonly<Required<FramingOptions>> = Object
     maxFrameBytes: 1_048_576,
   });
 
-/** Thrown when a payload is larger than the limit. The receiving side cannot go on after it, the sending side can. */
+/**
+ * Thrown when a payload is larger than the limit. The receiving side cannot go
+ * on after it, the sending side can.
+ */
 export class FrameTooLargeError extends RangeError {
-  /** Size of the payload in bytes: announced by the peer, or about to be sent. */
+  /**
+   * Size of the payload in bytes: announced by the peer, or about to be sent.
+   */
   readonly size: number;
   /** Largest payload allowed, in bytes. */
   readonly limit: number;
 
-  /** Makes the error for a payload of `size` bytes that was to be decoded or encoded under `limit`. */
+  /**
+   * Makes the error for a payload of `size` bytes that was to be decoded or
+   * encoded under `limit`.
+   */
   constructor(action: "decode" | "encode", size: number, limit: number) {
     super(
       `Cannot ${action} frame: payload is ${size} bytes, limit is ${limit} bytes`,
@@ -85,12 +102,17 @@ export class FrameTooLargeError extends RangeError {
 
 /** Thrown when the bytes end inside a frame. */
 export class FrameTruncatedError extends Error {
-  /** Bytes received of the part, prefix or payload, in which the stream ended. */
+  /**
+   * Bytes received of the part, prefix or payload, in which the stream ended.
+   */
   readonly received: number;
   /** Bytes that this part should have had. */
   readonly expected: number;
 
-  /** Makes the error for a stream that ended after `received` of `expected` bytes of a `part`. */
+  /**
+   * Makes the error for a stream that ended after `received` of `expected`
+   * bytes of a `part`.
+   */
   constructor(part: "prefix" | "payload", received: number, expected: number) {
     super(
       `Cannot decode frame: the stream ended after ${received} of ${expected} ${part} bytes`,
@@ -102,8 +124,9 @@ export class FrameTruncatedError extends Error {
 }
 
 /**
- * Thrown for a payload that is not UTF-8 or not JSON, and for a value that JSON cannot carry. The frame itself was good (or was never
- * written), so the link survives it. The payload's text is not part of the error.
+ * Thrown for a payload that is not UTF-8 or not JSON, and for a value that JSON
+ * cannot carry. The frame itself was good (or was never written), so the link
+ * survives it. The payload's text is not part of the error.
  */
 export class InvalidMessageError extends SyntaxError {
   /** Makes the error; `message` names no payload text. */
@@ -113,8 +136,11 @@ export class InvalidMessageError extends SyntaxError {
   }
 }
 
-/** `options` over `defaults`. An option that is not among the defaults is a `TypeError`; one that is `undefined` counts as absent.
- * @internal */
+/**
+ * `options` over `defaults`. An option that is not among the defaults is a
+ * `TypeError`; one that is `undefined` counts as absent.
+ * @internal
+ */
 export function resolveOptions<D extends object>(
   defaults: D,
   options: { [K in keyof D]?: D[K] | undefined },
@@ -129,8 +155,10 @@ export function resolveOptions<D extends object>(
   return resolved;
 }
 
-/** Those of `options` that are among the defaults.
- * @internal */
+/**
+ * Those of `options` that are among the defaults.
+ * @internal
+ */
 export function pickOptions<D extends object>(
   defaults: D,
   options: { [K in keyof D]?: D[K] | undefined },
@@ -140,8 +168,11 @@ export function pickOptions<D extends object>(
   ) as typeof options;
 }
 
-/** Checks an option that is a whole number from `least` to `most`, or `Infinity` to turn it off.
- * @internal */
+/**
+ * Checks an option that is a whole number from `least` to `most`, or `Infinity`
+ * to turn it off.
+ * @internal
+ */
 export function checkLimit(
   name: string,
   value: number,
@@ -161,8 +192,11 @@ export function checkLimit(
   }
 }
 
-/** Framing options that are checked, with the limit that both the user and the prefix allow.
- * @internal */
+/**
+ * Framing options that are checked, with the limit that both the user and the
+ * prefix allow.
+ * @internal
+ */
 export class Framing implements Required<FramingOptions> {
   /** Width of the length prefix in bytes. */
   readonly prefixBytes: 1 | 2 | 4 | 8;
@@ -203,7 +237,10 @@ export class Framing implements Required<FramingOptions> {
     this.maxFrameBytes = Math.min(maxFrameBytes, expressible);
   }
 
-  /** Checks options, unless they are checked already: a server has the same for each connection. */
+  /**
+   * Checks options, unless they are checked already: a server has the same for
+   * each connection.
+   */
   static from(options: FramingOptions): Framing {
     return options instanceof Framing ? options : new Framing(options);
   }
@@ -238,7 +275,10 @@ function writePrefix(
 
 const EMPTY = new Uint8Array(0);
 const NONE: readonly never[] = Object.freeze([]);
-/** Payload lengths of the run that is being decoded, in order: decoding is never interrupted, so one array serves all decoders. */
+/**
+ * Payload lengths of the run that is being decoded, in order: decoding is never
+ * interrupted, so one array serves all decoders.
+ */
 const runLengths: number[] = [];
 const TEXT_ENCODER = new TextEncoder();
 // A byte order mark stays in the text, where JSON.parse rejects it.
@@ -248,26 +288,41 @@ const FATAL_TEXT_DECODER = new TextDecoder("utf-8", {
   ignoreBOM: true,
 });
 
-/** Decodes UTF-8 and throws where it is none. A fatal decoder costs three times as much, so it is asked only where the text may be patched up. */
+/**
+ * Decodes UTF-8 and throws where it is none. A fatal decoder costs three times
+ * as much, so it is asked only where the text may be patched up.
+ */
 function decodeUtf8(bytes: Uint8Array): string {
   const text = TEXT_DECODER.decode(bytes);
   return text.includes("\uFFFD") ? FATAL_TEXT_DECODER.decode(bytes) : text;
 }
 
-/** Least and most free space for the next read: a quiet connection stays small, a busy one reads much at once. */
+/**
+ * Least and most free space for the next read: a quiet connection stays small,
+ * a busy one reads much at once.
+ */
 const FIRST_SPACE = 256;
 const MOST_SPACE = 65_536;
-/** Whole frames beyond this many bytes wait for the next run, so that one peer's backlog does not hold up the others. */
+/**
+ * Whole frames beyond this many bytes wait for the next run, so that one peer's
+ * backlog does not hold up the others.
+ */
 const RUN_BYTES = 65_536;
 
-/** What {@linkcode FrameDecoder.take} gives for each frame: its message, or the error of a payload that holds none. */
+/**
+ * What {@linkcode FrameDecoder.take} gives for each frame: its message, or the
+ * error of a payload that holds none.
+ */
 export type Decoded<T> = T | InvalidMessageError;
 
 /**
- * Turns bytes into messages. It has one growing buffer, decodes all the whole frames at hand together, and does no I/O.
+ * Turns bytes into messages. It has one growing buffer, decodes all the whole
+ * frames at hand together, and does no I/O.
  *
- * Feed it with {@linkcode FrameDecoder.push}, or without a copy: read into {@linkcode FrameDecoder.reserve}, report with
- * {@linkcode FrameDecoder.commit}, and collect with {@linkcode FrameDecoder.take}.
+ * Feed it with {@linkcode FrameDecoder.push}, or without a copy: read into
+ * {@linkcode FrameDecoder.reserve}, report with
+ * {@linkcode FrameDecoder.commit}, and collect with
+ * {@linkcode FrameDecoder.take}.
  *
  * ```ts
  * import { FrameDecoder } from "@blackbelt/networking/framing";
@@ -288,7 +343,9 @@ export class FrameDecoder<T = JsonValue> {
   #start = 0;
   #end = 0;
   #space = FIRST_SPACE;
-  /** Messages that were decoded and not yet handed out by an iterator of `push`. */
+  /**
+   * Messages that were decoded and not yet handed out by an iterator of `push`.
+   */
   #ready: readonly Decoded<T>[] = NONE;
   #next = 0;
 
@@ -296,7 +353,8 @@ export class FrameDecoder<T = JsonValue> {
    * Checks the options; nothing is allocated yet.
    *
    * @param options Layout and limit of the frames.
-   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is
+   * out of range.
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   constructor(options: FramingOptions = {}) {
@@ -309,13 +367,17 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Takes a copy of the bytes in and hands out the messages that are whole now, decoding as the iteration proceeds.
+   * Takes a copy of the bytes in and hands out the messages that are whole now,
+   * decoding as the iteration proceeds.
    *
-   * What is not iterated is not lost: the next call hands it out. An iteration that ends with an `InvalidMessageError` has stepped over
-   * the bad frame; call again, with no bytes, for what came after it.
+   * What is not iterated is not lost: the next call hands it out. An iteration
+   * that ends with an `InvalidMessageError` has stepped over the bad frame;
+   * call again, with no bytes, for what came after it.
    *
-   * @throws {InvalidMessageError} While iterating, if a payload is not UTF-8 or not JSON.
-   * @throws {FrameTooLargeError} While iterating, if a frame is larger than the limit; every further call throws it again.
+   * @throws {InvalidMessageError} While iterating, if a payload is not UTF-8 or
+   * not JSON.
+   * @throws {FrameTooLargeError} While iterating, if a frame is larger than the
+   * limit; every further call throws it again.
    */
   push(chunk: Uint8Array = EMPTY): Generator<T, void, undefined> {
     if (chunk.length > 0) {
@@ -362,7 +424,8 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Free space to read bytes into, at least one byte. It is valid until the next call of any method but {@linkcode FrameDecoder.commit}.
+   * Free space to read bytes into, at least one byte. It is valid until the
+   * next call of any method but {@linkcode FrameDecoder.commit}.
    */
   reserve(): Uint8Array<ArrayBuffer> {
     if (this.#start === this.#end) {
@@ -375,17 +438,23 @@ export class FrameDecoder<T = JsonValue> {
     return this.#end === 0 ? this.#buffer : this.#buffer.subarray(this.#end);
   }
 
-  /** Says that `count` bytes were read into the space that {@linkcode FrameDecoder.reserve} returned. */
+  /**
+   * Says that `count` bytes were read into the space that
+   * {@linkcode FrameDecoder.reserve} returned.
+   */
   commit(count: number): void {
     this.#end += count;
     if (this.#end === this.#buffer.length) {
       this.#space = Math.min(4 * this.#space, MOST_SPACE);
-    } else if (16 * count < this.#space) {
+    } else if (64 * count < this.#space) {
       this.#space = Math.max(this.#space / 4, FIRST_SPACE);
     }
   }
 
-  /** Makes room for `count` more bytes: by moving what is left to the front if that is enough, else by growing. */
+  /**
+   * Makes room for `count` more bytes: by moving what is left to the front if
+   * that is enough, else by growing.
+   */
   #ensure(count: number): void {
     if (this.#buffer.length - this.#end >= count) return;
     const size = this.size;
@@ -411,9 +480,11 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Decodes the whole frames at hand together and returns their messages in order: the run ends with the last whole frame, before a frame
-   * that is too large, or after about 64 KiB. An empty array means that more bytes are needed. A payload that is not UTF-8 or not JSON
-   * stands in the array as an `InvalidMessageError`, which no JSON value can be.
+   * Decodes the whole frames at hand together and returns their messages in
+   * order: the run ends with the last whole frame, before a frame that is too
+   * large, or after about 64 KiB. An empty array means that more bytes are
+   * needed. A payload that is not UTF-8 or not JSON stands in the array as an
+   * `InvalidMessageError`, which no JSON value can be.
    *
    * @throws {FrameTooLargeError} If the next frame is larger than the limit.
    */
@@ -447,8 +518,10 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * One call of the text decoder for the whole run: calling it costs more than decoding a small message. The prefixes become zeros, so
-   * that they are text, too; JSON has no zeros ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), section 7), so nothing else is one.
+   * One call of the text decoder for the whole run: calling it costs more than
+   * decoding a small message. The prefixes become zeros, so that they are text,
+   * too; JSON has no zeros ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259),
+   * section 7), so nothing else is one.
    */
   #decodeRun(from: number, to: number): Decoded<T>[] {
     const { prefixBytes } = this.#framing;
@@ -481,7 +554,8 @@ export class FrameDecoder<T = JsonValue> {
       const zero = text.indexOf("\0", position);
       const end = zero < 0 ? text.length : zero;
       const message = parse<T>(text.slice(position, end), lengths[i]);
-      // A zero inside a payload would be taken for a prefix: then, and only then, is a frame invalid here or text left over.
+      // A zero inside a payload would be taken for a prefix: then, and only
+      // then, is a frame invalid here or text left over.
       if (message instanceof InvalidMessageError) return this.#decodeEach(from);
       messages.push(message);
       position = end + prefixBytes;
@@ -520,11 +594,14 @@ function parse<T>(text: string, bytes: number): Decoded<T> {
   }
 }
 
-/** Text that waits to be encoded is encoded when it has this many characters. */
+/**
+ * Text that waits to be encoded is encoded when it has this many characters.
+ */
 const TEXT_RUN = 262_144;
 
 /**
- * Turns messages into bytes. It encodes all the messages at hand together, and does no I/O.
+ * Turns messages into bytes. It encodes all the messages at hand together, and
+ * does no I/O.
  *
  * ```ts
  * import { FrameEncoder } from "@blackbelt/networking/framing";
@@ -540,7 +617,10 @@ const TEXT_RUN = 262_144;
 export class FrameEncoder {
   readonly #framing: Framing;
   readonly #room: string;
-  /** JSON texts that wait, each behind room for its prefix, and their lengths in UTF-16 units. */
+  /**
+   * JSON texts that wait, each behind room for its prefix, and their lengths in
+   * UTF-16 units.
+   */
   #text = "";
   #lengths: number[] = [];
   /** Frames that are encoded already, before those in `#text`. */
@@ -551,7 +631,8 @@ export class FrameEncoder {
    * Checks the options; nothing is allocated yet.
    *
    * @param options Layout and limit of the frames.
-   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is
+   * out of range.
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   constructor(options: FramingOptions = {}) {
@@ -559,20 +640,27 @@ export class FrameEncoder {
     this.#room = "\0".repeat(this.#framing.prefixBytes);
   }
 
-  /** Bytes that wait to be taken; for text that is not encoded yet, the number of its UTF-16 units. */
+  /**
+   * Bytes that wait to be taken; for text that is not encoded yet, the number
+   * of its UTF-16 units.
+   */
   get size(): number {
     return this.#encodedBytes + this.#text.length;
   }
 
   /**
-   * Adds a message. Its JSON text is made at once: what happens to the value afterwards does not matter.
+   * Adds a message. Its JSON text is made at once: what happens to the value
+   * afterwards does not matter.
    *
-   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is added.
-   * @throws {FrameTooLargeError} If the payload is larger than the limit. Nothing is added.
+   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
+   * added.
+   * @throws {FrameTooLargeError} If the payload is larger than the limit.
+   * Nothing is added.
    */
   push(message: unknown): void {
     const text = stringify(message);
-    // A UTF-16 unit becomes one to three bytes: only where that decides is the text encoded to be measured.
+    // A UTF-16 unit becomes one to three bytes: only where that decides is the
+    // text encoded to be measured.
     if (text.length * 3 > this.#framing.maxFrameBytes) {
       const frame = this.#encodeLarge(text);
       this.#encodeText();
@@ -585,10 +673,11 @@ export class FrameEncoder {
   }
 
   /**
-   * Removes and returns the next bytes to write: every small frame that waits, or one large one. An empty array means that nothing
-   * waits.
+   * Removes and returns the next bytes to write: every small frame that waits,
+   * or one large one. An empty array means that nothing waits.
    *
-   * @param buffer Space to use if it is large enough; without it, or where it is too small, new space is allocated.
+   * @param buffer Space to use if it is large enough; without it, or where it
+   * is too small, new space is allocated.
    */
   take(buffer: Uint8Array<ArrayBuffer> = EMPTY): Uint8Array<ArrayBuffer> {
     const bytes = this.#encoded.shift();
@@ -608,7 +697,10 @@ export class FrameEncoder {
     if (this.#text !== "") this.#add(this.#encodeRun(EMPTY));
   }
 
-  /** One call of the text encoder for all the texts: calling it costs more than encoding a small message. */
+  /**
+   * One call of the text encoder for all the texts: calling it costs more than
+   * encoding a small message.
+   */
   #encodeRun(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const { prefixBytes } = this.#framing;
     const text = this.#text;
@@ -709,8 +801,10 @@ export function encodeFrame(
 }
 
 /**
- * A Web Stream that turns bytes, in chunks of any size, into messages. It ends with the error of the first bad frame, or with a
- * `FrameTruncatedError` if the bytes end inside one; use {@linkcode FrameDecoder} to go on after a bad message.
+ * A Web Stream that turns bytes, in chunks of any size, into messages. It ends
+ * with the error of the first bad frame, or with a `FrameTruncatedError` if the
+ * bytes end inside one; use {@linkcode FrameDecoder} to go on after a bad
+ * message.
  *
  * ```ts
  * import { encodeFrame, FrameDecoderStream } from "@blackbelt/networking/framing";
@@ -733,14 +827,16 @@ export class FrameDecoderStream<T = JsonValue>
    * Checks the options; nothing is allocated yet.
    *
    * @param options Layout and limit of the frames.
-   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is
+   * out of range.
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   constructor(options: FramingOptions = {}) {
     const decoder = new FrameDecoder<T>(options);
     const bytes = new TransformStream<Uint8Array, Uint8Array>();
     this.writable = bytes.writable;
-    // Driven by who reads: an error would take the messages before it along that are not read yet.
+    // Driven by who reads: an error would take the messages before it along
+    // that are not read yet.
     this.readable = ReadableStream.from(decodeAll(bytes.readable, decoder));
   }
 }
@@ -766,7 +862,8 @@ async function* decodeAll<T>(
 }
 
 /**
- * A Web Stream that turns messages into frames, one chunk a message. It ends with the error of the first message that cannot be sent.
+ * A Web Stream that turns messages into frames, one chunk a message. It ends
+ * with the error of the first message that cannot be sent.
  *
  * ```ts
  * import { encodeFrame, FrameEncoderStream } from "@blackbelt/networking/framing";
@@ -776,7 +873,8 @@ async function* decodeAll<T>(
  * assertEquals(await Array.fromAsync(frames), [encodeFrame(1), encodeFrame(2)]);
  * ```
  *
- * @typeParam T What is written to it: anything that `JSON.stringify` can turn into text.
+ * @typeParam T What is written to it: anything that `JSON.stringify` can turn
+ * into text.
  */
 export class FrameEncoderStream<T = unknown>
   extends TransformStream<T, Uint8Array<ArrayBuffer>> {
@@ -784,7 +882,8 @@ export class FrameEncoderStream<T = unknown>
    * Checks the options; nothing is allocated yet.
    *
    * @param options Layout and limit of the frames.
-   * @throws {RangeError} If the prefix cannot express the limit, or a number is out of range.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is
+   * out of range.
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   constructor(options: FramingOptions = {}) {

@@ -39,7 +39,10 @@ const WIDTHS = [1, 2, 4, 8] as const;
 const LAYOUTS: FramingOptions[] = WIDTHS.flatMap((prefixBytes) =>
   [false, true].map((littleEndian) => ({ prefixBytes, littleEndian }))
 );
-/** A payload of each kind of text; the last three are longer in UTF-8 than in UTF-16. */
+/**
+ * A payload of each kind of text; the last three are longer in UTF-8 than in
+ * UTF-16.
+ */
 const TEXTS = ["[1]", '"é"', '{"ключ":"日本"}', '"😀"'];
 
 function bytesOf(hex: string): Bytes {
@@ -80,7 +83,10 @@ function frames(
   return join(Array.from(payloads, (payload) => frame(payload, options)));
 }
 
-/** Messages and errors that the bytes give; an error that ends the link comes last. */
+/**
+ * Messages and errors that the bytes give; an error that ends the link comes
+ * last.
+ */
 function feedByPush(
   decoder: FrameDecoder<unknown>,
   bytes?: Bytes,
@@ -148,7 +154,10 @@ function decode(
   return outcomes;
 }
 
-/** Outcomes as text that can be compared: the name of an error, which is no JSON, or the JSON of a message. */
+/**
+ * Outcomes as text that can be compared: the name of an error, which is no
+ * JSON, or the JSON of a message.
+ */
 function summaryOf(outcomes: readonly unknown[]): string[] {
   return outcomes.map((outcome) =>
     outcome instanceof Error ? outcome.name : JSON.stringify(outcome)
@@ -191,7 +200,10 @@ function takeAll(encoder: FrameEncoder): Bytes {
   }
 }
 
-/** What a stream gives, and the error that it ends with if it does. Before each next message, all else has `turns` turns. */
+/**
+ * What a stream gives, and the error that it ends with if it does. Before each
+ * next message, all else has `turns` turns.
+ */
 async function collect(
   readable: ReadableStream<unknown>,
   turns = 0,
@@ -623,7 +635,10 @@ Deno.test("FrameDecoder allocates nothing for a length that was only announced",
   }
 });
 
-/** Adds bytes one at a time, and checks the buffers that the decoder has for them. */
+/**
+ * Adds bytes one at a time, and checks the buffers that the decoder has for
+ * them.
+ */
 function drip(
   decoder: FrameDecoder<unknown>,
   bytes: Bytes,
@@ -637,7 +652,8 @@ function drip(
     if (buffer !== last) {
       buffers++;
       last = buffer;
-      // Two or three for each doubling; one for each byte would copy all that came before each time.
+      // Two or three for each doubling; one for each byte would copy all that
+      // came before each time.
       assertLessOrEqual(buffers, 64, `after ${i + 1} bytes`);
       assertLessOrEqual(buffer.byteLength, 4 * i + slack);
     }
@@ -845,7 +861,10 @@ const BAD_PAYLOADS: [string, "UTF-8" | "JSON"][] = [
   ["e38080", "JSON"],
 ];
 
-/** Payloads with raw zeros, of which none is JSON, though what stands before or after a zero may be. */
+/**
+ * Payloads with raw zeros, of which none is JSON, though what stands before or
+ * after a zero may be.
+ */
 const ZERO_PAYLOADS = [
   ...Array.from({ length: 18 }, (_, i) => `1${"\0".repeat(i + 1)}2`),
   ...Array.from({ length: 18 }, (_, i) => "\0".repeat(i + 1)),
@@ -901,7 +920,8 @@ Deno.test("FrameDecoder keeps the boundaries of messages when payloads hold raw 
 });
 
 Deno.test("FrameDecoder does not complete a character with the prefix behind it", () => {
-  // The length of the second payload is the byte that would continue the first one's last character.
+  // The length of the second payload is the byte that would continue the first
+  // one's last character.
   const second = `"${"a".repeat(0xa9 - 2)}"`;
   const bytes = join([bytesOf("02 22c3"), frame(second, { prefixBytes: 1 })]);
   for (const feed of FEEDS) {
@@ -1377,7 +1397,10 @@ function randomMessage(random: Random, depth = 2): unknown {
   return random.pick(depth === 0 ? kinds.slice(0, 5) : kinds)();
 }
 
-/** Checks a stream against the reference: whole and in random parts, by both ways in. */
+/**
+ * Checks a stream against the reference: whole and in random parts, by both
+ * ways in.
+ */
 function assertAsExpected(
   random: Random,
   bytes: Bytes,

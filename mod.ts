@@ -1,8 +1,10 @@
 /**
- * JSON messages over TCP and Unix sockets, each behind a 4-byte big-endian length.
+ * JSON messages over TCP and Unix sockets, each behind a 4-byte big-endian
+ * length.
  *
- * {@linkcode serve} answers messages, {@linkcode connect} sends requests, {@linkcode listen} gives full control of each connection; the codec
- * alone is in `@blackbelt/networking/framing`.
+ * {@linkcode serve} answers messages, {@linkcode connect} sends requests,
+ * {@linkcode listen} gives full control of each connection; the codec alone is
+ * in `@blackbelt/networking/framing`.
  *
  * ```ts
  * import { connect, serve } from "@blackbelt/networking";

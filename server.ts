@@ -1,5 +1,6 @@
 /**
- * Listening for connections, and answering their messages. As a program, the server: `deno run --allow-net=0.0.0.0:8080 server.ts`.
+ * Listening for connections, and answering their messages. As a program, the
+ * server: `deno run --allow-net=0.0.0.0:8080 server.ts`.
  *
  * @module
  */
@@ -28,7 +29,10 @@ import {
   resolveOptions,
 } from "./framing.ts";
 
-/** What happens on a server: for a log, for counters. Every `connected` is followed by one `closed` of the same connection. */
+/**
+ * What happens on a server: for a log, for counters. Every `connected` is
+ * followed by one `closed` of the same connection.
+ */
 export type ServerEvent<T = JsonValue> =
   /** The server accepts connections from now on. */
   | { readonly type: "listening"; readonly addr: Address }
@@ -40,9 +44,15 @@ export type ServerEvent<T = JsonValue> =
     readonly connection: Connection<T>;
     readonly end: ConnectionEnd;
   }
-  /** A connection could not be accepted; the server goes on, after `acceptBackoff` if the peer was not the reason. */
+  /**
+   * A connection could not be accepted; the server goes on, after
+   * `acceptBackoff` if the peer was not the reason.
+   */
   | { readonly type: "acceptFailed"; readonly error: unknown }
-  /** No more connections are accepted, and those open end when they are answered. */
+  /**
+   * No more connections are accepted, and those open end when they are
+   * answered.
+   */
   | { readonly type: "draining"; readonly connections: number };
 
 /** Options of {@linkcode listen}. */
@@ -61,13 +71,15 @@ export interface ListenOptions<T = JsonValue>
    */
   port?: number;
   /**
-   * Connections open at the same time. Where there are as many, accepting pauses, and peers wait in the platform's backlog.
+   * Connections open at the same time. Where there are as many, accepting
+   * pauses, and peers wait in the platform's backlog.
    *
    * @default {1_000}
    */
   maxConnections?: number;
   /**
-   * Milliseconds to wait after a connection could not be accepted, for example for want of descriptors.
+   * Milliseconds to wait after a connection could not be accepted, for example
+   * for want of descriptors.
    *
    * @default {100}
    */
@@ -81,7 +93,8 @@ export interface ListenOptions<T = JsonValue>
 /** Options of {@linkcode serve}. */
 export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
   /**
-   * Messages of one connection whose replies are outstanding; where there are as many, no more is read from it.
+   * Messages of one connection whose replies are outstanding; where there are
+   * as many, no more is read from it.
    *
    * @default {100}
    */
@@ -94,7 +107,10 @@ export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
   shutdownTimeout?: number;
   /** Called once the server accepts connections, with its address. */
   onListen?: (addr: Address) => void;
-  /** Answers for what a handler cannot answer; without it, the connection is closed. */
+  /**
+   * Answers for what a handler cannot answer; without it, the connection is
+   * closed.
+   */
   onError?: ErrorHandler<T>;
 }
 
@@ -127,7 +143,10 @@ export class Listener<T = JsonValue>
   readonly #settings: Settings;
   readonly #onEvent: ListenOptions<T>["onEvent"];
   readonly #connections = new Set<Connection<T>>();
-  /** Aborted by `close`, so that a wait for a free place or after an error ends with it. */
+  /**
+   * Aborted by `close`, so that a wait for a free place or after an error ends
+   * with it.
+   */
   readonly #closing = new AbortController();
   #wake = () => {};
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
@@ -169,7 +188,8 @@ export class Listener<T = JsonValue>
   }
 
   /**
-   * Waits for the next connection. It outlives what goes wrong with single ones, and waits where there are `maxConnections`.
+   * Waits for the next connection. It outlives what goes wrong with single
+   * ones, and waits where there are `maxConnections`.
    *
    * @throws {Deno.errors.BadResource} If the listener is closed.
    */
@@ -219,7 +239,10 @@ export class Listener<T = JsonValue>
     });
   }
 
-  /** Stops accepting. Connections that are open stay open. It may be called more than once. */
+  /**
+   * Stops accepting. Connections that are open stay open. It may be called more
+   * than once.
+   */
   close(): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
@@ -227,7 +250,10 @@ export class Listener<T = JsonValue>
     this.#wake();
   }
 
-  /** Makes waiting for connections keep the process alive, as it does by default. */
+  /**
+   * Makes waiting for connections keep the process alive, as it does by
+   * default.
+   */
   ref(): void {
     this.#listener.ref();
   }
@@ -237,7 +263,10 @@ export class Listener<T = JsonValue>
     this.#listener.unref();
   }
 
-  /** Iterates over the connections as they come, and ends when the listener is closed. Leaving the iteration closes the listener. */
+  /**
+   * Iterates over the connections as they come, and ends when the listener is
+   * closed. Leaving the iteration closes the listener.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection<T>, void> {
     try {
       for (;;) yield await this.accept();
@@ -254,7 +283,10 @@ export class Listener<T = JsonValue>
   }
 }
 
-/** Whether the peer left before it was accepted: no reason to keep the next one waiting. */
+/**
+ * Whether the peer left before it was accepted: no reason to keep the next one
+ * waiting.
+ */
 function isOfOnePeer(error: unknown): boolean {
   return error instanceof Deno.errors.ConnectionAborted ||
     error instanceof Deno.errors.ConnectionReset ||
@@ -288,10 +320,12 @@ function emit<T>(
  * await client.close();
  * ```
  *
- * @typeParam T What the messages of the peers are taken to be; nothing checks it.
+ * @typeParam T What the messages of the peers are taken to be; nothing checks
+ * it.
  * @param options Where to listen, framing and limits.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
- * @throws {Deno.errors.NotCapable} If the permission to listen there is missing.
+ * @throws {Deno.errors.NotCapable} If the permission to listen there is
+ * missing.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
@@ -301,9 +335,14 @@ export function listen<T = JsonValue>(
   return new Listener(options);
 }
 
-/** Answers the messages of its connections until it is shut down. Made by {@linkcode serve}. */
+/**
+ * Answers the messages of its connections until it is shut down. Made by
+ * {@linkcode serve}.
+ */
 export class Server<T = JsonValue> implements AsyncDisposable {
-  /** Resolves when the server has shut down and its last connection is closed. */
+  /**
+   * Resolves when the server has shut down and its last connection is closed.
+   */
   readonly finished: Promise<void>;
   readonly #listener: Listener<T>;
   readonly #onEvent: ListenOptions<T>["onEvent"];
@@ -353,8 +392,9 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   }
 
   /**
-   * Stops accepting and reading, lets the handlers at work finish, sends their replies, and closes the connections; those that are left
-   * after `shutdownTimeout` are aborted. It may be called more than once.
+   * Stops accepting and reading, lets the handlers at work finish, sends their
+   * replies, and closes the connections; those that are left after
+   * `shutdownTimeout` are aborted. It may be called more than once.
    */
   shutdown(): Promise<void> {
     return this.#shutdown ??= this.#drain();
@@ -386,7 +426,10 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     for (const connection of this.connections) connection.ref();
   }
 
-  /** Lets the process end although the server waits for connections and messages. */
+  /**
+   * Lets the process end although the server waits for connections and
+   * messages.
+   */
   unref(): void {
     this.#listener.unref();
     for (const connection of this.connections) connection.unref();
@@ -399,7 +442,8 @@ export class Server<T = JsonValue> implements AsyncDisposable {
 }
 
 /**
- * Answers messages, like `Deno.serve`: what the handler returns, or resolves to, is the reply.
+ * Answers messages, like `Deno.serve`: what the handler returns, or resolves
+ * to, is the reply.
  *
  * ```ts
  * import { connect, serve } from "@blackbelt/networking";
@@ -410,11 +454,13 @@ export class Server<T = JsonValue> implements AsyncDisposable {
  * assertEquals(await client.request("hello"), { echo: "hello" });
  * ```
  *
- * @typeParam T What the messages of the clients are taken to be; nothing checks it.
+ * @typeParam T What the messages of the clients are taken to be; nothing checks
+ * it.
  * @param options Where to listen, framing and limits.
  * @param handler Answers a message.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
- * @throws {Deno.errors.NotCapable} If the permission to listen there is missing.
+ * @throws {Deno.errors.NotCapable} If the permission to listen there is
+ * missing.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */

@@ -1,4 +1,7 @@
-/** What the codec alone costs: by payload size, by frames in a chunk, ASCII and not. With `--quick` behind `--`, a rough look. */
+/**
+ * What the codec alone costs: by payload size, by frames in a chunk, ASCII and
+ * not. With `--quick` behind `--`, a rough look.
+ */
 import { encodeFrame, FrameDecoder, FrameEncoder } from "../framing.ts";
 
 /** Text of one byte a character, and of one to four. */
@@ -26,7 +29,10 @@ function messageOf(characters: string, bytes: number): unknown {
   };
 }
 
-/** Decodes a chunk the way that a connection does: read into the space that is left, and take what is whole. */
+/**
+ * Decodes a chunk the way that a connection does: read into the space that is
+ * left, and take what is whole.
+ */
 function decode(decoder: FrameDecoder, chunk: Uint8Array): void {
   for (let offset = 0; offset < chunk.length;) {
     const space = decoder.reserve();

@@ -1,11 +1,15 @@
 /**
- * What one client notices of another that streams large frames as fast as it can. Each is a process of its own.
+ * What one client notices of another that streams large frames as fast as it
+ * can. Each is a process of its own.
  *
  *     deno run --allow-all bench/fairness.ts PORT SECONDS
  */
 import type { LoadResult } from "./load_run.ts";
 
-/** Milliseconds that a message takes beside the stream, and how much is streamed, both ways together. */
+/**
+ * Milliseconds that a message takes beside the stream, and how much is
+ * streamed, both ways together.
+ */
 export interface Fairness {
   readonly p50: number;
   readonly p99: number;

@@ -1,5 +1,6 @@
 /**
- * Resident memory that each idle connection costs a server, each having spoken once; `null` where `/proc` does not tell.
+ * Resident memory that each idle connection costs a server, each having spoken
+ * once; `null` where `/proc` does not tell.
  *
  *     deno run --allow-all bench/idle_memory.ts PORT PID CONNECTIONS
  */
@@ -22,7 +23,10 @@ function residentBytes(pid: number): number {
   return 1_024 * Number(status.match(/^VmRSS:\s+(\d+) kB$/m)?.[1]);
 }
 
-/** Opens so many connections, fewer if the system allows no more, and says hello on each. */
+/**
+ * Opens so many connections, fewer if the system allows no more, and says hello
+ * on each.
+ */
 async function openAll(port: number, count: number): Promise<Deno.Conn[]> {
   const [request] = textsOf("17")!.map(requestFrame);
   const space = Buffer.alloc(256);

@@ -1,5 +1,6 @@
 /**
- * Puts load on a server that answers `{"message":X}` with `{"status":"success","echo":X}`, and checks that every reply is right, in its
+ * Puts load on a server that answers `{"message":X}` with
+ * `{"status":"success","echo":X}`, and checks that every reply is right, in its
  * place and the only one.
  *
  *     deno run --allow-net=127.0.0.1 bench/load.ts --port 8080 8 64 4 17

@@ -14,8 +14,9 @@ const MIXED_SIZES = [17, 200, 1_500, 9_000, 70_000];
 const WIDE_CHARACTERS = "aé水🥋";
 
 /**
- * The texts that a payload stands for, which are sent in turn: a number of bytes, `uN` for N times four characters of one to four bytes, or
- * `mix`. `undefined` if it stands for none.
+ * The texts that a payload stands for, which are sent in turn: a number of
+ * bytes, `uN` for N times four characters of one to four bytes, or `mix`.
+ * `undefined` if it stands for none.
  */
 export function textsOf(payload: string): string[] | undefined {
   if (payload === "mix") return MIXED_SIZES.map(asciiText);
@@ -43,8 +44,9 @@ export function requestFrame(text: string): NumberedFrame {
 }
 
 /**
- * What a server has answered to a text, as the frame to expect from now on: servers differ in how they write the same JSON. `undefined` if
- * it is no right answer.
+ * What a server has answered to a text, as the frame to expect from now on:
+ * servers differ in how they write the same JSON. `undefined` if it is no right
+ * answer.
  */
 export function replyFrame(
   text: string,

@@ -1,11 +1,17 @@
-/** One connection of the load generator: it sends a batch of messages, checks every byte that comes back, and begins anew. */
+/**
+ * One connection of the load generator: it sends a batch of messages, checks
+ * every byte that comes back, and begins anew.
+ */
 import { Buffer } from "node:buffer";
 import { writeAll } from "@std/io/write-all";
 import { Batch, type NumberedFrame, splitFrames } from "./load_batch.ts";
 
 const MOST_SPACE = 262_144;
 
-/** What was wrong with the replies: their content, their order, their number, or the link. */
+/**
+ * What was wrong with the replies: their content, their order, their number, or
+ * the link.
+ */
 export type FailureKind = "wrong" | "order" | "missing" | "surplus" | "lost";
 
 /** Thrown when the replies are not what they must be. */
@@ -68,7 +74,10 @@ export class LoadConnection {
     );
   }
 
-  /** Sends as many messages as may be open, and resolves when all their replies have come. */
+  /**
+   * Sends as many messages as may be open, and resolves when all their replies
+   * have come.
+   */
   async exchange(): Promise<void> {
     this.#requests.number(this.#nextNumber);
     this.#replies.number(this.#nextNumber);
@@ -76,7 +85,8 @@ export class LoadConnection {
     const { bytes } = this.#requests;
     const count = await this.#conn.write(bytes);
     if (count === bytes.length) return await this.#readReplies();
-    // A server may answer, and wait until somebody reads, before it has taken the whole batch.
+    // A server may answer, and wait until somebody reads, before it has taken
+    // the whole batch.
     await Promise.all([
       writeAll(this.#conn, bytes.subarray(count)),
       this.#readReplies(),
@@ -109,7 +119,10 @@ export class LoadConnection {
     }
   }
 
-  /** What is wrong with the replies, of which `matched` bytes were right and the `count` bytes in `#space` were not. */
+  /**
+   * What is wrong with the replies, of which `matched` bytes were right and the
+   * `count` bytes in `#space` were not.
+   */
   async #diagnose(matched: number, count: number): Promise<LoadError> {
     const expected = [...splitFrames(this.#replies.bytes)];
     const places = new Map(
@@ -151,7 +164,10 @@ export class LoadConnection {
     return new LoadError("order", `reply ${early + 1} ${of} is out of order`);
   }
 
-  /** Tells the server that no more messages come, and checks that no more replies do. */
+  /**
+   * Tells the server that no more messages come, and checks that no more
+   * replies do.
+   */
   async end(): Promise<void> {
     await this.#conn.closeWrite();
     if (await this.#read() !== null) {

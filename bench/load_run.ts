@@ -1,4 +1,7 @@
-/** Keeps messages open on a number of connections, and measures how soon their replies come. */
+/**
+ * Keeps messages open on a number of connections, and measures how soon their
+ * replies come.
+ */
 import { writeAll } from "@std/io/write-all";
 import {
   type NumberedFrame,
@@ -33,7 +36,10 @@ export interface LoadOptions {
   readonly timeout?: number;
 }
 
-/** What a server has done. Times are milliseconds, from sending a connection's open messages to the last of their replies. */
+/**
+ * What a server has done. Times are milliseconds, from sending a connection's
+ * open messages to the last of their replies.
+ */
 export interface LoadResult {
   /** All messages whose replies were right. */
   readonly messages: number;
@@ -88,7 +94,9 @@ async function connectTo(
   return conn;
 }
 
-/** Asks the server for a reply to each text, which tells how it writes its JSON. */
+/**
+ * Asks the server for a reply to each text, which tells how it writes its JSON.
+ */
 async function learnReplies(
   address: { hostname: string; port: number },
   texts: string[],

@@ -1,5 +1,6 @@
 /**
- * Runs the benchmarks: `deno task bench`, or in a minute `deno task bench --quick`.
+ * Runs the benchmarks: `deno task bench`, or in a minute
+ * `deno task bench --quick`.
  */
 import { print } from "../cli/output.ts";
 import { type Given, type Program, run, UsageError } from "../cli/program.ts";

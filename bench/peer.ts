@@ -1,5 +1,6 @@
 /**
- * What a way of exchanging messages has to offer to be measured. Every peer answers `{"message":X}` with `{"status":"success","echo":X}`.
+ * What a way of exchanging messages has to offer to be measured. Every peer
+ * answers `{"message":X}` with `{"status":"success","echo":X}`.
  */
 
 /** What a client sends. */
@@ -38,7 +39,10 @@ export interface Work {
   check(message: Message, reply: Reply): void;
 }
 
-/** A workload of the round trips: so many connections, each with so many messages open, each with a text of so many bytes. */
+/**
+ * A workload of the round trips: so many connections, each with so many
+ * messages open, each with a text of so many bytes.
+ */
 export interface Workload {
   readonly connections: number;
   readonly inFlight: number;

@@ -1,4 +1,7 @@
-/** `fetch` and `Deno.serve`, with JSON in the bodies. HTTP/1.1 carries one exchange at a time, so each that is open has a connection. */
+/**
+ * `fetch` and `Deno.serve`, with JSON in the bodies. HTTP/1.1 carries one
+ * exchange at a time, so each that is open has a connection.
+ */
 import type { Client } from "./peer.ts";
 import { answer, callingClient } from "./peer_work.mjs";
 

@@ -1,4 +1,7 @@
-/** Ours, one message at a time: both ends iterate over their connection and await each `send`. */
+/**
+ * Ours, one message at a time: both ends iterate over their connection and
+ * await each `send`.
+ */
 import { connect as connectTo, type Connection, listen } from "../mod.ts";
 import type { Client, Message, Reply } from "./peer.ts";
 import { answer } from "./peer_work.mjs";

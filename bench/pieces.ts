@@ -1,5 +1,6 @@
 /**
- * A large frame that arrives in pieces of one byte, in memory: time, and the space that the bytes take.
+ * A large frame that arrives in pieces of one byte, in memory: time, and the
+ * space that the bytes take.
  *
  *     deno run bench/pieces.ts
  */
@@ -12,14 +13,19 @@ export interface Pieces {
   readonly milliseconds: number;
   /** The same for a frame of half the size. */
   readonly millisecondsOfHalf: number;
-  /** Buffers held at the same time at most, the old and the new while they grow, for each byte of the frame. */
+  /**
+   * Buffers held at the same time at most, the old and the new while they grow,
+   * for each byte of the frame.
+   */
   readonly buffersPerFrame: number;
 }
 
 const FRAME_BYTES = 2 ** 20;
 const ROUNDS = 5;
 
-/** Gives one byte a read, and watches the buffers that it is given to read into. */
+/**
+ * Gives one byte a read, and watches the buffers that it is given to read into.
+ */
 class Pieced implements ByteDuplex {
   mostBytes = 0;
   readonly #bytes: Uint8Array;

@@ -1,4 +1,7 @@
-/** Processes of a benchmark: a server on one core, and what puts load on it on another, where `taskset` can say so. */
+/**
+ * Processes of a benchmark: a server on one core, and what puts load on it on
+ * another, where `taskset` can say so.
+ */
 import { type Running, start } from "../tests/process.ts";
 
 const HOSTNAME = "127.0.0.1";
@@ -17,7 +20,9 @@ function succeeds(command: string, args: string[]): boolean {
   return outputOf(command, args) !== undefined;
 }
 
-/** What a command prints; `undefined` if there is no such command, or it fails. */
+/**
+ * What a command prints; `undefined` if there is no such command, or it fails.
+ */
 export function outputOf(command: string, args: string[]): string | undefined {
   try {
     const options = { args, stderr: "null" } as const;
@@ -35,7 +40,9 @@ export function startAs(role: Role, command: string, args: string[]): Running {
     : start(command, args, { cwd: ROOT });
 }
 
-/** Runs a process to its end on the core of its role, and gives what it prints. */
+/**
+ * Runs a process to its end on the core of its role, and gives what it prints.
+ */
 export async function outputAs(
   role: Role,
   command: string,
@@ -55,7 +62,9 @@ export async function outputAs(
   return stdout;
 }
 
-/** Runs a script of this folder to its end, and gives the JSON that it prints. */
+/**
+ * Runs a script of this folder to its end, and gives the JSON that it prints.
+ */
 export async function figuresOf<T>(
   script: string,
   ...args: string[]

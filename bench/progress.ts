@@ -1,6 +1,9 @@
 import { printError, printErrorText } from "../cli/output.ts";
 
-/** Tells on stderr what is being measured: in one line on a terminal, in a line for each step elsewhere. */
+/**
+ * Tells on stderr what is being measured: in one line on a terminal, in a line
+ * for each step elsewhere.
+ */
 export class Progress {
   readonly #start = performance.now();
   readonly #isTerminal = Deno.stderr.isTerminal();

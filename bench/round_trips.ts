@@ -1,4 +1,7 @@
-/** Round trips side by side with what one would use instead: each peer's server and client are processes of their own. */
+/**
+ * Round trips side by side with what one would use instead: each peer's server
+ * and client are processes of their own.
+ */
 import type { Workload } from "./peer.ts";
 import {
   HAS_NODE,
@@ -53,7 +56,10 @@ export const PEERS: readonly PeerEntry[] = [
 export interface RoundTripWorkload extends Omit<Workload, "milliseconds"> {
   /** What its column is called. */
   readonly name: string;
-  /** Whether both ends share a core, so that all that counts is how much they have to compute. */
+  /**
+   * Whether both ends share a core, so that all that counts is how much they
+   * have to compute.
+   */
   readonly oneCore?: boolean;
 }
 
@@ -89,7 +95,10 @@ export interface Effort {
   readonly milliseconds: number;
 }
 
-/** Measures all peers that can run here, each in its turn within a round, so that a slow moment of the machine hits all alike. */
+/**
+ * Measures all peers that can run here, each in its turn within a round, so
+ * that a slow moment of the machine hits all alike.
+ */
 export async function measureRoundTrips(
   { rounds, milliseconds }: Effort,
   progress: Progress,
@@ -148,7 +157,10 @@ async function measurePeer(
   return rates;
 }
 
-/** The round trips as a table; behind each figure, how many times as much the first row has. */
+/**
+ * The round trips as a table; behind each figure, how many times as much the
+ * first row has.
+ */
 export function roundTripsTable(rows: RoundTrips[]): string {
   const names = Object.keys(rows[0].messagesPerSecond);
   return table(
@@ -163,7 +175,10 @@ export function roundTripsTable(rows: RoundTrips[]): string {
   );
 }
 
-/** How many times as much as `ws` both ways of ours do where messages are many; empty without those figures. */
+/**
+ * How many times as much as `ws` both ways of ours do where messages are many;
+ * empty without those figures.
+ */
 export function roundTripsSummary(rows: RoundTrips[]): string {
   const ws = rows.find(({ peer }) => peer.startsWith("ws"));
   if (ws === undefined) return "";

@@ -43,7 +43,10 @@ export async function measureScale(
     )
     : null;
 
-  /** Runs a script against the server, and gives the figures of the middle round. */
+  /**
+   * Runs a script against the server, and gives the figures of the middle
+   * round.
+   */
   async function measure<T>(
     script: string,
     key: keyof T & string,

@@ -1,10 +1,15 @@
-/** Load on the server program of this package, started anew for every figure. */
+/**
+ * Load on the server program of this package, started anew for every figure.
+ */
 import { figuresOf, startServer } from "./processes.ts";
 import type { Progress } from "./progress.ts";
 import type { Effort } from "./round_trips.ts";
 import { median, rounded, table, whole } from "./table.ts";
 
-/** What is asked of the server: connections, messages open on each, and their payload. */
+/**
+ * What is asked of the server: connections, messages open on each, and their
+ * payload.
+ */
 const WORKLOADS: readonly (readonly [number, number, string])[] = [
   [1, 1, "17"],
   [50, 1, "17"],
@@ -28,7 +33,10 @@ export interface LoadFigure {
   readonly p999: number;
 }
 
-/** Measures all workloads. Of the rounds, that with the median throughput counts. */
+/**
+ * Measures all workloads. Of the rounds, that with the median throughput
+ * counts.
+ */
 export async function measureLoad(
   { rounds, milliseconds }: Effort,
   progress: Progress,

@@ -23,7 +23,10 @@ export function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
-/** A table in Markdown that is also a table to the eye; all columns but the first are set to the right. */
+/**
+ * A table in Markdown that is also a table to the eye; all columns but the
+ * first are set to the right.
+ */
 export function table(head: string[], rows: string[][]): string {
   const widths = head.map((cell, column) =>
     Math.max(3, cell.length, ...rows.map((row) => row[column].length))

@@ -151,7 +151,9 @@ async function* repeated(
   }
 }
 
-/** Sends the lines of stdin, or says hello if there is not even an empty one. */
+/**
+ * Sends the lines of stdin, or says hello if there is not even an empty one.
+ */
 async function exchangeInput(
   connection: Connection,
   manner: Manner,
@@ -195,7 +197,10 @@ async function* prepend<Item>(
   yield* rest;
 }
 
-/** Tells how far it is, every second, where a person would otherwise see nothing. */
+/**
+ * Tells how far it is, every second, where a person would otherwise see
+ * nothing.
+ */
 class Progress {
   /** Replies so far. */
   replies = 0;

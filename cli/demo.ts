@@ -89,7 +89,10 @@ async function demonstrate(): Promise<number> {
   return 0;
 }
 
-/** Sends a message and receives its reply over a connection of the platform's own, and gives the bytes of both. */
+/**
+ * Sends a message and receives its reply over a connection of the platform's
+ * own, and gives the bytes of both.
+ */
 async function exchangeBytes(
   port: number,
   message: JsonValue,

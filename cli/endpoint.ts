@@ -1,12 +1,15 @@
 /**
- * Where a program listens or connects to: from its options, in words, and whether it is allowed to.
+ * Where a program listens or connects to: from its options, in words, and
+ * whether it is allowed to.
  *
  * @module
  */
 import type { Address } from "../mod.ts";
 import { Failure, type Given, UsageError } from "./program.ts";
 
-/** Where to listen or to connect to, from `--hostname`, `--port` and `--unix`. */
+/**
+ * Where to listen or to connect to, from `--hostname`, `--port` and `--unix`.
+ */
 export function endpointOf(
   given: Given,
   leastPort: number,
@@ -39,7 +42,8 @@ export function format(address: Address): string {
 }
 
 /**
- * Fails with the exact flags that are missing. Asking first keeps Deno from prompting, which would block the whole program.
+ * Fails with the exact flags that are missing. Asking first keeps Deno from
+ * prompting, which would block the whole program.
  */
 export function requirePermission(
   action: "listen on" | "connect to",
@@ -81,7 +85,9 @@ function stateOf(descriptor: Needed): Deno.PermissionState {
   }
 }
 
-/** The flag that grants a permission, quoted where a shell would take it apart. */
+/**
+ * The flag that grants a permission, quoted where a shell would take it apart.
+ */
 function flag(descriptor: Needed): string {
   const scope = descriptor.name === "net" ? descriptor.host : descriptor.path;
   const name = `--allow-${descriptor.name}`;

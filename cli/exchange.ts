@@ -11,9 +11,15 @@ import {
 } from "../mod.ts";
 import { print } from "./output.ts";
 
-/** Requests that may wait for their replies: enough to keep both sides busy, few enough to keep memory constant. */
+/**
+ * Requests that may wait for their replies: enough to keep both sides busy, few
+ * enough to keep memory constant.
+ */
 const WINDOW = 256;
-/** Bytes that may wait to be written before no more requests are made: 256 large ones would be too many. */
+/**
+ * Bytes that may wait to be written before no more requests are made: 256 large
+ * ones would be too many.
+ */
 const MOST_QUEUED = 1_048_576;
 /** Characters of replies that are printed together. */
 const PRINT_RUN = 65_536;
@@ -29,8 +35,9 @@ export interface ExchangeOptions {
 }
 
 /**
- * Sends messages as they come and prints their replies in order. If the messages end with an error, the replies to those before are
- * printed, then it is thrown.
+ * Sends messages as they come and prints their replies in order. If the
+ * messages end with an error, the replies to those before are printed, then it
+ * is thrown.
  */
 export async function exchange(
   connection: Connection,
@@ -57,7 +64,9 @@ export async function exchange(
   }
 }
 
-/** The requests whose replies are outstanding, and what becomes of their source. */
+/**
+ * The requests whose replies are outstanding, and what becomes of their source.
+ */
 class Requests {
   readonly #connection: Connection;
   readonly #pending: Promise<JsonValue>[] = [];
@@ -77,7 +86,9 @@ class Requests {
     return this.#settled > this.replies;
   }
 
-  /** Sends in the background, as far ahead of the replies as the window allows. */
+  /**
+   * Sends in the background, as far ahead of the replies as the window allows.
+   */
   sendAll(messages: AsyncIterable<JsonValue>): void {
     this.#send(messages).then(
       () => this.#finish({}),
@@ -130,7 +141,10 @@ class Requests {
   }
 }
 
-/** Rejects when the connection ends. Only who reads notices that, and nothing else reads while no request waits. */
+/**
+ * Rejects when the connection ends. Only who reads notices that, and nothing
+ * else reads while no request waits.
+ */
 export async function untilClosed(connection: Connection): Promise<never> {
   for (;;) {
     try {
@@ -151,7 +165,10 @@ export function lateReply(timeout: number): DOMException {
   return new DOMException(`no reply after ${timeout} ms`, "TimeoutError");
 }
 
-/** Aborts a connection that keeps its user waiting. One timer for all the replies: arming one for each would cost more than the reply. */
+/**
+ * Aborts a connection that keeps its user waiting. One timer for all the
+ * replies: arming one for each would cost more than the reply.
+ */
 class Watchdog {
   readonly #connection: Connection;
   readonly #timeout: number;

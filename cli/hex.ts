@@ -7,7 +7,10 @@
 const PREFIX_BYTES = 4;
 const ROW_BYTES = 16;
 
-/** The bytes of one frame: its prefix with the number it stands for, then the payload with its text beside, a row of bytes a line. */
+/**
+ * The bytes of one frame: its prefix with the number it stands for, then the
+ * payload with its text beside, a row of bytes a line.
+ */
 export function dumpFrame(frame: Uint8Array): string[] {
   const prefix = frame.subarray(0, PREFIX_BYTES);
   const payload = frame.subarray(PREFIX_BYTES);
@@ -28,7 +31,10 @@ function row(bytes: Uint8Array, note: string): string {
   return `${hex.join(" ").padEnd(3 * ROW_BYTES)} ${note}`;
 }
 
-/** One character a byte: a dot for what is not ASCII, or only part of a character. */
+/**
+ * One character a byte: a dot for what is not ASCII, or only part of a
+ * character.
+ */
 function readable(bytes: Uint8Array): string {
   return Array.from(
     bytes,

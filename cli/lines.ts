@@ -7,11 +7,17 @@ import { CONNECTION_DEFAULTS, type JsonValue } from "../mod.ts";
 import { Failure } from "./program.ts";
 
 const LINE_FEED = 0x0a;
-/** Longest line in bytes: what is longer would not fit into a frame, or is no text with lines. */
+/**
+ * Longest line in bytes: what is longer would not fit into a frame, or is no
+ * text with lines.
+ */
 const MOST_LINE_BYTES = CONNECTION_DEFAULTS.maxFrameBytes;
 const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The messages of JSON lines; blank lines are skipped. A line that is not JSON ends them with a failure that has its number. */
+/**
+ * The messages of JSON lines; blank lines are skipped. A line that is not JSON
+ * ends them with a failure that has its number.
+ */
 export async function* parseLines(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<JsonValue, void> {
@@ -33,7 +39,10 @@ export async function* parseLines(
   }
 }
 
-/** Blocks of bytes that end where lines end, the last one excepted. One that ends inside a line that is too long is the last. */
+/**
+ * Blocks of bytes that end where lines end, the last one excepted. One that
+ * ends inside a line that is too long is the last.
+ */
 async function* wholeLines(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void> {
@@ -67,7 +76,10 @@ function join(parts: Uint8Array[]): Uint8Array {
   return joined;
 }
 
-/** The lines of a block: one call of the decoder for all, or one for each, so that one that is not UTF-8 has a number. */
+/**
+ * The lines of a block: one call of the decoder for all, or one for each, so
+ * that one that is not UTF-8 has a number.
+ */
 function decodeLines(block: Uint8Array): (string | undefined)[] {
   const whole = block.at(-1) === LINE_FEED ? block.subarray(0, -1) : block;
   try {

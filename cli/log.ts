@@ -115,7 +115,10 @@ export class ServerLog {
     );
   }
 
-  /** Once until a connection comes again: the server goes on trying, many times a second. */
+  /**
+   * Once until a connection comes again: the server goes on trying, many times
+   * a second.
+   */
   #acceptFailed(error: unknown): void {
     if (this.#acceptFailing) return;
     this.#acceptFailing = true;

@@ -22,7 +22,10 @@ export async function print(text: string): Promise<void> {
   }
 }
 
-/** Writes a line to stdout at once. A log that nobody reads any more is no reason to stop, so its failure is ignored. */
+/**
+ * Writes a line to stdout at once. A log that nobody reads any more is no
+ * reason to stop, so its failure is ignored.
+ */
 export function printLog(line: string): void {
   write(Deno.stdout, `${line}\n`);
 }
@@ -80,7 +83,10 @@ export function pretty(message: unknown, colored: boolean): string {
   return colored ? color(text) : text;
 }
 
-/** JSON allows control characters behind the ASCII range, and a terminal may obey them. */
+/**
+ * JSON allows control characters behind the ASCII range, and a terminal may
+ * obey them.
+ */
 function escapeControls(json: string): string {
   return json.replace(
     /[\x7f-\x9f]/g,

@@ -1,5 +1,6 @@
 /**
- * What every program does: parse its options, print its help and version, and end with an exit code.
+ * What every program does: parse its options, print its help and version, and
+ * end with an exit code.
  *
  * @module
  */
@@ -9,7 +10,10 @@ import { OutputClosedError, print, printError } from "./output.ts";
 
 /** An option of a program. */
 export interface Option {
-  /** What its value is called in the help; without it, the option takes no value. */
+  /**
+   * What its value is called in the help; without it, the option takes no
+   * value.
+   */
   readonly value?: string;
   /** What it does, in the help. */
   readonly help: string;
@@ -23,7 +27,9 @@ export interface Program {
   /** The first lines of the help. */
   readonly about: string;
   readonly options: Readonly<Record<string, Option>>;
-  /** What arguments other than options are called; without it, none are taken. */
+  /**
+   * What arguments other than options are called; without it, none are taken.
+   */
   readonly operand?: string;
 }
 
@@ -82,7 +88,10 @@ export class Given {
     );
   }
 
-  /** The value of an option that is a whole number, or the word Infinity where there need not be a limit. */
+  /**
+   * The value of an option that is a whole number, or the word Infinity where
+   * there need not be a limit.
+   */
   number(
     name: string,
     least: number,
@@ -115,7 +124,9 @@ export class Given {
   }
 }
 
-/** What the user typed, short enough for a line and without control characters. */
+/**
+ * What the user typed, short enough for a line and without control characters.
+ */
 function quote(text: string): string {
   return JSON.stringify(text.length > 75 ? `${text.slice(0, 74)}…` : text);
 }
@@ -169,7 +180,10 @@ function help({ about, usage, options }: Program): string {
   return `${about}\n\nUsage: ${usage}\n\nOptions:\n${table.join("\n")}\n`;
 }
 
-/** Runs a program and ends the process: with what `body` resolves to, or with the exit code of its failure. */
+/**
+ * Runs a program and ends the process: with what `body` resolves to, or with
+ * the exit code of its failure.
+ */
 export async function run(
   program: Program,
   args: string[],

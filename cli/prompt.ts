@@ -23,7 +23,10 @@ export interface PromptOptions {
   format(reply: JsonValue): string;
 }
 
-/** Asks for messages until the user has had enough; resolves to the exit code of the program. */
+/**
+ * Asks for messages until the user has had enough; resolves to the exit code of
+ * the program.
+ */
 export async function prompt(
   connection: Connection,
   options: PromptOptions,

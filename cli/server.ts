@@ -71,7 +71,8 @@ async function serveUntilSignal(given: Given): Promise<number> {
     printError,
   });
   const stopped = Promise.withResolvers<void>();
-  // Before the first line is printed: whoever reads it may send a signal right away.
+  // Before the first line is printed: whoever reads it may send a signal right
+  // away.
   onSignal(stopped.resolve);
   const server = open(endpoint, {
     maxFrameBytes: given.number("max-frame-bytes", 1, 2 ** 32 - 1, "Infinity"),
@@ -113,7 +114,10 @@ function open(
   }
 }
 
-/** The same as `echo`, with a line for each message: a function of its own, so that nobody else pays for it. */
+/**
+ * The same as `echo`, with a line for each message: a function of its own, so
+ * that nobody else pays for it.
+ */
 function logged(log: ServerLog): Handler {
   return (message, connection) => {
     log.message("in", connection, message);
@@ -137,8 +141,8 @@ const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
   : ["SIGINT", "SIGTERM"];
 
 /**
- * Milliseconds in which the same signal again is the same wish: `deno task` passes on a Ctrl-C that the terminal has sent to its program
- * already.
+ * Milliseconds in which the same signal again is the same wish: `deno task`
+ * passes on a Ctrl-C that the terminal has sent to its program already.
  */
 const SAME_WISH = 250;
 

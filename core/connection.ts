@@ -22,7 +22,10 @@ import {
 import { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
 
-/** A two-way stream of bytes, in the shapes of `@std/io`: `Deno.TcpConn`, `Deno.UnixConn` and `Deno.TlsConn` are such streams. */
+/**
+ * A two-way stream of bytes, in the shapes of `@std/io`: `Deno.TcpConn`,
+ * `Deno.UnixConn` and `Deno.TlsConn` are such streams.
+ */
 export interface ByteDuplex extends Reader, Writer, Closer {
   /** Ends the writing side and leaves the reading side open. */
   closeWrite?(): Promise<void>;
@@ -33,8 +36,9 @@ export interface ByteDuplex extends Reader, Writer, Closer {
 }
 
 /**
- * Where one end of a connection is: of the same shape as `Deno.NetAddr` and `Deno.UnixAddr`. The path is empty for a client of a Unix
- * socket, which has none.
+ * Where one end of a connection is: of the same shape as `Deno.NetAddr` and
+ * `Deno.UnixAddr`. The path is empty for a client of a Unix socket, which has
+ * none.
  */
 export type Address =
   | { transport: "tcp"; hostname: string; port: number }
@@ -43,14 +47,15 @@ export type Address =
 /** Options of a connection. */
 export interface ConnectionOptions extends FramingOptions {
   /**
-   * Bytes that may wait to be written before `send` makes its caller wait, and before no more is read from a peer that does not read
-   * its replies.
+   * Bytes that may wait to be written before `send` makes its caller wait, and
+   * before no more is read from a peer that does not read its replies.
    *
    * @default {65_536}
    */
   highWaterMark?: number;
   /**
-   * Milliseconds that `close` gives the peer to take what was sent before; `Infinity` for as long as it takes.
+   * Milliseconds that `close` gives the peer to take what was sent before;
+   * `Infinity` for as long as it takes.
    *
    * @default {30_000}
    */
@@ -71,13 +76,18 @@ export interface ConnectionInfo<T = JsonValue> {
   localAddr?: Address;
   /** Where the peer is. */
   remoteAddr?: Address;
-  /** Called once, when the connection has ended: the same as `closed`, at less cost for who keeps many. */
+  /**
+   * Called once, when the connection has ended: the same as `closed`, at less
+   * cost for who keeps many.
+   */
   onEnd?: (connection: Connection<T>, end: ConnectionEnd) => void;
 }
 
 /** How a connection ended. */
 export interface ConnectionEnd {
-  /** Whether it ended between two frames, with everything written that was sent. */
+  /**
+   * Whether it ended between two frames, with everything written that was sent.
+   */
   readonly clean: boolean;
   /** What ended it, where it did not end by itself or by a call of `close`. */
   readonly cause?: unknown;
@@ -93,19 +103,31 @@ export interface ConnectionStats {
   readonly bytesReceived: number;
   /** Bytes written, prefixes included. */
   readonly bytesSent: number;
-  /** Bytes that wait to be written; for text that is not encoded yet, the number of its UTF-16 units. */
+  /**
+   * Bytes that wait to be written; for text that is not encoded yet, the number
+   * of its UTF-16 units.
+   */
   readonly bytesQueued: number;
 }
 
 /** Options of a request. */
 export interface RequestOptions {
-  /** Gives up waiting for the reply, and rejects with the signal's reason. The reply, when it comes, is thrown away. */
+  /**
+   * Gives up waiting for the reply, and rejects with the signal's reason. The
+   * reply, when it comes, is thrown away.
+   */
   signal?: AbortSignal;
 }
 
-/** Thrown when a connection is used after its end, and by all that waits on it when it ends. */
+/**
+ * Thrown when a connection is used after its end, and by all that waits on it
+ * when it ends.
+ */
 export class ConnectionClosedError extends Error {
-  /** Whether the connection ended between two frames, with everything written that was sent. */
+  /**
+   * Whether the connection ended between two frames, with everything written
+   * that was sent.
+   */
   readonly clean: boolean;
 
   /** Makes the error; `cause` is what ended the connection. */
@@ -123,15 +145,24 @@ interface Receiver<R> {
 
 /** Takes every message of a connection that no request waits for. */
 export interface Consumer<T> {
-  /** Called for each message, in order; a promise that comes back is awaited before the next. */
+  /**
+   * Called for each message, in order; a promise that comes back is awaited
+   * before the next.
+   */
   receive(message: Decoded<T>): Promise<void> | undefined;
   /** Called once, when no more messages will come. */
   end(end: ConnectionEnd): void;
 }
 
-/** Replies that are handed out before those who wait for them get their turn, so that their next requests leave while the rest follows. */
+/**
+ * Replies that are handed out before those who wait for them get their turn, so
+ * that their next requests leave while the rest follows.
+ */
 const REPLY_RUN = 32;
-/** Bytes read before other connections get their turn: reading does not wait while bytes are there. */
+/**
+ * Bytes read before other connections get their turn: reading does not wait
+ * while bytes are there.
+ */
 const TURN_BYTES = 131_072;
 
 const RESOLVED = Promise.resolve();
@@ -139,8 +170,10 @@ const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
   signal: undefined,
 };
 
-/** Connection options that are checked.
- * @internal */
+/**
+ * Connection options that are checked.
+ * @internal
+ */
 export class Settings {
   /** The framing of both directions. */
   readonly framing: Framing;
@@ -166,14 +199,19 @@ export class Settings {
 /** Longest time that the platform's timers can measure, in milliseconds. */
 const MOST_TIMEOUT = 2 ** 31 - 1;
 
-/** Checks an option that is a time in milliseconds.
- * @internal */
+/**
+ * Checks an option that is a time in milliseconds.
+ * @internal
+ */
 export function checkTimeout(name: string, value: number): void {
   checkLimit(name, value, 1, MOST_TIMEOUT);
 }
 
-/** Calls `late` after so many milliseconds, and never after `Infinity`. The function that comes back prevents it.
- * @internal */
+/**
+ * Calls `late` after so many milliseconds, and never after `Infinity`. The
+ * function that comes back prevents it.
+ * @internal
+ */
 export function startTimer(timeout: number, late: () => void): () => void {
   if (timeout === Infinity) return () => {};
   const timer = setTimeout(late, timeout);
@@ -188,11 +226,14 @@ function isFramingError(cause: unknown): boolean {
 /**
  * One live link that sends and receives messages.
  *
- * Messages are received by iterating, and by {@linkcode Connection.request} in the order of the requests; while a request waits, the next
- * message is its reply. Nothing is read from the peer while nobody waits for a message.
+ * Messages are received by iterating, and by {@linkcode Connection.request} in
+ * the order of the requests; while a request waits, the next message is its
+ * reply. Nothing is read from the peer while nobody waits for a message.
  *
- * The iteration ends quietly when the peer closed between two frames, and then closes the connection; it throws when the link broke. A bad
- * message in a good frame is thrown as an `InvalidMessageError`, and a new iteration goes on behind it.
+ * The iteration ends quietly when the peer closed between two frames, and then
+ * closes the connection; it throws when the link broke. A bad message in a good
+ * frame is thrown as an `InvalidMessageError`, and a new iteration goes on
+ * behind it.
  *
  * ```ts
  * import { Connection, encodeFrame } from "@blackbelt/networking";
@@ -217,7 +258,8 @@ function isFramingError(cause: unknown): boolean {
  * assertEquals(written, [0, 0, 0, 3, 0x22, 0x61, 0x22]);
  * ```
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks it.
+ * @typeParam T What the messages of the peer are taken to be; nothing checks
+ * it.
  */
 export class Connection<T = JsonValue>
   implements AsyncIterable<T>, AsyncDisposable {
@@ -254,7 +296,8 @@ export class Connection<T = JsonValue>
   /**
    * Takes the bytes over. Nothing is read before somebody waits for a message.
    *
-   * @param duplex The bytes; the connection owns them from now on, and closes them.
+   * @param duplex The bytes; the connection owns them from now on, and closes
+   * them.
    * @param options Framing and limits.
    * @param info Where the two ends are.
    * @throws {RangeError} If a number is out of range.
@@ -282,7 +325,9 @@ export class Connection<T = JsonValue>
     this.#onEnd = info.onEnd;
   }
 
-  /** Resolves when the connection has ended, whatever the reason; never rejects. */
+  /**
+   * Resolves when the connection has ended, whatever the reason; never rejects.
+   */
   get closed(): Promise<ConnectionEnd> {
     if (this.#closed === undefined) {
       this.#closed = Promise.withResolvers();
@@ -291,7 +336,10 @@ export class Connection<T = JsonValue>
     return this.#closed.promise;
   }
 
-  /** Aborted when the connection has ended, with a {@linkcode ConnectionClosedError} as its reason. */
+  /**
+   * Aborted when the connection has ended, with a
+   * {@linkcode ConnectionClosedError} as its reason.
+   */
   get signal(): AbortSignal {
     if (this.#abortController === undefined) {
       this.#abortController = new AbortController();
@@ -314,14 +362,19 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Sends a message. Its JSON text is made at once: what happens to the value afterwards does not matter. Messages sent in one turn of the
-   * event loop leave together.
+   * Sends a message. Its JSON text is made at once: what happens to the value
+   * afterwards does not matter. Messages sent in one turn of the event loop
+   * leave together.
    *
-   * @returns A promise that resolves when the message was handed to the platform, or when no more than the high-water mark waits; that
-   * the peer has it, only a reply can tell.
-   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is sent, and the connection can go on.
-   * @throws {FrameTooLargeError} If the payload is larger than the limit. Nothing is sent, and the connection can go on.
-   * @throws {ConnectionClosedError} If the connection has ended, or ends before the message is handed over.
+   * @returns A promise that resolves when the message was handed to the
+   * platform, or when no more than the high-water mark waits; that the peer has
+   * it, only a reply can tell.
+   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
+   * sent, and the connection can go on.
+   * @throws {FrameTooLargeError} If the payload is larger than the limit.
+   * Nothing is sent, and the connection can go on.
+   * @throws {ConnectionClosedError} If the connection has ended, or ends before
+   * the message is handed over.
    */
   send(message: unknown): Promise<void> {
     try {
@@ -333,11 +386,15 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Sends a message and waits for its reply: the replies come in the order of the requests. Any number of requests may wait.
+   * Sends a message and waits for its reply: the replies come in the order of
+   * the requests. Any number of requests may wait.
    *
-   * @throws {InvalidMessageError} If JSON cannot carry the message, or the reply's payload is not UTF-8 or not JSON.
-   * @throws {FrameTooLargeError} If the message's payload is larger than the limit.
-   * @throws {ConnectionClosedError} If the connection ends before the reply has come.
+   * @throws {InvalidMessageError} If JSON cannot carry the message, or the
+   * reply's payload is not UTF-8 or not JSON.
+   * @throws {FrameTooLargeError} If the message's payload is larger than the
+   * limit.
+   * @throws {ConnectionClosedError} If the connection ends before the reply has
+   * come.
    */
   request(message: unknown, options?: RequestOptions): Promise<T> {
     try {
@@ -359,7 +416,8 @@ export class Connection<T = JsonValue>
     } else {
       const abort = () => reject(signal.reason);
       const settled = () => signal.removeEventListener("abort", abort);
-      // An aborted request keeps its place, so that its reply is not taken for another's.
+      // An aborted request keeps its place, so that its reply is not taken for
+      // another's.
       this.#requests.push({
         resolve(value) {
           settled();
@@ -376,7 +434,10 @@ export class Connection<T = JsonValue>
     return promise;
   }
 
-  /** Iterates over the messages that no request waits for. Leaving the iteration early leaves the connection open. */
+  /**
+   * Iterates over the messages that no request waits for. Leaving the iteration
+   * early leaves the connection open.
+   */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     return { next: () => this.#receive() };
   }
@@ -397,15 +458,20 @@ export class Connection<T = JsonValue>
     return promise;
   }
 
-  /** Hands every message to `consumer` from now on; it closes the connection in the end.
-   * @internal */
+  /**
+   * Hands every message to `consumer` from now on; it closes the connection in
+   * the end.
+   * @internal
+   */
   consume(consumer: Consumer<T>): void {
     this.#consumer = consumer;
     this.#startPump();
   }
 
-  /** Receives no more; sending goes on.
-   * @internal */
+  /**
+   * Receives no more; sending goes on.
+   * @internal
+   */
   endReceiving(): void {
     this.#endReceiving({ clean: true });
   }
@@ -416,7 +482,10 @@ export class Connection<T = JsonValue>
     this.#pump();
   }
 
-  /** Reads and hands out messages for as long as anybody waits for one. Never rejects. */
+  /**
+   * Reads and hands out messages for as long as anybody waits for one. Never
+   * rejects.
+   */
   async #pump(): Promise<void> {
     let bytesOfTurn = 0;
     try {
@@ -458,7 +527,10 @@ export class Connection<T = JsonValue>
     }
   }
 
-  /** Hands a message to whoever is first in line: a request, the consumer, an iteration. */
+  /**
+   * Hands a message to whoever is first in line: a request, the consumer, an
+   * iteration.
+   */
   #deliver(message: Decoded<T>): Promise<void> | undefined {
     this.#messagesReceived++;
     const request = this.#requests.shift();
@@ -474,7 +546,10 @@ export class Connection<T = JsonValue>
     else receiver.resolve({ done: false, value: message });
   }
 
-  /** Receives no more, for the reason given, and tells all who wait for a message. */
+  /**
+   * Receives no more, for the reason given, and tells all who wait for a
+   * message.
+   */
   #endReceiving(end: ConnectionEnd): void {
     if (this.#received !== undefined) return;
     this.#received = end;
@@ -483,7 +558,8 @@ export class Connection<T = JsonValue>
       request.reject(this.#gone("receive reply"));
     }
     if (isFramingError(end.cause)) {
-      // The other direction is whole: what was sent before still leaves, and a consumer may have replies to come.
+      // The other direction is whole: what was sent before still leaves, and a
+      // consumer may have replies to come.
       if (this.#consumer === undefined) this.#close(end);
     } else if (!end.clean || this.#writeEnded) {
       this.#shut(this.#closingFor ?? end);
@@ -505,22 +581,28 @@ export class Connection<T = JsonValue>
     }
   }
 
-  /** Queues a message like `send`, but throws at once if it cannot be sent.
-   * @internal */
+  /**
+   * Queues a message like `send`, but throws at once if it cannot be sent.
+   * @internal
+   */
   enqueue(message: unknown): void {
     if (this.#sealed) throw this.#gone("send message");
     // A consumer's answers are complete when it has had its messages.
     this.#outbox.push(message, this.#consumer === undefined);
   }
 
-  /** Resolves when no more than the high-water mark waits to be written; `undefined` if that is so already.
-   * @internal */
+  /**
+   * Resolves when no more than the high-water mark waits to be written;
+   * `undefined` if that is so already.
+   * @internal
+   */
   room(): Promise<void> | undefined {
     return this.#outbox.room();
   }
 
   /**
-   * Ends the sending side once everything sent before has left; messages are received until the peer ends its side, too.
+   * Ends the sending side once everything sent before has left; messages are
+   * received until the peer ends its side, too.
    *
    * @throws {ConnectionClosedError} If the connection ends before.
    * @throws {TypeError} If the stream of bytes cannot be closed one way only.
@@ -543,15 +625,18 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Closes the connection once everything sent before has left, or after `writeTimeout`. It may be called at any time and more than once.
-   * Iterations end quietly, requests without a reply reject.
+   * Closes the connection once everything sent before has left, or after
+   * `writeTimeout`. It may be called at any time and more than once. Iterations
+   * end quietly, requests without a reply reject.
    */
   close(): Promise<void> {
     return this.#close({ clean: true });
   }
 
-  /** Closes like `close`, for a reason that `closed` tells.
-   * @internal */
+  /**
+   * Closes like `close`, for a reason that `closed` tells.
+   * @internal
+   */
   closeFor(end: ConnectionEnd): void {
     this.#close(end);
   }
@@ -587,7 +672,8 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Closes the connection at once: what was sent and has not left yet is dropped. Everything that waits rejects.
+   * Closes the connection at once: what was sent and has not left yet is
+   * dropped. Everything that waits rejects.
    *
    * @param reason Why; the cause of the errors that follow from it.
    */
@@ -628,7 +714,10 @@ export class Connection<T = JsonValue>
     );
   }
 
-  /** Makes the connection keep the process alive while it waits for the peer, as it does by default. */
+  /**
+   * Makes the connection keep the process alive while it waits for the peer, as
+   * it does by default.
+   */
   ref(): void {
     this.#duplex.ref?.();
   }

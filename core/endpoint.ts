@@ -5,7 +5,10 @@
  */
 import type { Address } from "./connection.ts";
 
-/** One end of a connection, as options: a host and a port, or a Unix socket. An {@linkcode Address} will do. */
+/**
+ * One end of a connection, as options: a host and a port, or a Unix socket. An
+ * {@linkcode Address} will do.
+ */
 export interface EndpointOptions {
   /** Name or address of a host. */
   hostname?: string;
@@ -17,8 +20,10 @@ export interface EndpointOptions {
   transport?: "tcp" | "unix";
 }
 
-/** Checks an endpoint and fills in the defaults.
- * @internal */
+/**
+ * Checks an endpoint and fills in the defaults.
+ * @internal
+ */
 export function checkEndpoint(
   { hostname, port, path, transport }: EndpointOptions,
   defaults: { hostname: string; port: number },
@@ -48,7 +53,9 @@ export function checkEndpoint(
   return { transport: "unix", path };
 }
 
-/** The address of a platform's socket. The far end of a Unix socket has no path. */
+/**
+ * The address of a platform's socket. The far end of a Unix socket has no path.
+ */
 export function addressOf(
   address: { transport: string; path?: string | null },
 ): Address {
@@ -57,7 +64,10 @@ export function addressOf(
     : { transport: "unix", path: address.path ?? "" };
 }
 
-/** Calls `listener` once when `signal` is aborted, now if it is; not any more after `over`. */
+/**
+ * Calls `listener` once when `signal` is aborted, now if it is; not any more
+ * after `over`.
+ */
 export function onAbort(
   signal: AbortSignal | undefined,
   listener: () => void,
@@ -70,7 +80,10 @@ export function onAbort(
     });}
 }
 
-/** A frame is written whole, so waiting for more to fill a segment would only delay it. */
+/**
+ * A frame is written whole, so waiting for more to fill a segment would only
+ * delay it.
+ */
 export function disableNagle(conn: { setNoDelay?(on: boolean): void }): void {
   try {
     conn.setNoDelay?.(true);

@@ -10,8 +10,9 @@ import { FrameEncoder, type Framing } from "../framing.ts";
 type Space = Uint8Array<ArrayBuffer>;
 
 /**
- * Space to write from, for all connections: writing is quick, so a few buffers serve them all, and one that is idle holds none. Small ones
- * and large ones, as a buffer costs by its size even where little of it is used.
+ * Space to write from, for all connections: writing is quick, so a few buffers
+ * serve them all, and one that is idle holds none. Small ones and large ones,
+ * as a buffer costs by its size even where little of it is used.
  */
 const SPACES: readonly { bytes: number; most: number; spare: Space[] }[] = [
   { bytes: 4_096, most: 256, spare: [] },
@@ -32,9 +33,15 @@ function returnSpace(space: Space | undefined): void {
   }
 }
 
-/** Whoever awaits each send, or each reply, comes back for the next within so many turns of the microtask queue. */
+/**
+ * Whoever awaits each send, or each reply, comes back for the next within so
+ * many turns of the microtask queue.
+ */
 const QUIET_TURNS = 4;
-/** So many messages are worth a write of their own: the peer works on them while the next ones are made. */
+/**
+ * So many messages are worth a write of their own: the peer works on them while
+ * the next ones are made.
+ */
 const WORTH_A_WRITE = 32;
 
 /** Waits until no more than `most` bytes are queued. */
@@ -44,7 +51,10 @@ interface Waiting {
   reject(reason: unknown): void;
 }
 
-/** Writes messages as whole frames, in order, one write at a time, as many together as there are. */
+/**
+ * Writes messages as whole frames, in order, one write at a time, as many
+ * together as there are.
+ */
 export class Outbox {
   readonly #writer: Writer;
   readonly #encoder: FrameEncoder;
@@ -81,14 +91,18 @@ export class Outbox {
     return this.#bytesWritten;
   }
 
-  /** Bytes that wait to be written; for text that is not encoded yet, the number of its UTF-16 units. */
+  /**
+   * Bytes that wait to be written; for text that is not encoded yet, the number
+   * of its UTF-16 units.
+   */
   get bytesQueued(): number {
     return this.#bytesInFlight + this.#encoder.size;
   }
 
   /**
-   * Adds a message, to be written in this turn of the event loop. A `patient` one waits for those that are likely to follow it in the same
-   * turn. Throws, and adds nothing, if the message cannot be sent.
+   * Adds a message, to be written in this turn of the event loop. A `patient`
+   * one waits for those that are likely to follow it in the same turn. Throws,
+   * and adds nothing, if the message cannot be sent.
    */
   push(message: unknown, patient: boolean): void {
     this.#encoder.push(message);
@@ -120,7 +134,10 @@ export class Outbox {
     if (this.#state === "soon" && this.#isWorthAWrite) this.#write();
   }
 
-  /** The only place that writes. No async function, which would cost as much as all the rest where messages come one by one. */
+  /**
+   * The only place that writes. No async function, which would cost as much as
+   * all the rest where messages come one by one.
+   */
   #write(): void {
     if (this.#state === "stopped" || this.#state === "writing") return;
     const { size } = this.#encoder;
@@ -157,12 +174,16 @@ export class Outbox {
     } else this.#write();
   }
 
-  /** Resolves when no more than `most` bytes wait to be written; `undefined` if that is so already. */
+  /**
+   * Resolves when no more than `most` bytes wait to be written; `undefined` if
+   * that is so already.
+   */
   room(most: number = this.#highWaterMark): Promise<void> | undefined {
     if (this.bytesQueued <= most) return undefined;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     (this.#waiting ??= []).push({ most, resolve, reject });
-    // Sending without awaiting is allowed, and a peer that leaves is no reason to end the process.
+    // Sending without awaiting is allowed, and a peer that leaves is no reason
+    // to end the process.
     promise.catch(() => {});
     return promise;
   }

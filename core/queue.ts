@@ -4,7 +4,10 @@
  * @module
  */
 
-/** A queue that does not move what is behind the first. An empty one holds nothing. */
+/**
+ * A queue that does not move what is behind the first. An empty one holds
+ * nothing.
+ */
 export class Queue<V> {
   #items: (V | undefined)[] | undefined;
   #head = 0;

@@ -1,5 +1,6 @@
 /**
- * Request and reply on the side that replies: a handler's answers, in the order of the messages.
+ * Request and reply on the side that replies: a handler's answers, in the order
+ * of the messages.
  *
  * @module
  */
@@ -14,10 +15,12 @@ import {
 import { Queue } from "./queue.ts";
 
 /**
- * Answers a message. What it returns, or resolves to, is sent as the reply; `undefined` sends nothing. The replies leave in the order of
- * the messages. A handler that throws or rejects is a matter for the {@linkcode ErrorHandler}.
+ * Answers a message. What it returns, or resolves to, is sent as the reply;
+ * `undefined` sends nothing. The replies leave in the order of the messages. A
+ * handler that throws or rejects is a matter for the {@linkcode ErrorHandler}.
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks it.
+ * @typeParam T What the messages of the peer are taken to be; nothing checks
+ * it.
  */
 export type Handler<T = JsonValue> = (
   message: T,
@@ -25,9 +28,11 @@ export type Handler<T = JsonValue> = (
 ) => unknown;
 
 /**
- * Answers in place of a handler that threw, of a reply that cannot be sent, and of a message that is not UTF-8 or not JSON (an
- * `InvalidMessageError`). What it returns, or resolves to, is sent as the reply. If it returns `undefined` or throws, the connection is
- * closed once the replies before have left: a reply left out would have every later one taken for the wrong request's.
+ * Answers in place of a handler that threw, of a reply that cannot be sent, and
+ * of a message that is not UTF-8 or not JSON (an `InvalidMessageError`). What
+ * it returns, or resolves to, is sent as the reply. If it returns `undefined`
+ * or throws, the connection is closed once the replies before have left: a
+ * reply left out would have every later one taken for the wrong request's.
  */
 export type ErrorHandler<T = JsonValue> = (
   error: unknown,
@@ -46,7 +51,10 @@ class Failure {
   constructor(readonly cause: unknown) {}
 }
 
-/** Hands the messages of one connection to a handler and sends its replies in order; closes it when it is at an end and all are sent. */
+/**
+ * Hands the messages of one connection to a handler and sends its replies in
+ * order; closes it when it is at an end and all are sent.
+ */
 export class Responder<T> implements Consumer<T> {
   readonly #connection: Connection<T>;
   readonly #handler: Handler<T>;
@@ -78,7 +86,10 @@ export class Responder<T> implements Consumer<T> {
     if (this.#replies.size === 0) this.#connection.closeFor(end);
   }
 
-  /** Answers a message; resolves, if there is something to wait for, when there is room for the next. */
+  /**
+   * Answers a message; resolves, if there is something to wait for, when there
+   * is room for the next.
+   */
   receive(message: Decoded<T>): Promise<void> | undefined {
     let reply: unknown;
     try {
@@ -145,7 +156,10 @@ export class Responder<T> implements Consumer<T> {
     }
   }
 
-  /** Sends a reply; one that cannot be sent is replaced, once. Returns the replacement if it is yet to come. */
+  /**
+   * Sends a reply; one that cannot be sent is replaced, once. Returns the
+   * replacement if it is yet to come.
+   */
   #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
     if (reply === undefined) return;
     if (reply instanceof Failure) {

@@ -11,7 +11,10 @@ import {
 } from "./connection.ts";
 import type { JsonValue } from "../framing.ts";
 
-/** A pair of Web Streams of bytes, such as the two ends of a child process's pipes, or a `WebTransport` stream. */
+/**
+ * A pair of Web Streams of bytes, such as the two ends of a child process's
+ * pipes, or a `WebTransport` stream.
+ */
 export interface ByteStreams {
   /** The bytes that the peer sends. */
   readable: ReadableStream<Uint8Array>;
@@ -20,7 +23,8 @@ export interface ByteStreams {
 }
 
 /**
- * Makes a connection from a pair of Web Streams, which it locks and owns from then on.
+ * Makes a connection from a pair of Web Streams, which it locks and owns from
+ * then on.
  *
  * ```ts
  * import { fromStreams } from "@blackbelt/networking";
@@ -34,10 +38,12 @@ export interface ByteStreams {
  * assertEquals(message.value, "hello");
  * ```
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks it.
+ * @typeParam T What the messages of the peer are taken to be; nothing checks
+ * it.
  * @param streams The bytes of the peer, and where the bytes for it go.
  * @param options Framing and limits.
- * @throws {TypeError} If a stream is locked already, or an option does not exist or has the wrong type.
+ * @throws {TypeError} If a stream is locked already, or an option does not
+ * exist or has the wrong type.
  * @throws {RangeError} If a number is out of range.
  */
 export function fromStreams<T = JsonValue>(
@@ -50,7 +56,8 @@ export function fromStreams<T = JsonValue>(
 function streamDuplex({ readable, writable }: ByteStreams): ByteDuplex {
   const reader = readable.getReader();
   const writer = writable.getWriter();
-  // Whoever waits on the streams hears of their failure from `read` and `write`.
+  // Whoever waits on the streams hears of their failure from `read` and
+  // `write`.
   reader.closed.catch(() => {});
   writer.closed.catch(() => {});
   let rest = new Uint8Array(0) as Uint8Array;
@@ -67,7 +74,8 @@ function streamDuplex({ readable, writable }: ByteStreams): ByteDuplex {
       return count;
     },
     async write(bytes) {
-      // A stream may keep what it was given, and the connection uses its buffer again.
+      // A stream may keep what it was given, and the connection uses its buffer
+      // again.
       await writer.write(bytes.slice());
       return bytes.length;
     },

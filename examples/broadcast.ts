@@ -1,4 +1,7 @@
-/** A server that sends each message on to everybody else: `deno run --allow-net=127.0.0.1 examples/broadcast.ts`. */
+/**
+ * A server that sends each message on to everybody else:
+ * `deno run --allow-net=127.0.0.1 examples/broadcast.ts`.
+ */
 import { connect, serve } from "../mod.ts";
 
 await using server = serve(

@@ -1,4 +1,7 @@
-/** The same frames over a child process's pipes: `deno run --allow-run --allow-read examples/pipes.ts`. */
+/**
+ * The same frames over a child process's pipes:
+ * `deno run --allow-run --allow-read examples/pipes.ts`.
+ */
 import { Connection, fromStreams } from "../mod.ts";
 
 if (Deno.args[0] === "child") {

@@ -171,7 +171,9 @@ async function linesOf(process: Running): Promise<string[]> {
   return stdout.trimEnd().split("\n");
 }
 
-/** The messages that a process prints, one line each, when it has ended well. */
+/**
+ * The messages that a process prints, one line each, when it has ended well.
+ */
 async function messagesOf(process: Running): Promise<JsonValue[]> {
   return (await linesOf(process)).map((line) => JSON.parse(line));
 }
@@ -210,7 +212,10 @@ const VALUES: readonly JsonValue[] = [
   nest(100),
 ];
 
-/** Sends the messages as one run of bytes, in parts of `step` bytes, and its end behind them; prints all the replies. */
+/**
+ * Sends the messages as one run of bytes, in parts of `step` bytes, and its end
+ * behind them; prints all the replies.
+ */
 const EXCHANGE: Scripts = {
   Python: `
 def compact(message):
@@ -547,7 +552,8 @@ socket.write(frame("cut short").subarray(0, -3), () => console.log("sent"));
 
   Deno.test(`connect() gets replies from a ${name} server up to the one that is too large`, async () => {
     const most = FRAMING_DEFAULTS.maxFrameBytes - '{"message":""}'.length;
-    // Room for what a reply has and its request has not; and Python writes 12 characters for a dinosaur.
+    // Room for what a reply has and its request has not; and Python writes 12
+    // characters for a dinosaur.
     const texts = ["a".repeat(most - 100), "🦕".repeat((most - 100) / 12)];
     await using server = runProgram(language, "server", "127.0.0.1", "0");
     await using client = await connectTo(server);

@@ -15,7 +15,10 @@ async function copyFolder(from: string, to: string): Promise<void> {
   }
 }
 
-/** Copies what `publish.include` names: files, folders, and all modules of the top level. */
+/**
+ * Copies what `publish.include` names: files, folders, and all modules of the
+ * top level.
+ */
 async function copyPackage(to: string): Promise<void> {
   for await (const { name, isDirectory } of Deno.readDir(root)) {
     const included = config.publish.include.includes(name) ||

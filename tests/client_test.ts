@@ -39,7 +39,8 @@ Deno.test("connect() connects to localhost whichever address family it stands fo
 });
 
 Deno.test("connect() gives up after connectTimeout, and when its signal is aborted", async () => {
-  // A backlog of none, and connections that nobody accepts: the next has to wait.
+  // A backlog of none, and connections that nobody accepts: the next has to
+  // wait.
   using full = Deno.listen(
     { ...LOCAL, tcpBacklog: 0 } as Deno.TcpListenOptions,
   );

@@ -13,12 +13,17 @@ interface Declaration {
 }
 
 /**
- * The defaults that the `@default` tags of an interface give, those of the interfaces that it extends included; a member that is declared
- * anew has the tag of its new declaration, or none. The interfaces that it extends may be generic, stand in other files, and be wrapped in
- * `Omit`, `Pick`, `Partial`, `Required` or `Readonly`. Those of a namespace, as `Deno.ListenOptions`, are left out.
+ * The defaults that the `@default` tags of an interface give, those of the
+ * interfaces that it extends included; a member that is declared anew has the
+ * tag of its new declaration, or none. The interfaces that it extends may be
+ * generic, stand in other files, and be wrapped in `Omit`, `Pick`, `Partial`,
+ * `Required` or `Readonly`. Those of a namespace, as `Deno.ListenOptions`, are
+ * left out.
  *
- * @param url File in which the interface is declared, or from which it is imported.
- * @throws {Error} If an interface is not found, or if a tag is not a literal in braces.
+ * @param url File in which the interface is declared, or from which it is
+ * imported.
+ * @throws {Error} If an interface is not found, or if a tag is not a literal in
+ * braces.
  */
 export async function defaultTags(
   url: URL | string,
@@ -83,7 +88,9 @@ async function parentMembers(
   return members;
 }
 
-/** Where a type that is not declared in a file comes from, and its name there. */
+/**
+ * Where a type that is not declared in a file comes from, and its name there.
+ */
 function findImport(url: URL, source: string, name: string): [URL, string] {
   for (
     const [, list, from] of source.matchAll(

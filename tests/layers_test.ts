@@ -9,7 +9,10 @@ import {
 
 const ROOT = new URL("../", import.meta.url);
 
-/** The row of a file: it imports only from rows above its own. The last row imports what is published. */
+/**
+ * The row of a file: it imports only from rows above its own. The last row
+ * imports what is published.
+ */
 function rowOf(path: string): number {
   if (path === "framing.ts" || path === "core/queue.ts") return 0;
   if (path === "core/outbox.ts") return 0.5; // half a connection
@@ -22,7 +25,10 @@ function rowOf(path: string): number {
 
 const LAST_ROW = 6;
 const PUBLISHED = ["mod.ts", "framing.ts", "server.ts", "client.ts"];
-/** Files that may speak of the platform, and only outside of comments does it count. */
+/**
+ * Files that may speak of the platform, and only outside of comments does it
+ * count.
+ */
 const MAY_MENTION_DENO = ["server.ts", "client.ts"];
 
 function* sources(folder = ""): Generator<string> {
@@ -64,7 +70,8 @@ Deno.test("every file imports only from rows above its own", () => {
       }
       const target = new URL(specifier, new URL(path, ROOT)).pathname
         .slice(ROOT.pathname.length);
-      // The one exception: a program loads its command line, and an importer does not.
+      // The one exception: a program loads its command line, and an importer
+      // does not.
       const isProgram = /^(server|client)\.ts$/.test(path) &&
         target === `cli/${path}`;
       assert(isProgram || rowOf(target) < rowOf(path), where);

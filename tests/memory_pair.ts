@@ -49,7 +49,10 @@ class Pipe {
   }
 }
 
-/** One end; what it is told to do holds for this end alone, except that the other end notices. */
+/**
+ * One end; what it is told to do holds for this end alone, except that the
+ * other end notices.
+ */
 export class MemoryEnd implements ByteDuplex {
   /** Copies of what each call of `write` brought. */
   readonly writes: Uint8Array[] = [];

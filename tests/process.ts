@@ -1,4 +1,7 @@
-/** A child process of a test. Disposing of it kills it if it is still running, and waits for its end. */
+/**
+ * A child process of a test. Disposing of it kills it if it is still running,
+ * and waits for its end.
+ */
 export interface Running extends AsyncDisposable {
   readonly pid: number;
   /** Resolves when the process has ended. */
@@ -8,7 +11,8 @@ export interface Running extends AsyncDisposable {
   /** All that it prints as errors, once it has ended them. */
   stderr(): Promise<string>;
   /**
-   * The match of the next line of stdout that matches; lines before it are skipped. Rejects with all the output if stdout ends first.
+   * The match of the next line of stdout that matches; lines before it are
+   * skipped. Rejects with all the output if stdout ends first.
    */
   line(pattern: RegExp): Promise<RegExpMatchArray>;
   /** Writes to its stdin, which must be "piped". */
@@ -99,7 +103,10 @@ function opened(
   return input;
 }
 
-/** Reads a stream of text as it comes, so that the process never waits for its reader. */
+/**
+ * Reads a stream of text as it comes, so that the process never waits for its
+ * reader.
+ */
 class Output {
   /** The whole text, when the stream has ended. */
   readonly ended: Promise<string>;

@@ -1,4 +1,7 @@
-/** The programs, as child processes under exactly the permissions that they say they need. */
+/**
+ * The programs, as child processes under exactly the permissions that they say
+ * they need.
+ */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import project from "../deno.json" with { type: "json" };
 import { FrameDecoder, type JsonValue } from "../mod.ts";
@@ -39,7 +42,9 @@ async function finish(running: Running): Promise<Finished> {
   return { code, stdout, stderr };
 }
 
-/** Runs a program to its end, which is a good one if nothing else is expected. */
+/**
+ * Runs a program to its end, which is a good one if nothing else is expected.
+ */
 async function assertEnds(
   running: Running,
   { code = 0, stdout = "", stderr = "" }: Partial<Finished>,
@@ -316,7 +321,8 @@ Deno.test("server ends with 0 at a signal, and at once at the next", async () =>
       ...["--max-frame-bytes", "Infinity", "--verbose"],
     );
     using wire = await Wire.connect(server.port);
-    // The reply is larger than what the platform takes for a peer that does not read.
+    // The reply is larger than what the platform takes for a peer that does not
+    // read.
     await wire.send(`{"message":"${"x".repeat(2 ** 24)}"}`);
     await server.line(/message out/);
     server.kill(first);
@@ -635,7 +641,10 @@ Deno.test("both programs outlive the reader of their output", async () => {
   assertEquals(await server.stderr(), "");
 });
 
-/** Runs a command on a pseudo-terminal. What goes back to the start of a line ends it, too, so that it can be waited for. */
+/**
+ * Runs a command on a pseudo-terminal. What goes back to the start of a line
+ * ends it, too, so that it can be waited for.
+ */
 const ON_TERMINAL = `
 import os, pty, sys
 def output(descriptor):

@@ -1,10 +1,13 @@
-/** A sequence of numbers that looks random and is the same for the same seed. */
+/**
+ * A sequence of numbers that looks random and is the same for the same seed.
+ */
 export class Random {
   #state: number;
 
   /** Starts the sequence of a seed, a whole number from 0 to 4 294 967 295. */
   constructor(seed: number) {
-    // The state must not be zero, and seeds that are close together must not begin alike.
+    // The state must not be zero, and seeds that are close together must not
+    // begin alike.
     this.#state = (Math.imul(seed, 0x9e3779b1) ^ 0x6a09e667) >>> 0 || 1;
     for (let i = 0; i < 8; i++) this.#next();
   }
@@ -52,7 +55,10 @@ export class Random {
   }
 }
 
-/** The seed of this run: that of the environment variable `TEST_SEED` if there is one, else another one each time. */
+/**
+ * The seed of this run: that of the environment variable `TEST_SEED` if there
+ * is one, else another one each time.
+ */
 export const SEED = readSeed();
 
 function readSeed(): number {
@@ -71,7 +77,10 @@ function readSeed(): number {
   return seed;
 }
 
-/** A test function whose failure names the seed. Each starts the sequence anew, so that a test fails alone as it fails among others. */
+/**
+ * A test function whose failure names the seed. Each starts the sequence anew,
+ * so that a test fails alone as it fails among others.
+ */
 export function seeded(
   run: (random: Random) => void | Promise<void>,
 ): () => Promise<void> {

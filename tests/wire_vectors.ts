@@ -1,6 +1,9 @@
 import type { JsonValue } from "../framing.ts";
 
-/** A message and the frame that carries it: encoding gives these bytes, decoding gives this message. */
+/**
+ * A message and the frame that carries it: encoding gives these bytes, decoding
+ * gives this message.
+ */
 export interface WireVector {
   /** What is special about it. */
   readonly name: string;
@@ -16,11 +19,17 @@ export interface WireVector {
   readonly message: JsonValue;
 }
 
-/** A string whose payload has 258 bytes, 0102 in hexadecimal: its length differs in each byte order. */
+/**
+ * A string whose payload has 258 bytes, 0102 in hexadecimal: its length differs
+ * in each byte order.
+ */
 const LONG = "a".repeat(256);
 const LONG_HEX = `22 ${"61".repeat(256)} 22`;
 
-/** Frames of every layout and kind of message, as plain data: `JSON.stringify` loses nothing of it. */
+/**
+ * Frames of every layout and kind of message, as plain data: `JSON.stringify`
+ * loses nothing of it.
+ */
 export const WIRE_VECTORS: readonly WireVector[] = [
   { name: "null", options: {}, hex: "00000004 6e756c6c", message: null },
   { name: "true", options: {}, hex: "00000004 74727565", message: true },

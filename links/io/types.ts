@@ -1,6 +1,9 @@
 /** Gives bytes. */
 export interface Reader {
-  /** Reads into `space`; resolves to the number of bytes read, or to `null` at the end. */
+  /**
+   * Reads into `space`; resolves to the number of bytes read, or to `null` at
+   * the end.
+   */
   read(space: Uint8Array): Promise<number | null>;
 }
 
