@@ -149,6 +149,8 @@ export class Listener<T = JsonValue>
    */
   readonly #closing = new AbortController();
   #wake = () => {};
+  /** Whether the process waits for this listener, and for its connections. */
+  #keepsAlive = true;
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
     this.#connections.delete(connection);
     this.#wake();
@@ -224,6 +226,7 @@ export class Listener<T = JsonValue>
       onEnd: this.#onEnd,
     });
     this.#connections.add(connection);
+    if (!this.#keepsAlive) connection.unref();
     emit(this.#onEvent, { type: "connected", connection });
     return connection;
   }
@@ -255,11 +258,13 @@ export class Listener<T = JsonValue>
    * default.
    */
   ref(): void {
+    this.#keepsAlive = true;
     this.#listener.ref();
   }
 
   /** Lets the process end although the listener waits for connections. */
   unref(): void {
+    this.#keepsAlive = false;
     this.#listener.unref();
   }
 

@@ -98,17 +98,33 @@ function isWhole(figures: Figures): figures is Required<Figures> {
 }
 
 async function write(results: Results): Promise<void> {
-  const [json, svg, page] = ["results.json", "results.svg", "README.md"].map(
-    (name) => new URL(name, import.meta.url),
-  );
+  const [json, svg, page, front] = [
+    "results.json",
+    "results.svg",
+    "README.md",
+    "../README.md",
+  ].map((name) => new URL(name, import.meta.url));
   await Deno.writeTextFile(json, JSON.stringify(results, null, 2) + "\n");
-  const chart = chartOf(results.roundTrips, caption(results));
-  await Deno.writeTextFile(svg, draw(chart));
-  const figures = `${caption(results)}.\n\n${tables(results)}`;
-  const text = withFigures(await Deno.readTextFile(page), figures);
-  await Deno.writeTextFile(page, text);
+  const about = `${caption(results)}.\n`;
+  await Deno.writeTextFile(
+    svg,
+    draw(chartOf(results.roundTrips, caption(results))),
+  );
+  for (
+    const [file, figures] of [
+      [page, `${about}\n${tables(results)}`],
+      [front, about],
+    ] as const
+  ) {
+    const text = withFigures(await Deno.readTextFile(file), figures);
+    await Deno.writeTextFile(file, text);
+  }
   await new Deno.Command(Deno.execPath(), {
-    args: ["fmt", "--quiet", json.pathname, svg.pathname, page.pathname],
+    args: [
+      "fmt",
+      "--quiet",
+      ...[json, svg, page, front].map(({ pathname }) => pathname),
+    ],
   }).output();
 }
 

@@ -84,6 +84,7 @@ export class ServerLog {
 
   #connected(connection: Connection): void {
     this.#acceptFailing = false;
+    if (this.#options.print === undefined) return;
     const name = peerName(connection.remoteAddr, ++this.#connections);
     this.#peers.set(connection, { name, since: performance.now() });
     this.#print({ type: "connected", peer: name }, `${name} connected`);

@@ -6,6 +6,8 @@ import {
   LISTEN_DEFAULTS,
   SERVE_DEFAULTS,
 } from "../mod.ts";
+import { caption } from "../bench/results.ts";
+import results from "../bench/results.json" with { type: "json" };
 import { start } from "./process.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -116,4 +118,8 @@ Deno.test("the README's defaults are the defaults", () => {
     seen,
     new Set(Object.keys({ ...SERVE_DEFAULTS, ...CONNECT_DEFAULTS })),
   );
+});
+
+Deno.test("the README names the machine and the versions of the figures that it shows", () => {
+  assert(README.replaceAll(/\s+/g, " ").includes(caption(results)));
 });

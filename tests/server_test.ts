@@ -420,25 +420,36 @@ Deno.test("listen() closes when its iteration is left or its signal aborts", asy
   assertEquals(await iterating, []);
 });
 
-Deno.test("unref() lets the process end, ref() keeps it", async () => {
-  const code = (refs: string) => `
-    import { connect, serve } from "${new URL("../mod.ts", import.meta.url)}";
-    const server = serve({ hostname: "127.0.0.1", port: 0 }, (m) => m);
-    const client = await connect(server.addr);
-    await client.request(1);
-    ${refs}
-    console.log("end of module");
-  `;
-  const { code: status, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "eval",
-      `--config=${new URL("../deno.json", import.meta.url).pathname}`,
-      code("server.ref(); client.ref(); server.unref(); client.unref();"),
-    ],
-    stdin: "null",
-  }).output();
-  assertEquals(status, 0);
-  assertEquals(new TextDecoder().decode(stdout), "end of module\n");
+Deno.test("unref() lets the process end, whether it is called before or after a peer connects, and ref() keeps it", async () => {
+  for (
+    const [before, after, code] of [
+      ["server.unref()", "client.unref()", 0],
+      ["", "server.unref(); client.unref()", 0],
+      ["server.unref(); server.ref()", "client.unref()", 7],
+    ] as const
+  ) {
+    const { code: status } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        "eval",
+        `--config=${new URL("../deno.json", import.meta.url).pathname}`,
+        `
+          import { connect, serve } from "${new URL(
+          "../mod.ts",
+          import.meta.url,
+        )}";
+          const server = serve({ hostname: "127.0.0.1", port: 0 }, (m) => m);
+          ${before};
+          const client = await connect(server.addr);
+          await client.request(1);
+          ${after};
+          // Ends a process that does not end by itself.
+          Deno.unrefTimer(setTimeout(() => Deno.exit(7), 300));
+        `,
+      ],
+      stdin: "null",
+    }).output();
+    assertEquals(status, code, `${before} ${after}`);
+  }
 });
 
 Deno.test("Connection takes a Deno.Conn as it is", async () => {
