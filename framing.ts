@@ -301,7 +301,7 @@ function decodeUtf8(bytes: Uint8Array): string {
  * Least and most free space for the next read: a quiet connection stays small,
  * a busy one reads much at once.
  */
-const FIRST_SPACE = 256;
+const FIRST_SPACE = 128;
 const MOST_SPACE = 65_536;
 /**
  * Whole frames beyond this many bytes wait for the next run, so that one peer's
@@ -622,9 +622,9 @@ export class FrameEncoder {
    * UTF-16 units.
    */
   #text = "";
-  #lengths: number[] = [];
+  #lengths: number[] | undefined;
   /** Frames that are encoded already, before those in `#text`. */
-  readonly #encoded: Uint8Array<ArrayBuffer>[] = [];
+  #encoded: Uint8Array<ArrayBuffer>[] | undefined;
   #encodedBytes = 0;
 
   /**
@@ -668,7 +668,7 @@ export class FrameEncoder {
       return;
     }
     this.#text += this.#room + text;
-    this.#lengths.push(text.length);
+    (this.#lengths ??= []).push(text.length);
     if (this.#text.length > TEXT_RUN) this.#encodeText();
   }
 
@@ -680,7 +680,7 @@ export class FrameEncoder {
    * is too small, new space is allocated.
    */
   take(buffer: Uint8Array<ArrayBuffer> = EMPTY): Uint8Array<ArrayBuffer> {
-    const bytes = this.#encoded.shift();
+    const bytes = this.#encoded?.shift();
     if (bytes === undefined) {
       return this.#text === "" ? EMPTY : this.#encodeRun(buffer);
     }
@@ -689,7 +689,7 @@ export class FrameEncoder {
   }
 
   #add(bytes: Uint8Array<ArrayBuffer>): void {
-    this.#encoded.push(bytes);
+    (this.#encoded ??= []).push(bytes);
     this.#encodedBytes += bytes.length;
   }
 
@@ -704,9 +704,9 @@ export class FrameEncoder {
   #encodeRun(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const { prefixBytes } = this.#framing;
     const text = this.#text;
-    const lengths = this.#lengths;
+    const lengths = this.#lengths ?? NONE;
     this.#text = "";
-    this.#lengths = [];
+    this.#lengths = undefined;
     let bytes = buffer.length >= text.length
       ? buffer
       : new Uint8Array(text.length);

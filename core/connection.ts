@@ -317,7 +317,7 @@ export class Connection<T = JsonValue>
       duplex,
       settings.framing,
       settings.highWaterMark,
-      (cause) => this.#shut({ clean: false, cause }),
+      this,
     );
     this.#settings = settings;
     this.localAddr = info.localAddr;
@@ -683,6 +683,14 @@ export class Connection<T = JsonValue>
       cause: reason ??
         new DOMException("The connection was aborted", "AbortError"),
     });
+  }
+
+  /**
+   * Ends the connection for a write that failed.
+   * @internal
+   */
+  writeFailed(cause: unknown): void {
+    this.#shut({ clean: false, cause });
   }
 
   /** The end: frees the descriptor and tells everybody. */

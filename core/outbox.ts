@@ -51,6 +51,12 @@ interface Waiting {
   reject(reason: unknown): void;
 }
 
+/** Whom an outbox tells that a write has failed; it expects to be stopped. */
+export interface OutboxOwner {
+  /** Called with what the write failed with. */
+  writeFailed(cause: unknown): void;
+}
+
 /**
  * Writes messages as whole frames, in order, one write at a time, as many
  * together as there are.
@@ -59,7 +65,7 @@ export class Outbox {
   readonly #writer: Writer;
   readonly #encoder: FrameEncoder;
   readonly #highWaterMark: number;
-  readonly #onFailure: (cause: unknown) => void;
+  readonly #owner: OutboxOwner;
   #state: "idle" | "soon" | "writing" | "stopped" = "idle";
   #patient = false;
   #bytesInFlight = 0;
@@ -68,17 +74,17 @@ export class Outbox {
   #messagesTaken = 0;
   #bytesWritten = 0;
 
-  /** `onFailure` is called if a write fails; nothing is written after that. */
+  /** Makes an empty outbox; nothing is written before something is pushed. */
   constructor(
     writer: Writer,
     framing: Framing,
     highWaterMark: number,
-    onFailure: (cause: unknown) => void,
+    owner: OutboxOwner,
   ) {
     this.#writer = writer;
     this.#encoder = new FrameEncoder(framing);
     this.#highWaterMark = highWaterMark;
-    this.#onFailure = onFailure;
+    this.#owner = owner;
   }
 
   /** Messages pushed so far. */
@@ -152,7 +158,7 @@ export class Outbox {
     this.#bytesInFlight = bytes.length;
     this.#writer.write(bytes).then(
       (count) => this.#written(bytes, count, space),
-      (cause) => this.#onFailure(cause),
+      (cause) => this.#owner.writeFailed(cause),
     );
   }
 
@@ -160,7 +166,7 @@ export class Outbox {
     if (count < bytes.length) {
       writeAll(this.#writer, bytes.subarray(count)).then(
         () => this.#written(bytes, bytes.length, space),
-        (cause) => this.#onFailure(cause),
+        (cause) => this.#owner.writeFailed(cause),
       );
       return;
     }
