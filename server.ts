@@ -148,7 +148,7 @@ export class Listener<T = JsonValue>
    * with it.
    */
   readonly #closing = new AbortController();
-  #wake = () => {};
+  #changed: PromiseWithResolvers<void> | undefined;
   /** Whether the process waits for this listener, and for its connections. */
   #keepsAlive = true;
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
@@ -201,7 +201,7 @@ export class Listener<T = JsonValue>
         this.#connections.size >= this.#options.maxConnections &&
         !this.#closing.signal.aborted
       ) {
-        await new Promise<void>((resolve) => this.#wake = resolve);
+        await this.#change();
       }
       try {
         return this.#admit(await this.#listener.accept());
@@ -231,15 +231,24 @@ export class Listener<T = JsonValue>
     return connection;
   }
 
-  #pause(): Promise<void> {
-    return new Promise((resolve) => {
-      const stopTimer = startTimer(this.#options.acceptBackoff, resolve);
-      this.#wake = () => {
-        if (!this.#closing.signal.aborted) return;
-        stopTimer();
-        resolve();
-      };
+  /** Resolves when a connection has ended, a pause is over, or all is. */
+  #change(): Promise<void> {
+    return (this.#changed ??= Promise.withResolvers()).promise;
+  }
+
+  #wake(): void {
+    this.#changed?.resolve();
+    this.#changed = undefined;
+  }
+
+  async #pause(): Promise<void> {
+    let over = false;
+    const stopTimer = startTimer(this.#options.acceptBackoff, () => {
+      over = true;
+      this.#wake();
     });
+    while (!over && !this.#closing.signal.aborted) await this.#change();
+    stopTimer();
   }
 
   /**

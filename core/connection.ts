@@ -160,10 +160,10 @@ export interface Consumer<T> {
  */
 const REPLY_RUN = 32;
 /**
- * Bytes read before other connections get their turn: reading does not wait
- * while bytes are there.
+ * Bytes read and decoded, each counted, before other connections get their
+ * turn: neither waits for anything while bytes are there.
  */
-const TURN_BYTES = 131_072;
+const TURN_BYTES = 262_144;
 
 const RESOLVED = Promise.resolve();
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
@@ -493,7 +493,9 @@ export class Connection<T = JsonValue>
         this.#received === undefined && (this.#consumer !== undefined ||
           this.#requests.size > 0 || this.#receivers.size > 0)
       ) {
+        const { size } = this.#decoder;
         const run = this.#decoder.take();
+        bytesOfTurn += size - this.#decoder.size;
         for (let i = 0; i < run.length && this.#received === undefined; i++) {
           const wait = this.#deliver(run[i]);
           if (wait !== undefined) await wait;
@@ -504,12 +506,12 @@ export class Connection<T = JsonValue>
             this.#outbox.hasten();
           }
         }
-        if (run.length > 0) continue;
         if (bytesOfTurn > TURN_BYTES) {
           bytesOfTurn = 0;
           await new Promise((resolve) => setImmediate(resolve));
           continue;
         }
+        if (run.length > 0) continue;
         const count = await this.#duplex.read(this.#decoder.reserve());
         if (count === null) {
           this.#decoder.end();

@@ -198,6 +198,27 @@ Deno.test("Connection reads a frame that arrives whole with one read, into space
   await Promise.all([one.close(), other.close()]);
 });
 
+Deno.test("Connection lets others have their turn while it has much to read", async () => {
+  const { far, one } = connectionPair();
+  const frame = encodeFrame(1);
+  const frames = new Uint8Array(200_000 * frame.length);
+  for (let i = 0; i < frames.length; i += frame.length) frames.set(frame, i);
+  await far.write(frames);
+  let received = 0;
+  one.consume({
+    receive() {
+      received++;
+      return undefined;
+    },
+    end: (end) => one.closeFor(end),
+  });
+  await turn();
+  assert(received > 0 && received < 200_000, `${received} in one turn`);
+  await far.closeWrite();
+  await one.closed;
+  assertEquals(received, 200_000);
+});
+
 Deno.test("Connection iterates past a bad message", async () => {
   const { far, one } = connectionPair();
   await far.write(encodeFrame(1));

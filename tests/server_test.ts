@@ -365,6 +365,18 @@ Deno.test("listen() accepts the next at once when a peer left before it was acce
   ]);
 });
 
+Deno.test("close() ends every wait for a free place", async () => {
+  const listener = listen({ ...LOCAL, maxConnections: 1 });
+  await using client = await connect(listener.addr);
+  await using _connection = await listener.accept();
+  const waiting = [1, 2].map(() =>
+    assertRejects(() => listener.accept(), Deno.errors.BadResource)
+  );
+  listener.close();
+  await Promise.all(waiting);
+  assertEquals(client.stats.messagesReceived, 0);
+});
+
 Deno.test("close() ends the pause after an error of accepting", async () => {
   const log = eventLog();
   const listener = failingListener([new Error("generic")], {
