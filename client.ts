@@ -5,6 +5,13 @@
  * @module
  */
 import {
+  type Authentication,
+  AuthenticationError,
+  logIn,
+  type Prover,
+  proverOf,
+} from "./core/authentication.ts";
+import {
   type Address,
   checkTimeout,
   Connection,
@@ -20,10 +27,29 @@ import {
   type EndpointOptions,
   onAbort,
 } from "./core/endpoint.ts";
-import { type JsonValue, pickOptions, resolveOptions } from "./framing.ts";
+import { Events } from "./core/events.ts";
+import { keepAlive } from "./core/heartbeat.ts";
+import { permissionsFor, requirePermissions } from "./core/permissions.ts";
+import {
+  Client,
+  type ClientEvent,
+  type ReconnectOptions,
+} from "./core/reconnect.ts";
+import {
+  secureClient,
+  TlsClientContext,
+  type TlsClientOptions,
+} from "./core/tls.ts";
+import {
+  encodeFrame,
+  type JsonValue,
+  pickOptions,
+  resolveOptions,
+} from "./framing.ts";
 
 /** Options of {@linkcode connect}. */
-export interface ConnectOptions extends ConnectionOptions, EndpointOptions {
+export interface ConnectOptions<T = JsonValue>
+  extends ConnectionOptions, EndpointOptions {
   /**
    * Host to connect to.
    *
@@ -44,20 +70,75 @@ export interface ConnectOptions extends ConnectionOptions, EndpointOptions {
    */
   connectTimeout?: number;
   /**
+   * Milliseconds for encryption and authentication together.
+   *
+   * @default {5_000}
+   */
+  handshakeTimeout?: number;
+  /**
+   * Encrypts the connection, and checks that the server is the one that was
+   * asked for; `true` for the platform's own list of authorities.
+   */
+  tls?: TlsClientOptions | true;
+  /** Proves to the server who we are: `sharedToken`, or `sharedSecret`. */
+  authenticate?: Authentication | Prover;
+  /**
+   * A message for the server to answer when nothing has come from it for
+   * `heartbeatInterval`: any will do, as any answer is a proof that it lives.
+   * It is sent as a request, so it is for servers that answer each message.
+   */
+  heartbeat?: unknown;
+  /**
+   * Milliseconds without a message before a heartbeat is sent, and after which
+   * a heartbeat that is not answered ends the connection: more than the slowest
+   * answer takes.
+   *
+   * @default {20_000}
+   */
+  heartbeatInterval?: number;
+  /**
    * Gives up connecting when aborted, and aborts the connection once there is
    * one.
    */
   signal?: AbortSignal;
+  /**
+   * Called with what happens. What it throws is ignored. The same is published
+   * on the channel `@blackbelt/networking:client` of
+   * `node:diagnostics_channel`.
+   */
+  onEvent?: (event: ClientEvent<T>) => void;
+}
+
+/** Options of {@linkcode connect} for a client that connects again. */
+export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
+  /**
+   * Connects again where the connection was lost: `true`, or how. The first
+   * connection must succeed.
+   */
+  reconnect: ReconnectOptions | true;
 }
 
 /** The defaults of {@linkcode ConnectOptions}. */
 export const CONNECT_DEFAULTS: Readonly<
-  Required<Omit<ConnectOptions, "path" | "transport" | "signal">>
+  Required<
+    Omit<
+      ConnectOptions,
+      | "path"
+      | "transport"
+      | "tls"
+      | "authenticate"
+      | "heartbeat"
+      | "signal"
+      | "onEvent"
+    >
+  >
 > = Object.freeze({
   ...CONNECTION_DEFAULTS,
   hostname: "localhost",
   port: 8080,
   connectTimeout: 10_000,
+  handshakeTimeout: 5_000,
+  heartbeatInterval: 20_000,
 });
 
 /**
@@ -84,32 +165,188 @@ export const CONNECT_DEFAULTS: Readonly<
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
+export function connect<T = JsonValue>(
+  options: ReconnectingOptions<T>,
+): Promise<Client<T>>;
+/**
+ * Connects to a server, like `Deno.connect`.
+ *
+ * @typeParam T What the messages of the server are taken to be; nothing checks
+ * it.
+ * @param options Where to connect to, framing and limits.
+ */
+export function connect<T = JsonValue>(
+  options?: ConnectOptions<T>,
+): Promise<Connection<T>>;
 export async function connect<T = JsonValue>(
-  options: ConnectOptions = {},
-): Promise<Connection<T>> {
-  const { connectTimeout, signal } = resolveOptions<
-    typeof CONNECT_DEFAULTS & ConnectOptions
-  >({
-    ...CONNECT_DEFAULTS,
-    path: undefined,
-    transport: undefined,
-    signal: undefined,
-  }, options);
-  checkTimeout("connectTimeout", connectTimeout);
-  const settings = new Settings(pickOptions(CONNECTION_DEFAULTS, options));
-  const endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
+  options: ConnectOptions<T> | ReconnectingOptions<T> = {},
+): Promise<Connection<T> | Client<T>> {
+  const { reconnect, ...rest } = options as Partial<ReconnectingOptions<T>>;
+  const dialer = new Dialer<T>(rest);
+  const { signal } = rest;
   signal?.throwIfAborted();
+  if (reconnect === undefined) return await dialer.connect(signal);
+  const client = new Client<T>(
+    (closing) =>
+      dialer.connect(
+        signal === undefined ? closing : AbortSignal.any([signal, closing]),
+      ),
+    isFinal,
+    dialer.events,
+    reconnect === true ? {} : reconnect,
+  );
+  onAbort(signal, () => void client.close(), client.signal);
+  return await client.open();
+}
 
-  const conn = await dial(endpoint, connectTimeout, signal);
-  disableNagle(conn as Deno.TcpConn);
-  const connection = new Connection<T>(conn, settings, {
-    localAddr: addressOf(conn.localAddr),
-    remoteAddr: addressOf(conn.remoteAddr),
-  });
-  if (signal !== undefined) {
-    onAbort(signal, () => connection.abort(signal.reason), connection.signal);
+/** Whether trying again would not help. */
+function isFinal(error: unknown): boolean {
+  return error instanceof AuthenticationError ||
+    error instanceof TypeError ||
+    error instanceof Deno.errors.NotCapable;
+}
+
+/** Connects to one server, as often as it is told to. */
+class Dialer<T> {
+  readonly events: Events<ClientEvent<T>>;
+  readonly #options: typeof CONNECT_DEFAULTS & ConnectOptions<T>;
+  readonly #settings: Settings;
+  readonly #endpoint: Address;
+  readonly #tls: TlsClientContext | undefined;
+  readonly #prove: Prover | undefined;
+
+  constructor(options: ConnectOptions<T>) {
+    const resolved = resolveOptions<
+      typeof CONNECT_DEFAULTS & ConnectOptions<T>
+    >({
+      ...CONNECT_DEFAULTS,
+      path: undefined,
+      transport: undefined,
+      tls: undefined,
+      authenticate: undefined,
+      heartbeat: undefined,
+      signal: undefined,
+      onEvent: undefined,
+    }, options);
+    const { tls, authenticate } = resolved;
+    checkTimeout("connectTimeout", resolved.connectTimeout);
+    checkTimeout("handshakeTimeout", resolved.handshakeTimeout);
+    checkTimeout("heartbeatInterval", resolved.heartbeatInterval);
+    if (resolved.heartbeat !== undefined) checkHeartbeat(resolved.heartbeat);
+    this.#options = resolved;
+    this.#settings = new Settings(pickOptions(CONNECTION_DEFAULTS, options));
+    this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
+    this.#tls = tls && new TlsClientContext(tls === true ? {} : tls);
+    this.#prove = authenticate &&
+      proverOf(authenticate, this.#endpoint, this.#tls !== undefined);
+    this.events = new Events("@blackbelt/networking:client", resolved.onEvent);
   }
-  return connection;
+
+  /** Connects, unless `signal` is aborted before that is done. */
+  async connect(signal: AbortSignal | undefined): Promise<Connection<T>> {
+    this.events.emit({ type: "connecting" });
+    let connection: Connection<T>;
+    try {
+      const conn = await dial(
+        this.#endpoint,
+        this.#options.connectTimeout,
+        signal,
+      );
+      disableNagle(conn as Deno.TcpConn);
+      connection = await this.#shakeHands(conn, signal);
+    } catch (error) {
+      this.events.emit({ type: "failed", error });
+      throw error;
+    }
+    this.events.emit({ type: "connected", connection });
+    connection.closed.then((end) => {
+      this.events.emit({ type: "disconnected", connection, end });
+    });
+    const { heartbeat, heartbeatInterval } = this.#options;
+    if (heartbeat !== undefined) {
+      keepAlive(
+        connection,
+        () => connection.request(heartbeat),
+        heartbeatInterval,
+      );
+    }
+    const whole = this.#options.signal;
+    if (whole !== undefined) {
+      onAbort(whole, () => connection.abort(whole.reason), connection.signal);
+    }
+    return connection;
+  }
+
+  /** Encrypts and authenticates, where that is asked for, in the given time. */
+  async #shakeHands(
+    conn: Deno.Conn,
+    signal: AbortSignal | undefined,
+  ): Promise<Connection<T>> {
+    const { handshakeTimeout } = this.#options;
+    const info = {
+      localAddr: addressOf(conn.localAddr),
+      remoteAddr: addressOf(conn.remoteAddr),
+    };
+    if (this.#tls === undefined && this.#prove === undefined) {
+      return new Connection<T>(conn, this.#settings, info);
+    }
+    const pending = new AbortController();
+    const settled = new AbortController();
+    const stopTimer = startTimer(handshakeTimeout, () => {
+      pending.abort(
+        new DOMException(
+          `Cannot connect: the handshake is not done after ${handshakeTimeout} ms`,
+          "TimeoutError",
+        ),
+      );
+    });
+    onAbort(signal, () => pending.abort(signal?.reason), settled.signal);
+    let connection: Connection<T> | undefined;
+    try {
+      const secure = this.#tls && await secureClient(
+        conn,
+        this.#tls,
+        this.#endpoint.transport === "tcp" ? this.#endpoint.hostname : "",
+        pending.signal,
+      );
+      connection = new Connection<T>(
+        secure?.duplex ?? conn,
+        this.#settings,
+        { ...info, tls: secure?.info },
+      );
+      if (this.#prove !== undefined) {
+        await logIn(connection, this.#prove, pending.signal);
+      }
+      pending.signal.throwIfAborted();
+      return connection;
+    } catch (error) {
+      if (connection === undefined) close(conn);
+      else connection.abort(error);
+      throw error;
+    } finally {
+      stopTimer();
+      settled.abort();
+    }
+  }
+}
+
+function checkHeartbeat(message: unknown): void {
+  try {
+    encodeFrame(message);
+  } catch (cause) {
+    throw new TypeError(
+      'Cannot use option "heartbeat": JSON cannot carry the value',
+      { cause },
+    );
+  }
+}
+
+function close(conn: Deno.Conn): void {
+  try {
+    conn.close();
+  } catch {
+    // The platform closed it already.
+  }
 }
 
 /**
@@ -121,6 +358,8 @@ async function dial(
   connectTimeout: number,
   signal: AbortSignal | undefined,
 ): Promise<Deno.Conn> {
+  requirePermissions("connect to", endpoint, permissionsFor(endpoint));
+  signal?.throwIfAborted();
   const abandoned = new AbortController();
   const settled = new AbortController();
   const { promise, reject } = Promise.withResolvers<never>();

@@ -64,6 +64,13 @@ export interface FramingOptions {
    * @default {1_048_576}
    */
   maxFrameBytes?: number;
+  /**
+   * Deepest nesting of arrays and objects that is accepted from the peer:
+   * parsing costs memory and time by the level, far more than by the byte.
+   *
+   * @default {128}
+   */
+  maxDepth?: number;
 }
 
 /** The defaults of {@linkcode FramingOptions}. */
@@ -72,6 +79,7 @@ export const FRAMING_DEFAULTS: Readonly<Required<FramingOptions>> = Object
     prefixBytes: 4,
     littleEndian: false,
     maxFrameBytes: 1_048_576,
+    maxDepth: 128,
   });
 
 /**
@@ -88,11 +96,19 @@ export class FrameTooLargeError extends RangeError {
 
   /**
    * Makes the error for a payload of `size` bytes that was to be decoded or
-   * encoded under `limit`.
+   * encoded under `limit`; a `diagnosis` says what these bytes seem to be in
+   * place of a length.
    */
-  constructor(action: "decode" | "encode", size: number, limit: number) {
+  constructor(
+    action: "decode" | "encode",
+    size: number,
+    limit: number,
+    diagnosis?: string,
+  ) {
     super(
-      `Cannot ${action} frame: payload is ${size} bytes, limit is ${limit} bytes`,
+      `Cannot ${action} frame: ${
+        diagnosis ?? `payload is ${size} bytes, limit is ${limit} bytes`
+      }`,
     );
     this.name = "FrameTooLargeError";
     this.size = size;
@@ -124,8 +140,8 @@ export class FrameTruncatedError extends Error {
 }
 
 /**
- * Thrown for a payload that is not UTF-8 or not JSON, and for a value that JSON
- * cannot carry. The frame itself was good (or was never written), so the link
+ * Thrown for a payload that is not UTF-8, not JSON or nested too deep, and for a
+ * value that JSON cannot carry. The frame itself was good (or was never written), so the link
  * survives it. The payload's text is not part of the error.
  */
 export class InvalidMessageError extends SyntaxError {
@@ -204,12 +220,12 @@ export class Framing implements Required<FramingOptions> {
   readonly littleEndian: boolean;
   /** Largest payload in bytes. */
   readonly maxFrameBytes: number;
+  /** Deepest nesting. */
+  readonly maxDepth: number;
 
   constructor(options: FramingOptions) {
-    const { prefixBytes, littleEndian, maxFrameBytes } = resolveOptions(
-      FRAMING_DEFAULTS,
-      options,
-    );
+    const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } =
+      resolveOptions(FRAMING_DEFAULTS, options);
     if (typeof prefixBytes !== "number") {
       throw new TypeError(
         `Cannot use option "prefixBytes": received ${typeof prefixBytes}, expected a number`,
@@ -232,9 +248,11 @@ export class Framing implements Required<FramingOptions> {
     if (options.maxFrameBytes !== undefined) {
       checkLimit("maxFrameBytes", maxFrameBytes, 1, expressible);
     }
+    checkLimit("maxDepth", maxDepth);
     this.prefixBytes = prefixBytes;
     this.littleEndian = littleEndian;
     this.maxFrameBytes = Math.min(maxFrameBytes, expressible);
+    this.maxDepth = maxDepth;
   }
 
   /**
@@ -273,6 +291,93 @@ function writePrefix(
   }
 }
 
+/** What begins with these bytes, where a length should be. */
+const SIGNATURES: readonly (readonly [string, readonly string[]])[] = [
+  ["speak HTTP", [
+    "GET ",
+    "POST",
+    "PUT ",
+    "HEAD",
+    "DELE",
+    "OPTI",
+    "PATC",
+    "CONN",
+    "TRAC",
+    "PRI ",
+    "HTTP",
+  ]],
+  ["speak TLS", ["\x16\x03", "\x15\x03"]],
+  ["speak SSH", ["SSH-"]],
+  ["speak the PROXY protocol", ["PROX", "\r\n\r\n"]],
+  ["send a Content-Length header", ["Cont"]],
+  ["send JSON without a length", ['{"', "{}", "[", '"']],
+];
+
+/** Says what a stream is that begins with a length over the limit. */
+function diagnose(first: Uint8Array, framing: Framing): string | undefined {
+  const text = String.fromCharCode(...first);
+  for (const [what, signatures] of SIGNATURES) {
+    const found = signatures.find((signature) => text.startsWith(signature));
+    if (found !== undefined) {
+      const shown = /^[ -~]+$/.test(found)
+        ? `"${found}"`
+        : hex(first.subarray(0, found.length));
+      return `the peer seems to ${what} (first bytes ${shown})`;
+    }
+  }
+  const swapped = { ...framing, littleEndian: !framing.littleEndian };
+  const length = readPrefix(first, 0, swapped);
+  // Round sizes look like lengths in the other order, too.
+  const isRound = first.at(framing.littleEndian ? -1 : 0) === 0;
+  if (length > 0 && length <= framing.maxFrameBytes && !isRound) {
+    const order = framing.littleEndian ? "big" : "little";
+    return `the peer seems to send ${order}-endian lengths (first bytes ${
+      hex(first)
+    })`;
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(
+    bytes,
+    (byte) => byte.toString(16).toUpperCase().padStart(2, "0"),
+  ).join(" ");
+}
+
+/**
+ * Whether brackets nest deeper than `most`. Few brackets cannot, and the engine
+ * finds them faster than a loop does.
+ */
+function isTooDeep(text: string, payload: Uint8Array, most: number): boolean {
+  let openers = 0;
+  for (const opener of OPENERS) {
+    let at = text.indexOf(opener);
+    while (at >= 0 && openers <= most) {
+      openers++;
+      at = text.indexOf(opener, at + 1);
+    }
+  }
+  if (openers <= most) return false;
+  let depth = 0;
+  for (let i = 0; i < payload.length; i++) {
+    const byte = payload[i];
+    if (byte === QUOTE) {
+      while (++i < payload.length && payload[i] !== QUOTE) {
+        if (payload[i] === BACKSLASH) i++;
+      }
+    } else if ((byte | 0x20) === BRACE) { // a bracket is a brace but for this bit
+      if (++depth > most) return true;
+    } else if ((byte | 0x20) === CLOSING_BRACE) depth--;
+  }
+  return false;
+}
+
+const OPENERS = ["[", "{"];
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const BRACE = 0x7b;
+const CLOSING_BRACE = 0x7d;
+
 const EMPTY = new Uint8Array(0);
 const NONE: readonly never[] = Object.freeze([]);
 /**
@@ -310,6 +415,12 @@ const MOST_SPACE = 65_536;
 const RUN_BYTES = 65_536;
 
 /**
+ * A run ends behind so many bad messages: each costs two errors, a thousand
+ * times as much as a good one.
+ */
+const BAD_RUN = 16;
+
+/**
  * What {@linkcode FrameDecoder.take} gives for each frame: its message, or the
  * error of a payload that holds none.
  */
@@ -338,7 +449,7 @@ export type Decoded<T> = T | InvalidMessageError;
  * @typeParam T What the messages are taken to be; nothing checks it.
  */
 export class FrameDecoder<T = JsonValue> {
-  readonly #framing: Framing;
+  #framing: Framing;
   #buffer: Uint8Array<ArrayBuffer> = EMPTY;
   #start = 0;
   #end = 0;
@@ -348,6 +459,10 @@ export class FrameDecoder<T = JsonValue> {
    */
   #ready: readonly Decoded<T>[] = NONE;
   #next = 0;
+  /** Whether a whole frame has been decoded. */
+  #begun = false;
+  /** Most frames of the next run: few, where the last one was bad. */
+  #mostFrames = Infinity;
 
   /**
    * Checks the options; nothing is allocated yet.
@@ -367,6 +482,23 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
+   * Sizes in bytes of the payloads whose messages {@linkcode FrameDecoder.take}
+   * gave last; valid until any decoder takes again.
+   * @internal
+   */
+  get lengths(): readonly number[] {
+    return runLengths;
+  }
+
+  /**
+   * Goes on under other limits; the layout stays.
+   * @internal
+   */
+  limit(framing: Framing): void {
+    this.#framing = framing;
+  }
+
+  /**
    * Takes a copy of the bytes in and hands out the messages that are whole now,
    * decoding as the iteration proceeds.
    *
@@ -374,8 +506,8 @@ export class FrameDecoder<T = JsonValue> {
    * that ends with an `InvalidMessageError` has stepped over the bad frame;
    * call again, with no bytes, for what came after it.
    *
-   * @throws {InvalidMessageError} While iterating, if a payload is not UTF-8 or
-   * not JSON.
+   * @throws {InvalidMessageError} While iterating, if a payload is not UTF-8,
+   * not JSON or nested too deep.
    * @throws {FrameTooLargeError} While iterating, if a frame is larger than the
    * limit; every further call throws it again.
    */
@@ -482,9 +614,9 @@ export class FrameDecoder<T = JsonValue> {
   /**
    * Decodes the whole frames at hand together and returns their messages in
    * order: the run ends with the last whole frame, before a frame that is too
-   * large, or after about 64 KiB. An empty array means that more bytes are
-   * needed. A payload that is not UTF-8 or not JSON stands in the array as an
-   * `InvalidMessageError`, which no JSON value can be.
+   * large, after about 64 KiB, or after 16 bad ones. An empty array means that more bytes are
+   * needed. A payload that is not UTF-8, not JSON or nested too deep stands in
+   * the array as an `InvalidMessageError`, which no JSON value can be.
    *
    * @throws {FrameTooLargeError} If the next frame is larger than the limit.
    */
@@ -494,12 +626,21 @@ export class FrameDecoder<T = JsonValue> {
     lengths.length = 0;
     let offset = this.#start;
     while (
-      this.#end - offset >= prefixBytes && offset - this.#start < RUN_BYTES
+      this.#end - offset >= prefixBytes && offset - this.#start < RUN_BYTES &&
+      lengths.length < this.#mostFrames
     ) {
       const length = readPrefix(this.#buffer, offset, this.#framing);
       if (length > maxFrameBytes) {
         if (lengths.length > 0) break;
-        throw new FrameTooLargeError("decode", length, maxFrameBytes);
+        throw new FrameTooLargeError(
+          "decode",
+          length,
+          maxFrameBytes,
+          this.#begun ? undefined : diagnose(
+            this.#buffer.slice(offset, offset + prefixBytes),
+            this.#framing,
+          ),
+        );
       }
       const next = offset + prefixBytes + length;
       if (next > this.#end) break;
@@ -508,6 +649,9 @@ export class FrameDecoder<T = JsonValue> {
     }
     if (lengths.length === 0) return NONE;
     const messages = this.#decodeRun(this.#start, offset);
+    this.#begun = true;
+    if (messages.length < lengths.length) offset = this.#undo(messages, offset);
+    else this.#mostFrames *= 2;
     this.#start = offset;
     // Nothing is kept of a buffer that a large frame has blown up.
     if (offset === this.#end && this.#buffer.length > MOST_SPACE) {
@@ -542,18 +686,31 @@ export class FrameDecoder<T = JsonValue> {
     const messages: Decoded<T>[] = [];
     if (text.length === to - first) { // ASCII: lengths in the text are lengths in bytes
       let position = 0;
-      for (let i = 0; i < lengths.length; i++) {
+      let bad = 0;
+      for (let i = 0; i < lengths.length && bad < BAD_RUN; i++) {
         const end = position + lengths[i];
-        messages.push(parse(text.slice(position, end), lengths[i]));
+        const message = this.#parse(
+          text.slice(position, end),
+          first + position,
+          lengths[i],
+        );
+        if (message instanceof InvalidMessageError) bad++;
+        messages.push(message);
         position = end + prefixBytes;
       }
       return messages;
     }
     let position = 0;
+    let payload = first;
     for (let i = 0; i < lengths.length; i++) {
       const zero = text.indexOf("\0", position);
       const end = zero < 0 ? text.length : zero;
-      const message = parse<T>(text.slice(position, end), lengths[i]);
+      const message = this.#parse(
+        text.slice(position, end),
+        payload,
+        lengths[i],
+      );
+      payload += lengths[i] + prefixBytes;
       // A zero inside a payload would be taken for a prefix: then, and only
       // then, is a frame invalid here or text left over.
       if (message instanceof InvalidMessageError) return this.#decodeEach(from);
@@ -567,30 +724,69 @@ export class FrameDecoder<T = JsonValue> {
 
   /** The same, frame by frame, for a run that is not clean. */
   #decodeEach(from: number): Decoded<T>[] {
+    const messages: Decoded<T>[] = [];
     let offset = from;
-    return runLengths.map((length) => {
-      offset += this.#framing.prefixBytes;
-      const payload = this.#buffer.subarray(offset, offset += length);
-      try {
-        return parse<T>(decodeUtf8(payload), length);
-      } catch (cause) {
-        return new InvalidMessageError(
-          `Cannot decode message: payload of ${length} bytes is not UTF-8`,
-          { cause },
-        );
-      }
-    });
+    let bad = 0;
+    for (let i = 0; i < runLengths.length && bad < BAD_RUN; i++) {
+      const payload = offset + this.#framing.prefixBytes;
+      offset = payload + runLengths[i];
+      const message = this.#decode(payload, runLengths[i]);
+      if (message instanceof InvalidMessageError) bad++;
+      messages.push(message);
+    }
+    return messages;
   }
-}
 
-function parse<T>(text: string, bytes: number): Decoded<T> {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // The engine's own error quotes the text, so it is not kept as the cause.
-    return new InvalidMessageError(
-      `Cannot decode message: payload of ${bytes} bytes is not JSON`,
-    );
+  #decode(payload: number, length: number): Decoded<T> {
+    try {
+      const bytes = this.#buffer.subarray(payload, payload + length);
+      return this.#parse(decodeUtf8(bytes), payload, length);
+    } catch (cause) {
+      return new InvalidMessageError(
+        `Cannot decode message: payload of ${length} bytes is not UTF-8`,
+        { cause },
+      );
+    }
+  }
+
+  /**
+   * Gives the frames back for which there are no messages: their prefixes have
+   * become zeros. Returns where they begin.
+   */
+  #undo(messages: readonly Decoded<T>[], end: number): number {
+    const { prefixBytes } = this.#framing;
+    let offset = end;
+    for (let i = runLengths.length - 1; i >= messages.length; i--) {
+      offset -= prefixBytes + runLengths[i];
+      writePrefix(this.#buffer, offset, runLengths[i], this.#framing);
+    }
+    runLengths.length = messages.length;
+    this.#mostFrames = BAD_RUN;
+    return offset;
+  }
+
+  /** The message of a payload that is `length` bytes of the buffer. */
+  #parse(text: string, payload: number, length: number): Decoded<T> {
+    const { maxDepth } = this.#framing;
+    if (
+      length > maxDepth && isTooDeep(
+        text,
+        this.#buffer.subarray(payload, payload + length),
+        maxDepth,
+      )
+    ) {
+      return new InvalidMessageError(
+        `Cannot decode message: payload of ${length} bytes is nested deeper than ${maxDepth} levels`,
+      );
+    }
+    try {
+      return JSON.parse(text);
+    } catch {
+      // The engine's own error quotes the text, so it is not kept as the cause.
+      return new InvalidMessageError(
+        `Cannot decode message: payload of ${length} bytes is not JSON`,
+      );
+    }
   }
 }
 
@@ -746,7 +942,11 @@ export class FrameEncoder {
       );
       if (read === text.length) {
         writePrefix(bytes, 0, written, this.#framing);
-        return bytes.subarray(0, prefixBytes + written);
+        const end = prefixBytes + written;
+        // What waits is to hold no more than what is counted.
+        return end < bytes.length / 2
+          ? bytes.slice(0, end)
+          : bytes.subarray(0, end);
       }
     }
     throw new FrameTooLargeError(

@@ -1690,3 +1690,199 @@ Deno.test("FrameDecoder copies nothing of a frame that arrives whole", () => {
   assertEquals(messages.length, 90);
   assertEquals(copies, 0);
 });
+
+function nested(open: string, depth: number, close: string): string {
+  return open.repeat(depth) + "1" + close.repeat(depth);
+}
+
+Deno.test("maxDepth lets 128 levels through and stops 129, of arrays, objects and both", () => {
+  const good = [nested("[", 128, "]"), nested('{"a":', 128, "}")];
+  const bad = [nested("[", 129, "]"), nested('{"a":', 129, "}")];
+  good.push(`[${nested('[{"é":', 63, "}]")},${nested("[", 127, "]")}]`);
+  bad.push(nested('[{"é":', 65, "}]"), "[".repeat(129), "[0,".repeat(129));
+  for (const text of good) {
+    const [message] = decodeText(text);
+    assertEquals(message, JSON.parse(text));
+  }
+  for (const text of bad) {
+    const [message] = decodeText(text);
+    assertInstanceOf(message, InvalidMessageError);
+    const { length } = UTF8.encode(text);
+    assertEquals(
+      message.message,
+      `Cannot decode message: payload of ${length} bytes is nested deeper than 128 levels`,
+    );
+  }
+});
+
+function decodeText(text: string, options?: FramingOptions): unknown[] {
+  const decoder = new FrameDecoder<unknown>(options);
+  const payload = UTF8.encode(text);
+  const frame = new Uint8Array(4 + payload.length);
+  new DataView(frame.buffer).setUint32(0, payload.length);
+  frame.set(payload, 4);
+  // Good ones around it, so that it is one of a run.
+  const around = encodeFrame("é");
+  decoder.push(join([frame, around, frame]));
+  const [first, between, last] = decoder.take();
+  assertEquals(between, "é");
+  const isBad = first instanceof InvalidMessageError;
+  assertEquals(last instanceof InvalidMessageError, isBad);
+  return [first];
+}
+
+Deno.test("maxDepth counts no brackets in strings, whatever stands beside them", () => {
+  const texts = [
+    `["${"[".repeat(1_000)}"]`,
+    `{"${"{".repeat(1_000)}":"${"}".repeat(1_000)}"}`,
+    `["\\"${"[".repeat(1_000)}\\\\","\\\\\\"${"[".repeat(1_000)}"]`,
+    `[${'"[{",'.repeat(1_000)}0]`,
+  ];
+  for (const text of texts) {
+    const [message] = decodeText(text);
+    assertEquals(message, JSON.parse(text));
+  }
+  // Nor does a string that holds the closing ones hide the depth.
+  const hidden = `${'["]]]]",'.repeat(129)}0${"]".repeat(129)}`;
+  assertInstanceOf(decodeText(hidden)[0], InvalidMessageError);
+});
+
+Deno.test("maxDepth may be any other, or none", () => {
+  assertInstanceOf(
+    decodeText("[[1]]", { maxDepth: 1 })[0],
+    InvalidMessageError,
+  );
+  assertEquals(decodeText("[1]", { maxDepth: 1 }), [[1]]);
+  const text = nested("[", 5_000, "]");
+  assert(Array.isArray(decodeText(text, { maxDepth: Infinity })[0]));
+});
+
+Deno.test("maxDepth stops a hostile frame of 1 MiB in less than 20 ms", () => {
+  const hostile = ["[", '{"a":', "[[],[", '["]]]]",'];
+  hostile.push(`"${"[".repeat(500_000)}",[`);
+  for (const text of hostile) {
+    const frame = encodeFrame("x".repeat(MIB - 2));
+    const bytes = UTF8.encode(text.repeat(MIB / text.length + 1));
+    frame.set(bytes.subarray(0, MIB), 4);
+    // The best of three: the machine may be busy with something else.
+    const times = Array.from({ length: 3 }, () => {
+      const decoder = new FrameDecoder();
+      decoder.push(frame);
+      const start = performance.now();
+      assertInstanceOf(decoder.take()[0], InvalidMessageError);
+      return performance.now() - start;
+    });
+    assertLess(Math.min(...times), 20, text.slice(0, 9));
+  }
+});
+
+Deno.test("FrameDecoder says what a stream seems to be that begins with no length", () => {
+  const cases: [string | Uint8Array, string][] = [
+    ["GET / HTTP/1.1\r\n", 'speak HTTP (first bytes "GET ")'],
+    ["HTTP/1.1 400 Bad Request\r\n", 'speak HTTP (first bytes "HTTP")'],
+    ["POST /rpc", 'speak HTTP (first bytes "POST")'],
+    [bytesOf("16 03 01 02 00 01"), "speak TLS (first bytes 16 03)"],
+    [bytesOf("15 03 03 00 02"), "speak TLS (first bytes 15 03)"],
+    ["SSH-2.0-OpenSSH_9.7\r\n", 'speak SSH (first bytes "SSH-")'],
+    ["PROXY TCP4 10.0.0.1", 'speak the PROXY protocol (first bytes "PROX")'],
+    [
+      "\r\n\r\n\0\r\nQUIT\n",
+      "speak the PROXY protocol (first bytes 0D 0A 0D 0A)",
+    ],
+    ["Content-Length: 7", 'send a Content-Length header (first bytes "Cont")'],
+    ['{"secret":1}', 'send JSON without a length (first bytes "{"")'],
+    ["[7777,8]", 'send JSON without a length (first bytes "[")'],
+    [
+      bytesOf("0B 00 00 00 7B"),
+      "send little-endian lengths (first bytes 0B 00 00 00)",
+    ],
+  ];
+  for (const [bytes, diagnosis] of cases) {
+    const decoder = new FrameDecoder();
+    decoder.push(typeof bytes === "string" ? UTF8.encode(bytes) : bytes);
+    const error = assertThrows(() => decoder.take(), FrameTooLargeError);
+    assertEquals(
+      error.message,
+      `Cannot decode frame: the peer seems to ${diagnosis}`,
+    );
+    assertEquals(error.limit, MIB);
+    assert(!error.message.includes("secret"));
+  }
+});
+
+Deno.test("FrameDecoder makes no guess behind a good frame, or where none fits", () => {
+  const decoder = new FrameDecoder();
+  const bytes = join([encodeFrame(1), UTF8.encode("GET / HTTP/1.1")]);
+  assertEquals(decoder.push(bytes).next().value, 1);
+  const error = assertThrows(() => decoder.take(), FrameTooLargeError);
+  assertEquals(
+    error.message,
+    "Cannot decode frame: payload is 1195725856 bytes, limit is 1048576 bytes",
+  );
+  const other = new FrameDecoder();
+  other.push(bytesOf("FF FF FF FF"));
+  assertThrows(
+    () => other.take(),
+    FrameTooLargeError,
+    "payload is 4294967295 bytes",
+  );
+});
+
+Deno.test("FrameDecoder says where the peer's lengths are big-endian and ours are not", () => {
+  const decoder = new FrameDecoder({ littleEndian: true });
+  decoder.push(encodeFrame("hello"));
+  assertThrows(
+    () => decoder.take(),
+    FrameTooLargeError,
+    "the peer seems to send big-endian lengths (first bytes 00 00 00 07)",
+  );
+});
+
+Deno.test(
+  "take() ends a run behind 16 bad frames, and gives every other message in its order",
+  seeded((random) => {
+    for (const prefixBytes of WIDTHS) {
+      for (const littleEndian of [false, true]) {
+        const layout = { prefixBytes, littleEndian };
+        const expected: unknown[] = [];
+        const frames: Bytes[] = [];
+        for (let i = 0; i < 500; i++) {
+          const isBad = random.integer(1, 10) <= (i < 250 ? 9 : 1);
+          const frame = encodeFrame(isBad ? "é" : i, layout);
+          // A payload that is no JSON, or not even text.
+          if (isBad) frame[frame.length - (random.integer(1, 2))] = 0xc3;
+          frames.push(frame);
+          expected.push(isBad ? "bad" : i);
+        }
+        const decoder = new FrameDecoder<unknown>(layout);
+        decoder.push(join(frames));
+        const messages: unknown[] = [];
+        for (let run; (run = decoder.take()).length > 0;) {
+          const bad = run.filter((message) => message instanceof Error);
+          assertLessOrEqual(bad.length, 16);
+          messages.push(
+            ...run.map((message) => message instanceof Error ? "bad" : message),
+          );
+        }
+        assertEquals(messages, expected);
+        decoder.end();
+      }
+    }
+  }),
+);
+
+Deno.test("take() gives others their turn within 20 ms of frames without a payload", () => {
+  const decoder = new FrameDecoder();
+  decoder.push(new Uint8Array(65_536));
+  let frames = 0;
+  let longest = 0;
+  for (;;) {
+    const start = performance.now();
+    const run = decoder.take();
+    longest = Math.max(longest, performance.now() - start);
+    if (run.length === 0) break;
+    frames += run.length;
+  }
+  assertEquals(frames, 16_384);
+  assertLess(longest, 20);
+});

@@ -36,6 +36,7 @@ export {
 } from "./framing.ts";
 export {
   type Address,
+  BackpressureError,
   type ByteDuplex,
   Connection,
   CONNECTION_DEFAULTS,
@@ -45,8 +46,41 @@ export {
   type ConnectionOptions,
   type ConnectionStats,
   type RequestOptions,
+  type TlsCertificate,
+  type TlsInfo,
+  type TlsName,
+  type TlsVersion,
 } from "./core/connection.ts";
 export { type EndpointOptions } from "./core/endpoint.ts";
+export {
+  type PermissionNeed,
+  permissionsFor,
+  requirePermissions,
+} from "./core/permissions.ts";
+export {
+  type Authentication,
+  AuthenticationError,
+  type AuthenticationPeer,
+  type Prover,
+  SHARED_TOKEN_DEFAULTS,
+  sharedSecret,
+  sharedToken,
+  type SharedTokenOptions,
+  type Verifier,
+} from "./core/authentication.ts";
+export {
+  TLS_DEFAULTS,
+  type TlsClientOptions,
+  TlsError,
+  type TlsOptions,
+  type TlsServerOptions,
+} from "./core/tls.ts";
+export {
+  type Client,
+  type ClientEvent,
+  RECONNECT_DEFAULTS,
+  type ReconnectOptions,
+} from "./core/reconnect.ts";
 export { type ByteStreams, fromStreams } from "./core/streams.ts";
 export { type ErrorHandler, type Handler } from "./core/respond.ts";
 export {
@@ -54,11 +88,19 @@ export {
   LISTEN_DEFAULTS,
   type Listener,
   type ListenOptions,
+  type RejectionReason,
+  removeStaleSocket,
   serve,
   SERVE_DEFAULTS,
   type ServeOptions,
   type Server,
   type ServerEvent,
+  type ServerStats,
 } from "./server.ts";
-export { connect, CONNECT_DEFAULTS, type ConnectOptions } from "./client.ts";
+export {
+  connect,
+  CONNECT_DEFAULTS,
+  type ConnectOptions,
+  type ReconnectingOptions,
+} from "./client.ts";
 export type { Closer, Reader, Writer } from "@std/io/types";

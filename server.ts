@@ -4,13 +4,23 @@
  *
  * @module
  */
+import { Admission, peerOf } from "./core/admission.ts";
+import {
+  admit,
+  type Authentication,
+  AuthenticationError,
+  type Verifier,
+  verifierOf,
+} from "./core/authentication.ts";
 import {
   type Address,
   checkTimeout,
   Connection,
   CONNECTION_DEFAULTS,
   type ConnectionEnd,
+  type ConnectionInfo,
   type ConnectionOptions,
+  type ConnectionStats,
   Settings,
   startTimer,
 } from "./core/connection.ts";
@@ -21,13 +31,42 @@ import {
   type EndpointOptions,
   onAbort,
 } from "./core/endpoint.ts";
+import { Events } from "./core/events.ts";
+import {
+  dropPermissions,
+  permissionsFor,
+  requirePermissions,
+} from "./core/permissions.ts";
 import { type ErrorHandler, type Handler, Responder } from "./core/respond.ts";
 import {
+  secureServer,
+  TlsServerContext,
+  type TlsServerOptions,
+} from "./core/tls.ts";
+import { Queue } from "./core/queue.ts";
+import {
   checkLimit,
+  Framing,
+  FRAMING_DEFAULTS,
   type JsonValue,
   pickOptions,
   resolveOptions,
 } from "./framing.ts";
+
+/**
+ * Why a peer that was accepted did not become a connection: it had as many as
+ * one address may have, it was the oldest of too many that had not come in yet,
+ * its address had failed too often, it could not be secured or authenticated,
+ * or not in time.
+ */
+export type RejectionReason =
+  | "maxConnectionsPerIp"
+  | "maxPending"
+  | "failures"
+  | "tls"
+  | "authentication"
+  | "handshakeTimeout"
+  | "closed";
 
 /**
  * What happens on a server: for a log, for counters. Every `connected` is
@@ -36,13 +75,21 @@ import {
 export type ServerEvent<T = JsonValue> =
   /** The server accepts connections from now on. */
   | { readonly type: "listening"; readonly addr: Address }
-  /** A peer connected. */
+  /** A peer connected: encrypted and authenticated, where that is asked for. */
   | { readonly type: "connected"; readonly connection: Connection<T> }
+  /** A peer was not let in. */
+  | {
+    readonly type: "rejected";
+    readonly remoteAddr: Address;
+    readonly reason: RejectionReason;
+    readonly error?: unknown;
+  }
   /** A connection ended. */
   | {
     readonly type: "closed";
     readonly connection: Connection<T>;
     readonly end: ConnectionEnd;
+    readonly stats: ConnectionStats;
   }
   /**
    * A connection could not be accepted; the server goes on, after
@@ -54,6 +101,30 @@ export type ServerEvent<T = JsonValue> =
    * answered.
    */
   | { readonly type: "draining"; readonly connections: number };
+
+/** What a server has done so far, and does now. */
+export interface ServerStats {
+  /** Connections that are open. */
+  readonly connections: number;
+  /** Peers that are not let in yet. */
+  readonly pending: number;
+  /** Peers accepted so far, those that were rejected included. */
+  readonly accepted: number;
+  /** Peers rejected so far. */
+  readonly rejected: number;
+  /** Times that accepting has failed. */
+  readonly acceptFailures: number;
+  /** Messages received so far, over all connections. */
+  readonly messagesReceived: number;
+  /** Messages sent so far. */
+  readonly messagesSent: number;
+  /** Bytes received so far, prefixes included. */
+  readonly bytesReceived: number;
+  /** Bytes written so far. */
+  readonly bytesSent: number;
+  /** Bytes that wait to be written now. */
+  readonly bytesQueued: number;
+}
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions<T = JsonValue>
@@ -78,6 +149,40 @@ export interface ListenOptions<T = JsonValue>
    */
   maxConnections?: number;
   /**
+   * Connections of one address: of one IPv4 address, or of the IPv6 addresses
+   * with the same first 64 bits. More are closed at once.
+   *
+   * @default {Infinity}
+   */
+  maxConnectionsPerIp?: number;
+  /**
+   * Peers that have not finished encryption and authentication; where one more
+   * comes, the oldest is dropped.
+   *
+   * @default {100}
+   */
+  maxPending?: number;
+  /**
+   * Milliseconds for encryption and authentication together.
+   *
+   * @default {5_000}
+   */
+  handshakeTimeout?: number;
+  /** Encrypts the connections; without it, everybody on the way can read them. */
+  tls?: TlsServerOptions;
+  /**
+   * Lets a peer in, or does not: `sharedToken`, `sharedSecret`, or a function
+   * that sees the first message. Nothing else of the peer is handled before.
+   */
+  authenticate?: Authentication | Verifier;
+  /**
+   * Gives up the permissions of the whole process once it listens: it goes on
+   * accepting, and can open, read and run nothing any more.
+   *
+   * @default {false}
+   */
+  dropPermissions?: boolean;
+  /**
    * Milliseconds to wait after a connection could not be accepted, for example
    * for want of descriptors.
    *
@@ -86,7 +191,11 @@ export interface ListenOptions<T = JsonValue>
   acceptBackoff?: number;
   /** Closes the listener when aborted; a server shuts down. */
   signal?: AbortSignal;
-  /** Called with what happens. What it throws is ignored. */
+  /**
+   * Called with what happens. What it throws is ignored. The same is published
+   * on the channel `@blackbelt/networking:server` of
+   * `node:diagnostics_channel`.
+   */
   onEvent?: (event: ServerEvent<T>) => void;
 }
 
@@ -116,24 +225,36 @@ export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
 
 /** The defaults of {@linkcode ListenOptions}. */
 export const LISTEN_DEFAULTS: Readonly<
-  Required<Omit<ListenOptions, "path" | "transport" | "signal" | "onEvent">>
+  Required<
+    Omit<
+      ListenOptions,
+      "path" | "transport" | "tls" | "authenticate" | "signal" | "onEvent"
+    >
+  >
 > = Object.freeze({
   ...CONNECTION_DEFAULTS,
   hostname: "0.0.0.0",
   port: 8080,
   maxConnections: 1_000,
+  maxConnectionsPerIp: Infinity,
+  maxPending: 100,
+  handshakeTimeout: 5_000,
   acceptBackoff: 100,
+  dropPermissions: false,
 });
 
+/** Most bytes of a frame before its sender is authenticated. */
+const STRANGER_FRAME_BYTES = 16_384;
+
 /** The defaults of {@linkcode ServeOptions}. */
-export const SERVE_DEFAULTS: Readonly<
-  & Required<Omit<ListenOptions, "path" | "transport" | "signal" | "onEvent">>
-  & Required<Pick<ServeOptions, "maxInFlight" | "shutdownTimeout">>
-> = Object.freeze({
-  ...LISTEN_DEFAULTS,
-  maxInFlight: 100,
-  shutdownTimeout: 10_000,
-});
+export const SERVE_DEFAULTS:
+  & typeof LISTEN_DEFAULTS
+  & Readonly<Required<Pick<ServeOptions, "maxInFlight" | "shutdownTimeout">>> =
+    Object.freeze({
+      ...LISTEN_DEFAULTS,
+      maxInFlight: 100,
+      shutdownTimeout: 10_000,
+    });
 
 /** Accepts connections until it is closed. Made by {@linkcode listen}. */
 export class Listener<T = JsonValue>
@@ -141,8 +262,31 @@ export class Listener<T = JsonValue>
   readonly #listener: Deno.Listener;
   readonly #options: typeof LISTEN_DEFAULTS;
   readonly #settings: Settings;
-  readonly #onEvent: ListenOptions<T>["onEvent"];
+  /** The settings of a peer that is not authenticated yet. */
+  readonly #strangerSettings: Settings;
+  readonly #tls: TlsServerContext | undefined;
+  readonly #verify: Verifier | undefined;
+  readonly #events: Events<ServerEvent<T>>;
+  readonly #admission: Admission;
   readonly #connections = new Set<Connection<T>>();
+  /** Those that are being encrypted and authenticated, the oldest first. */
+  readonly #pending = new Set<AbortController>();
+  /** Connections that nobody has accepted yet, and who waits for one. */
+  readonly #ready = new Queue<Connection<T>>();
+  readonly #waiting = new Queue<PromiseWithResolvers<Connection<T>>>();
+  #accepting = false;
+  /** Descriptors that are taken. */
+  #places = 0;
+  /** What the connections that have ended have added up to. */
+  #totals = {
+    accepted: 0,
+    rejected: 0,
+    acceptFailures: 0,
+    messagesReceived: 0,
+    messagesSent: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+  };
   /**
    * Aborted by `close`, so that a wait for a free place or after an error ends
    * with it.
@@ -152,9 +296,14 @@ export class Listener<T = JsonValue>
   /** Whether the process waits for this listener, and for its connections. */
   #keepsAlive = true;
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
-    this.#connections.delete(connection);
-    this.#wake();
-    emit(this.#onEvent, { type: "closed", connection, end });
+    this.#leave(connection.remoteAddr as Address);
+    if (!this.#connections.delete(connection)) return;
+    const { stats } = connection;
+    this.#totals.messagesReceived += stats.messagesReceived;
+    this.#totals.messagesSent += stats.messagesSent;
+    this.#totals.bytesReceived += stats.bytesReceived;
+    this.#totals.bytesSent += stats.bytesSent;
+    this.#events.emit({ type: "closed", connection, end, stats });
   };
 
   /** Opens the socket; use {@linkcode listen}. */
@@ -163,19 +312,34 @@ export class Listener<T = JsonValue>
       ...LISTEN_DEFAULTS,
       path: undefined,
       transport: undefined,
+      tls: undefined,
+      authenticate: undefined,
       signal: undefined,
       onEvent: undefined,
     }, options);
     checkLimit("maxConnections", resolved.maxConnections);
+    checkLimit("maxConnectionsPerIp", resolved.maxConnectionsPerIp);
+    checkLimit("maxPending", resolved.maxPending);
+    checkTimeout("handshakeTimeout", resolved.handshakeTimeout);
     checkTimeout("acceptBackoff", resolved.acceptBackoff);
     this.#options = resolved;
-    this.#onEvent = resolved.onEvent;
-    this.#settings = new Settings(pickOptions(CONNECTION_DEFAULTS, options));
+    this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
+    this.#admission = new Admission(resolved.maxConnectionsPerIp);
+    const connectionOptions = pickOptions(CONNECTION_DEFAULTS, options);
+    this.#settings = new Settings(connectionOptions);
+    const { maxFrameBytes } = this.#settings.framing;
+    this.#strangerSettings = new Settings({
+      ...connectionOptions,
+      maxFrameBytes: Math.min(maxFrameBytes, STRANGER_FRAME_BYTES),
+    });
+    this.#tls = resolved.tls && new TlsServerContext(resolved.tls);
     const endpoint = checkEndpoint(options, LISTEN_DEFAULTS);
-    this.#listener = endpoint.transport === "tcp"
-      ? Deno.listen(endpoint)
-      : Deno.listen(endpoint);
-    emit(this.#onEvent, { type: "listening", addr: this.addr });
+    const { authenticate } = resolved;
+    this.#verify = authenticate &&
+      verifierOf(authenticate, endpoint, this.#tls !== undefined);
+    this.#listener = open(endpoint);
+    if (resolved.dropPermissions) dropPermissions();
+    this.#events.emit({ type: "listening", addr: this.addr });
     onAbort(resolved.signal, () => this.close(), this.#closing.signal);
   }
 
@@ -189,46 +353,197 @@ export class Listener<T = JsonValue>
     return this.#connections;
   }
 
+  /** What happened so far, and what is open now. */
+  stats(): ServerStats {
+    const stats = {
+      ...this.#totals,
+      connections: this.#connections.size,
+      pending: this.#pending.size,
+      bytesQueued: 0,
+    };
+    for (const connection of this.#connections) {
+      const open = connection.stats;
+      stats.messagesReceived += open.messagesReceived;
+      stats.messagesSent += open.messagesSent;
+      stats.bytesReceived += open.bytesReceived;
+      stats.bytesSent += open.bytesSent;
+      stats.bytesQueued += open.bytesQueued;
+    }
+    return stats;
+  }
+
   /**
    * Waits for the next connection. It outlives what goes wrong with single
    * ones, and waits where there are `maxConnections`.
    *
    * @throws {Deno.errors.BadResource} If the listener is closed.
    */
-  async accept(): Promise<Connection<T>> {
-    for (;;) {
+  accept(): Promise<Connection<T>> {
+    const connection = this.#ready.shift();
+    if (connection !== undefined) return Promise.resolve(connection);
+    const waiting = Promise.withResolvers<Connection<T>>();
+    this.#waiting.push(waiting);
+    if (!this.#accepting) this.#acceptAll();
+    return waiting.promise;
+  }
+
+  /** Accepts for as long as somebody waits for a connection. Never rejects. */
+  async #acceptAll(): Promise<void> {
+    this.#accepting = true;
+    while (this.#waiting.size > 0) {
       while (
-        this.#connections.size >= this.#options.maxConnections &&
+        this.#places >= this.#options.maxConnections &&
         !this.#closing.signal.aborted
       ) {
         await this.#change();
       }
       try {
-        return this.#admit(await this.#listener.accept());
+        this.#take(await this.#listener.accept());
       } catch (error) {
-        // Closed, or two calls at the same time: no pause would mend it.
         if (
           this.#closing.signal.aborted ||
-          error instanceof Deno.errors.BadResource ||
-          error instanceof Deno.errors.Busy
-        ) throw error;
-        emit(this.#onEvent, { type: "acceptFailed", error });
+          error instanceof Deno.errors.BadResource
+        ) {
+          for (let next; (next = this.#waiting.shift()) !== undefined;) {
+            next.reject(error);
+          }
+          break;
+        }
+        this.#totals.acceptFailures++;
+        this.#events.emit({ type: "acceptFailed", error });
         if (!isOfOnePeer(error)) await this.#pause();
       }
     }
+    this.#accepting = false;
   }
 
-  #admit(conn: Deno.Conn): Connection<T> {
+  #take(conn: Deno.Conn): void {
     disableNagle(conn as Deno.TcpConn);
-    const connection = new Connection<T>(conn, this.#settings, {
+    const info: ConnectionInfo<T> & { remoteAddr: Address } = {
       localAddr: addressOf(conn.localAddr),
       remoteAddr: addressOf(conn.remoteAddr),
       onEnd: this.#onEnd,
-    });
+    };
+    this.#places++;
+    this.#totals.accepted++;
+    const refusal = this.#enter(info.remoteAddr);
+    if (refusal !== undefined) {
+      this.#places--;
+      conn.close();
+      this.#reject(info.remoteAddr, refusal);
+    } else if (this.#tls === undefined && this.#verify === undefined) {
+      this.#deliver(new Connection<T>(conn, this.#settings, info));
+    } else this.#shakeHands(conn, info);
+  }
+
+  /** Counts a peer in, unless there is a reason against it. */
+  #enter(remoteAddr: Address): RejectionReason | undefined {
+    const peer = peerOf(remoteAddr);
+    if (peer === undefined) return;
+    if (this.#admission.isBarred(peer, performance.now())) return "failures";
+    return this.#admission.enter(peer) ? undefined : "maxConnectionsPerIp";
+  }
+
+  #leave(remoteAddr: Address): void {
+    this.#places--;
+    const peer = peerOf(remoteAddr);
+    if (peer !== undefined) this.#admission.leave(peer);
+    this.#wake();
+  }
+
+  #reject(remoteAddr: Address, reason: RejectionReason, error?: unknown): void {
+    this.#totals.rejected++;
+    this.#events.emit({ type: "rejected", remoteAddr, reason, error });
+  }
+
+  #deliver(connection: Connection<T>): void {
     this.#connections.add(connection);
     if (!this.#keepsAlive) connection.unref();
-    emit(this.#onEvent, { type: "connected", connection });
-    return connection;
+    this.#events.emit({ type: "connected", connection });
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) waiting.resolve(connection);
+    else this.#ready.push(connection);
+  }
+
+  /** What stands between accepting a peer and handling it. Never rejects. */
+  async #shakeHands(
+    conn: Deno.Conn,
+    info: ConnectionInfo<T> & { remoteAddr: Address },
+  ): Promise<void> {
+    const pending = new AbortController();
+    const { signal } = pending;
+    const { maxPending, handshakeTimeout } = this.#options;
+    this.#pending.add(pending);
+    if (this.#pending.size > maxPending) {
+      for (const oldest of this.#pending) {
+        this.#pending.delete(oldest);
+        oldest.abort(new Rejection("maxPending"));
+        break;
+      }
+    }
+    const stopTimer = startTimer(
+      handshakeTimeout,
+      () => pending.abort(new Rejection("handshakeTimeout")),
+    );
+    let connection: Connection<T> | undefined;
+    try {
+      const secure = this.#tls && await secureServer(conn, this.#tls, signal);
+      connection = new Connection<T>(
+        secure?.duplex ?? conn,
+        this.#verify ? this.#strangerSettings : this.#settings,
+        { ...info, tls: secure?.info },
+      );
+      if (this.#verify !== undefined) {
+        connection.admit(
+          await admit(connection, this.#verify, signal),
+          this.#settings.framing,
+        );
+      }
+      signal.throwIfAborted();
+      this.#deliver(connection);
+    } catch (error) {
+      this.#turnAway(conn, connection, info.remoteAddr, signal, error);
+    } finally {
+      this.#pending.delete(pending);
+      stopTimer();
+    }
+  }
+
+  #turnAway(
+    conn: Deno.Conn,
+    connection: Connection<T> | undefined,
+    remoteAddr: Address,
+    { reason }: AbortSignal,
+    cause: unknown,
+  ): void {
+    const isRefused = cause instanceof AuthenticationError;
+    const late = reason instanceof Rejection &&
+      reason.reason === "handshakeTimeout";
+    if (connection === undefined) {
+      close(conn);
+      this.#leave(remoteAddr);
+    } else if (isRefused || late) {
+      connection.closeFor({ clean: false, cause });
+      onAbort(
+        this.#closing.signal,
+        () => connection.abort(),
+        connection.signal,
+      );
+    } else connection.abort(reason ?? cause);
+    // Who came and left without a word has not tried.
+    if (isRefused && connection && connection.stats.messagesReceived > 0) {
+      const peer = peerOf(remoteAddr);
+      if (peer !== undefined) this.#admission.fail(peer, performance.now());
+    }
+    this.#reject(
+      remoteAddr,
+      reason instanceof Rejection
+        ? reason.reason
+        : connection === undefined
+        ? "tls"
+        : "authentication",
+      cause,
+    );
   }
 
   /** Resolves when a connection has ended, a pause is over, or all is. */
@@ -259,6 +574,8 @@ export class Listener<T = JsonValue>
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     this.#listener.close();
+    for (const pending of this.#pending) pending.abort(new Rejection("closed"));
+    for (let next; (next = this.#ready.shift()) !== undefined;) next.close();
     this.#wake();
   }
 
@@ -307,15 +624,56 @@ function isOfOnePeer(error: unknown): boolean {
     error instanceof Deno.errors.NotConnected;
 }
 
-function emit<T>(
-  onEvent: ListenOptions<T>["onEvent"],
-  event: ServerEvent<T>,
-): void {
-  try {
-    onEvent?.(event);
-  } catch {
-    // A log that fails is no reason to stop serving.
+/** Why a peer is turned away in the middle of its handshake. */
+class Rejection extends Error {
+  constructor(readonly reason: RejectionReason) {
+    super(`Cannot let the peer in: ${reason}`);
   }
+}
+
+function close(conn: Deno.Conn): void {
+  try {
+    conn.close();
+  } catch {
+    // The platform closed it already.
+  }
+}
+
+/**
+ * Opens the socket. One that is a file is for its owner alone: whoever may
+ * write to it may connect.
+ */
+function open(endpoint: Address): Deno.Listener {
+  requirePermissions("listen on", endpoint, permissionsFor(endpoint));
+  if (endpoint.transport === "tcp") return Deno.listen(endpoint);
+  const listener = Deno.listen(endpoint);
+  Deno.chmodSync(endpoint.path, 0o600);
+  return listener;
+}
+
+/**
+ * Removes the file of a Unix socket on which nobody listens, such as a server
+ * leaves that was killed. Anything else stays.
+ *
+ * @param path Path of the socket.
+ * @returns Whether there was one.
+ * @throws {Deno.errors.NotCapable} If a permission for the path is missing.
+ */
+export async function removeStaleSocket(path: string): Promise<boolean> {
+  const info = await Deno.lstat(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  });
+  if (!info?.isSocket) return false;
+  try {
+    const conn = await Deno.connect({ transport: "unix", path });
+    conn.close();
+    return false;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+  }
+  await Deno.remove(path);
+  return true;
 }
 
 /**
@@ -359,33 +717,36 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    */
   readonly finished: Promise<void>;
   readonly #listener: Listener<T>;
-  readonly #onEvent: ListenOptions<T>["onEvent"];
+  readonly #events: Events<ServerEvent<T>>;
   readonly #shutdownTimeout: number;
   readonly #over = new AbortController();
   #shutdown: Promise<void> | undefined;
 
-  /** Opens the socket and starts to answer; use {@linkcode serve}. */
-  constructor(options: ServeOptions<T>, handler: Handler<T>) {
-    const { maxInFlight, shutdownTimeout, onListen, onError, signal, ...rest } =
-      options;
-    if (typeof handler !== "function") {
-      throw new TypeError(
-        `Cannot serve: the handler is ${typeof handler}, expected a function`,
-      );
-    }
-    const resolved = resolveOptions(SERVE_DEFAULTS, {
-      maxInFlight,
-      shutdownTimeout,
-    });
-    checkLimit("maxInFlight", resolved.maxInFlight);
+  /**
+   * Opens the socket and serves; use {@linkcode serve}. What `attach` does with
+   * a connection has to close it in the end.
+   * @internal
+   */
+  constructor(
+    options: Omit<ServeOptions<T>, "maxInFlight" | "onError">,
+    attach: (connection: Connection<T>) => void,
+  ) {
+    const { shutdownTimeout, onListen, signal, ...rest } = options;
+    const resolved = resolveOptions({
+      shutdownTimeout: SERVE_DEFAULTS.shutdownTimeout,
+    }, { shutdownTimeout });
     checkTimeout("shutdownTimeout", resolved.shutdownTimeout);
     this.#shutdownTimeout = resolved.shutdownTimeout;
-    this.#onEvent = rest.onEvent;
+    this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
     this.#listener = listen(rest);
-    this.finished = this.#run((connection) => {
-      new Responder(connection, handler, onError, resolved.maxInFlight);
-    });
-    onListen?.(this.addr);
+    this.finished = this.#run(attach);
+    try {
+      onListen?.(this.addr);
+    } catch (error) {
+      // Nobody gets the server, so nobody could close it.
+      this.#listener.close();
+      throw error;
+    }
     onAbort(signal, () => void this.shutdown(), this.#over.signal);
   }
 
@@ -399,8 +760,13 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     return this.#listener.connections;
   }
 
-  async #run(respond: (connection: Connection<T>) => void): Promise<void> {
-    for await (const connection of this.#listener) respond(connection);
+  /** What happened so far, and what is open now. */
+  stats(): ServerStats {
+    return this.#listener.stats();
+  }
+
+  async #run(attach: (connection: Connection<T>) => void): Promise<void> {
+    for await (const connection of this.#listener) attach(connection);
     await Promise.all([...this.connections].map(({ closed }) => closed));
     this.#over.abort();
   }
@@ -415,12 +781,12 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   }
 
   async #drain(): Promise<void> {
-    emit(this.#onEvent, {
+    this.#events.emit({
       type: "draining",
       connections: this.connections.size,
     });
     this.#listener.close();
-    for (const connection of this.connections) connection.endReceiving();
+    for (const connection of this.connections) connection.drain();
     const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
     await this.finished;
     stopTimer();
@@ -482,7 +848,26 @@ export function serve<T = JsonValue>(
   options: ServeOptions<T>,
   handler: Handler<T>,
 ): Server<T> {
-  return new Server(options, handler);
+  const { maxInFlight, onError, ...rest } = options;
+  if (typeof handler !== "function") {
+    throw new TypeError(
+      `Cannot serve: the handler is ${typeof handler}, expected a function`,
+    );
+  }
+  const resolved = resolveOptions({
+    maxInFlight: SERVE_DEFAULTS.maxInFlight,
+  }, { maxInFlight });
+  checkLimit("maxInFlight", resolved.maxInFlight);
+  const { maxFrameBytes } = new Framing(pickOptions(FRAMING_DEFAULTS, rest));
+  return new Server(rest, (connection) => {
+    new Responder(
+      connection,
+      handler,
+      onError,
+      resolved.maxInFlight,
+      maxFrameBytes,
+    );
+  });
 }
 
 if (import.meta.main) {

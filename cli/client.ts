@@ -5,10 +5,13 @@
  */
 import {
   type Address,
+  AuthenticationError,
+  type Client,
   connect,
   CONNECT_DEFAULTS,
   type Connection,
   ConnectionClosedError,
+  type ConnectOptions,
   FrameTooLargeError,
   FrameTruncatedError,
   type JsonValue,
@@ -27,18 +30,18 @@ import {
 import {
   Failure,
   type Given,
+  MOST_TIMEOUT,
   type Program,
   run,
   UsageError,
 } from "./program.ts";
 import { prompt } from "./prompt.ts";
+import { Security, securityOptions } from "./security.ts";
 
 /** What is sent where nothing was given. */
 export const HELLO: JsonValue = { message: "hello from client", type: "text" };
 
 const DEFAULT_TIMEOUT = 10_000;
-/** Longer timers fire at once. */
-const MOST_TIMEOUT = 2 ** 31 - 1;
 
 const PROGRAM: Program = {
   name: "client",
@@ -63,6 +66,22 @@ const PROGRAM: Program = {
       help:
         `milliseconds to wait for the connection, and for each reply (default ${DEFAULT_TIMEOUT})`,
     },
+    "idle-timeout": {
+      value: "MS",
+      help:
+        `milliseconds without a word before the server counts as gone (default ${CONNECT_DEFAULTS.idleTimeout})`,
+    },
+    "frame-timeout": {
+      value: "MS",
+      help:
+        `milliseconds from the first byte of a reply to its last (default ${CONNECT_DEFAULTS.frameTimeout})`,
+    },
+    tls: { help: "encrypt, and trust the authorities that Deno trusts" },
+    ...securityOptions({
+      cert: "encrypt, and show this certificate chain, PEM",
+      ca: "encrypt, and trust these authorities instead, PEM",
+      token: "prove to know the secret in this file",
+    }),
     raw: { help: "print each reply as one line, even on a terminal" },
   },
 };
@@ -90,23 +109,48 @@ async function converse(given: Given): Promise<number> {
     format: forPeople ? (reply) => pretty(reply, !Deno.noColor) : compact,
   };
   const messages = given.operands.map(parseOperand);
+  const isConversation = messages.length === 0 &&
+    Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  const options = connectOptions(endpoint, given, manner.timeout);
+  if (isConversation) {
+    const client = await dial(() => connect({ ...options, reconnect: true }));
+    const exitCode = await explained(endpoint, () =>
+      prompt(client, {
+        ...manner,
+        explain: (error) => clause(explain(error, format(endpoint))),
+      }));
+    // Whoever interrupts does not want to wait for what is still on its way.
+    if (exitCode === 0) await client.close();
+    return exitCode;
+  }
+  const connection = await dial(() => connect(options));
+  await explained(
+    endpoint,
+    () =>
+      messages.length > 0
+        ? exchange(connection, repeated(messages, manner.repeat), manner)
+        : exchangeInput(connection, manner),
+  );
+  await connection.close();
+  return 0;
 
-  const connection = await dial(endpoint, manner.timeout);
-  let exitCode = 0;
+  function dial<Link>(connecting: () => Promise<Link>): Promise<Link> {
+    return connecting().catch((error) => {
+      throw unreachable(error, format(endpoint), manner.timeout);
+    });
+  }
+}
+
+/** Does something over a connection, and says in words what went wrong. */
+async function explained<Result>(
+  endpoint: Address,
+  body: () => Promise<Result>,
+): Promise<Result> {
   try {
-    if (messages.length > 0) {
-      await exchange(connection, repeated(messages, manner.repeat), manner);
-    } else if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal()) {
-      exitCode = await prompt(connection, manner);
-    } else {
-      await exchangeInput(connection, manner);
-    }
+    return await body();
   } catch (error) {
     throw explain(error, format(endpoint));
   }
-  // Whoever interrupts does not want to wait for what is still on its way.
-  if (exitCode === 0) await connection.close();
-  return exitCode;
 }
 
 function parseOperand(text: string, index: number): JsonValue {
@@ -121,25 +165,50 @@ function parseOperand(text: string, index: number): JsonValue {
   }
 }
 
-async function dial(endpoint: Address, timeout: number): Promise<Connection> {
-  requirePermission("connect to", endpoint);
-  const place = format(endpoint);
-  try {
-    return await connect({ ...endpoint, connectTimeout: timeout });
-  } catch (error) {
-    if (error instanceof Deno.errors.ConnectionRefused) {
-      throw new Failure(
-        `connection to ${place} refused; is the server running?`,
-      );
-    }
-    if (error instanceof Deno.errors.NotFound) {
-      throw new Failure(`there is no ${place}; is the server running?`);
-    }
-    if (error instanceof DOMException && error.name === "TimeoutError") {
-      throw new Failure(`no connection to ${place} after ${timeout} ms`);
-    }
-    throw new Failure(`cannot connect to ${place}: ${clause(error)}`);
+/** Reads the files that the options name, if that is allowed. */
+function connectOptions(
+  endpoint: Address,
+  given: Given,
+  timeout: number,
+): ConnectOptions {
+  const security = new Security(given);
+  const limits = {
+    connectTimeout: timeout,
+    // Whoever waits longer for a reply does not want to be cut off before.
+    idleTimeout: given.number("idle-timeout", 1, MOST_TIMEOUT, "Infinity") ??
+      Math.max(timeout, CONNECT_DEFAULTS.idleTimeout),
+    frameTimeout: given.number("frame-timeout", 1, MOST_TIMEOUT, "Infinity"),
+  };
+  requirePermission("connect to", endpoint, security.needed);
+  return {
+    ...limits,
+    ...endpoint,
+    tls: security.forClient(),
+    authenticate: security.authentication(),
+  };
+}
+
+/** Why there is no connection, in words. */
+function unreachable(error: unknown, place: string, timeout: number): Failure {
+  if (error instanceof AuthenticationError) {
+    return new Failure(`${place} does not let us in: ${clause(error)}`);
   }
+  if (error instanceof Deno.errors.ConnectionRefused) {
+    return new Failure(
+      `connection to ${place} refused; is the server running?`,
+    );
+  }
+  if (error instanceof Deno.errors.NotFound) {
+    return new Failure(`there is no ${place}; is the server running?`);
+  }
+  if (error instanceof DOMException && error.name === "TimeoutError") {
+    return new Failure(
+      error.message.includes("handshake")
+        ? clause(error)
+        : `no connection to ${place} after ${timeout} ms`,
+    );
+  }
+  return new Failure(`cannot connect to ${place}: ${clause(error)}`);
 }
 
 async function* repeated(

@@ -4,7 +4,13 @@
  *
  * @module
  */
-import type { Address } from "../mod.ts";
+import {
+  type Address,
+  type PermissionNeed,
+  permissionsFor,
+  requirePermissions,
+} from "../mod.ts";
+import { clause } from "./output.ts";
 import { Failure, type Given, UsageError } from "./program.ts";
 
 /**
@@ -34,6 +40,12 @@ export function endpointOf(
   };
 }
 
+/** Whether only this machine can get there. */
+export function isLocal(address: Address): boolean {
+  return address.transport === "unix" ||
+    /^(localhost|127(\.\d+){3}|::1)$/.test(address.hostname);
+}
+
 /** An address as a person writes it. */
 export function format(address: Address): string {
   if (address.transport === "unix") return address.path;
@@ -42,58 +54,25 @@ export function format(address: Address): string {
 }
 
 /**
- * Fails with the exact flags that are missing. Asking first keeps Deno from
- * prompting, which would block the whole program.
+ * Fails with the exact flags that are missing, for all that a program needs.
+ * Asking first keeps Deno from prompting, which would block the whole program.
  */
 export function requirePermission(
   action: "listen on" | "connect to",
   address: Address,
+  others: PermissionNeed[],
 ): void {
-  const missing = permissionsFor(address).filter((descriptor) =>
-    stateOf(descriptor) !== "granted"
-  );
-  if (missing.length === 0) return;
-  throw new Failure(
-    `not allowed to ${action} ${format(address)}; run with ${
-      missing.map(flag).join(" ")
-    }`,
-  );
-}
-
-type Needed =
-  | { name: "read" | "write"; path: string }
-  | { name: "net"; host: string };
-
-function permissionsFor(address: Address): Needed[] {
-  if (address.transport === "tcp") {
-    return [{ name: "net", host: format(address) }];
-  }
-  const { path } = address;
-  return [
-    { name: "read", path },
-    { name: "write", path },
-    { name: "net", host: `unix:${path}` },
-  ];
-}
-
-function stateOf(descriptor: Needed): Deno.PermissionState {
   try {
-    return Deno.permissions.querySync(descriptor).state;
+    requirePermissions(action, address, [
+      ...permissionsFor(address),
+      ...others,
+    ]);
   } catch (error) {
-    if (!(error instanceof URIError)) throw error;
-    throw new UsageError(`option "--hostname" names no host: ${error.message}`);
+    if (error instanceof URIError) {
+      throw new UsageError(
+        `option "--hostname" names no host: ${error.message}`,
+      );
+    }
+    throw new Failure(clause(error));
   }
-}
-
-/**
- * The flag that grants a permission, quoted where a shell would take it apart.
- */
-function flag(descriptor: Needed): string {
-  const scope = descriptor.name === "net" ? descriptor.host : descriptor.path;
-  const name = `--allow-${descriptor.name}`;
-  // To Deno, a comma is the end of a scope.
-  if (scope.includes(",")) return name;
-  return /^[\w./:@%+-]+$/.test(scope)
-    ? `${name}=${scope}`
-    : `${name}='${scope.replaceAll("'", `'\\''`)}'`;
 }

@@ -33,6 +33,8 @@ export class ServerLog {
   readonly #peers = new WeakMap<Connection, Peer>();
   #connections = 0;
   #acceptFailing = false;
+  #rejectedAt = -Infinity;
+  #rejections = 0;
 
   /** Makes a log that has printed nothing yet. */
   constructor(options: ServerLogOptions) {
@@ -51,6 +53,8 @@ export class ServerLog {
         return this.#connected(event.connection);
       case "closed":
         return this.#closed(event.connection, event.end);
+      case "rejected":
+        return this.#rejected(event.remoteAddr, event.reason, event.error);
       case "acceptFailed":
         return this.#acceptFailed(event.error);
       case "draining":
@@ -80,6 +84,33 @@ export class ServerLog {
     const peer = this.#peers.get(connection)?.name;
     const reason = clause(error);
     this.#print({ type: "badMessage", peer, reason }, `${peer}: ${reason}`);
+  }
+
+  /** Warns of a server that anybody may use. */
+  open(): void {
+    this.#print(
+      { type: "open" },
+      "Anyone who can reach this machine can connect: no --tls-cert, no --token-file",
+    );
+  }
+
+  /** Once a second at most: who floods the server does not flood its log. */
+  #rejected(address: Address, reason: string, error: unknown): void {
+    const now = performance.now();
+    if (now - this.#rejectedAt < 1_000) {
+      this.#rejections++;
+      return;
+    }
+    this.#rejectedAt = now;
+    const others = this.#rejections;
+    this.#rejections = 0;
+    const why = error === undefined ? reason : `${reason}: ${clause(error)}`;
+    const peer = peerName(address, 0);
+    this.#print(
+      { type: "rejected", peer, reason: why, others },
+      `${peer} rejected: ${why}` +
+        (others === 0 ? "" : `; ${count(others, "other")} since the last line`),
+    );
   }
 
   #connected(connection: Connection): void {

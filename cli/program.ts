@@ -44,6 +44,9 @@ export class UsageError extends Failure {
   override readonly exitCode = 2;
 }
 
+/** Longest time in milliseconds: longer timers fire at once. */
+export const MOST_TIMEOUT = 2 ** 31 - 1;
+
 const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
   help: { help: "print this help" },
   version: { help: "print the version" },

@@ -6,12 +6,13 @@
 import process from "node:process";
 import { createInterface } from "node:readline";
 import {
+  AuthenticationError,
+  type Client,
   type Connection,
-  ConnectionClosedError,
   type JsonValue,
 } from "../mod.ts";
-import { lateReply, untilClosed } from "./exchange.ts";
-import { clause, OutputClosedError, print } from "./output.ts";
+import { lateReply } from "./exchange.ts";
+import { OutputClosedError, print } from "./output.ts";
 
 /** Options of a {@linkcode prompt}. */
 export interface PromptOptions {
@@ -21,6 +22,8 @@ export interface PromptOptions {
   repeat: number;
   /** The text that is printed for a reply. */
   format(reply: JsonValue): string;
+  /** Why there is no reply, in words. */
+  explain(error: unknown): string;
 }
 
 /**
@@ -28,7 +31,7 @@ export interface PromptOptions {
  * the program.
  */
 export async function prompt(
-  connection: Connection,
+  client: Client,
   options: PromptOptions,
 ): Promise<number> {
   const terminal = createInterface({
@@ -41,20 +44,17 @@ export async function prompt(
   terminal.on("SIGINT", () => interrupted.resolve(130));
   let ended = false;
   terminal.on("close", () => ended = true);
+  const conversation = new Conversation(client, options);
   async function converse(): Promise<number> {
     terminal.prompt();
     for await (const line of terminal) {
-      if (line.trim() !== "") await answer(connection, line, options);
+      if (line.trim() !== "") await conversation.answer(line);
       if (!ended) terminal.prompt();
     }
     return 0;
   }
   try {
-    return await Promise.race([
-      converse(),
-      interrupted.promise,
-      untilClosed(connection),
-    ]);
+    return await Promise.race([converse(), interrupted.promise]);
   } finally {
     // Gives the terminal back as it was, and leaves the line of the prompt.
     terminal.close();
@@ -62,43 +62,56 @@ export async function prompt(
   }
 }
 
-async function answer(
-  connection: Connection,
-  line: string,
-  { timeout, repeat, format }: PromptOptions,
-): Promise<void> {
-  let message: JsonValue;
-  try {
-    message = JSON.parse(line);
-  } catch {
-    await print('That is not JSON. Try {"message":"hi"}\n');
-    return;
+/** Lines and replies, over one connection after another. */
+class Conversation {
+  readonly #client: Client;
+  readonly #options: PromptOptions;
+  #connection: Connection | undefined;
+
+  constructor(client: Client, options: PromptOptions) {
+    this.#client = client;
+    this.#options = options;
   }
-  for (let i = 0; i < repeat; i++) {
+
+  async answer(line: string): Promise<void> {
+    const { repeat, format, explain } = this.#options;
+    let message: JsonValue;
     try {
-      const reply = await request(connection, message, timeout);
-      await print(`${format(reply)}\n`);
-    } catch (error) {
-      if (error instanceof ConnectionClosedError) throw error;
-      if (error instanceof OutputClosedError) throw error;
-      // The connection outlives it, and the user may want to go on.
-      await print(`Sorry, ${clause(error)}\n`);
+      message = JSON.parse(line);
+    } catch {
+      await print('That is not JSON. Try {"message":"hi"}\n');
       return;
     }
+    for (let i = 0; i < repeat; i++) {
+      try {
+        await print(`${format(await this.#request(message))}\n`);
+      } catch (error) {
+        if (error instanceof AuthenticationError) throw error;
+        if (error instanceof OutputClosedError) throw error;
+        // The next line may go better, over another connection if need be.
+        await print(`Sorry, ${explain(error)}\n`);
+        return;
+      }
+    }
   }
-}
 
-async function request(
-  connection: Connection,
-  message: JsonValue,
-  timeout: number,
-): Promise<JsonValue> {
-  if (timeout === Infinity) return await connection.request(message);
-  const patience = new AbortController();
-  const timer = setTimeout(() => patience.abort(lateReply(timeout)), timeout);
-  try {
-    return await connection.request(message, { signal: patience.signal });
-  } finally {
-    clearTimeout(timer);
+  async #request(message: JsonValue): Promise<JsonValue> {
+    const { timeout } = this.#options;
+    const patience = new AbortController();
+    const timer = timeout === Infinity
+      ? undefined
+      : setTimeout(() => patience.abort(lateReply(timeout)), timeout);
+    const { signal } = patience;
+    try {
+      const connection = await this.#client.connected({ signal });
+      // Servers close what is idle, and a person may think for long.
+      if (this.#connection !== undefined && this.#connection !== connection) {
+        await print("The connection was closed; connected again.\n");
+      }
+      this.#connection = connection;
+      return await connection.request(message, { signal });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }

@@ -8,15 +8,23 @@ import {
   type ErrorHandler,
   type Handler,
   LISTEN_DEFAULTS,
+  removeStaleSocket,
   serve,
   type ServeOptions,
   type Server,
 } from "../mod.ts";
 import { echo, echoError } from "./echo.ts";
-import { endpointOf, format, requirePermission } from "./endpoint.ts";
+import { endpointOf, format, isLocal, requirePermission } from "./endpoint.ts";
 import { ServerLog } from "./log.ts";
 import { clause, printError, printLog } from "./output.ts";
-import { Failure, type Given, type Program, run } from "./program.ts";
+import {
+  Failure,
+  type Given,
+  MOST_TIMEOUT,
+  type Program,
+  run,
+} from "./program.ts";
+import { Security, securityOptions } from "./security.ts";
 
 const PROGRAM: Program = {
   name: "server",
@@ -45,6 +53,21 @@ const PROGRAM: Program = {
       help:
         `connections open at a time; others wait (default ${LISTEN_DEFAULTS.maxConnections})`,
     },
+    "idle-timeout": {
+      value: "MS",
+      help:
+        `milliseconds without a message before a client is dropped (default ${LISTEN_DEFAULTS.idleTimeout})`,
+    },
+    "frame-timeout": {
+      value: "MS",
+      help:
+        `milliseconds from the first byte of a message to its last (default ${LISTEN_DEFAULTS.frameTimeout})`,
+    },
+    ...securityOptions({
+      cert: "encrypt with this certificate chain, PEM",
+      ca: "demand certificates that these authorities have signed, PEM",
+      token: "let in only who proves to know the secret in this file",
+    }),
     quiet: { help: "print errors only" },
     verbose: {
       help:
@@ -65,6 +88,7 @@ export function main(args: string[]): Promise<void> {
 async function serveUntilSignal(given: Given): Promise<number> {
   given.exclude("quiet", "verbose");
   const endpoint = endpointOf(given, 0, LISTEN_DEFAULTS);
+  const security = new Security(given);
   const log = new ServerLog({
     format: given.choice("log", ["text", "json"]) ?? "text",
     print: given.has("quiet") ? undefined : printLog,
@@ -74,7 +98,7 @@ async function serveUntilSignal(given: Given): Promise<number> {
   // Before the first line is printed: whoever reads it may send a signal right
   // away.
   onSignal(stopped.resolve);
-  const server = open(endpoint, {
+  const options: ServeOptions = {
     maxFrameBytes: given.number("max-frame-bytes", 1, 2 ** 32 - 1, "Infinity"),
     maxConnections: given.number(
       "max-connections",
@@ -82,20 +106,32 @@ async function serveUntilSignal(given: Given): Promise<number> {
       Number.MAX_SAFE_INTEGER,
       "Infinity",
     ),
+    idleTimeout: given.number("idle-timeout", 1, MOST_TIMEOUT, "Infinity"),
+    frameTimeout: given.number("frame-timeout", 1, MOST_TIMEOUT, "Infinity"),
+    // What the program has opened is all that it will ever need.
+    dropPermissions: true,
     onEvent: (event) => log.event(event),
     onError: given.has("verbose") ? loggedError(log) : echoError,
-  }, given.has("verbose") ? logged(log) : echo);
+  };
+  requirePermission("listen on", endpoint, security.needed);
+  const tls = security.forServer();
+  const authenticate = security.authentication();
+  const server = await open(
+    endpoint,
+    { ...options, tls, authenticate },
+    given.has("verbose") ? logged(log) : echo,
+  );
+  if (!tls && !authenticate && !isLocal(endpoint)) log.open();
   await stopped.promise;
   await server.shutdown();
   return 0;
 }
 
-function open(
+async function open(
   endpoint: Address,
   options: ServeOptions,
   handler: Handler,
-): Server {
-  requirePermission("listen on", endpoint);
+): Promise<Server> {
   try {
     return serve({ ...options, ...endpoint }, handler);
   } catch (error) {
@@ -106,9 +142,13 @@ function open(
     if (endpoint.transport === "tcp") {
       throw new Failure(`${place} is already in use`);
     }
+    // Of a server that was killed.
+    if (await removeStaleSocket(endpoint.path)) {
+      return await open(endpoint, options, handler);
+    }
     throw new Failure(
       Deno.lstatSync(endpoint.path).isSocket
-        ? `${place} exists already; remove it if no server listens there`
+        ? `${place} is already in use`
         : `${place} exists and is no socket`,
     );
   }

@@ -21,6 +21,7 @@ import {
 } from "../framing.ts";
 import { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
+import { type Sweep, sweepFor } from "./sweep.ts";
 
 /**
  * A two-way stream of bytes, in the shapes of `@std/io`: `Deno.TcpConn`,
@@ -54,8 +55,30 @@ export interface ConnectionOptions extends FramingOptions {
    */
   highWaterMark?: number;
   /**
-   * Milliseconds that `close` gives the peer to take what was sent before;
-   * `Infinity` for as long as it takes.
+   * Bytes that may wait to be written at all: beyond it, `send` and `request`
+   * reject with a {@linkcode BackpressureError}.
+   *
+   * @default {4_194_304}
+   */
+  maxQueuedBytes?: number;
+  /**
+   * Milliseconds without a whole frame from the peer, while it is the peer's
+   * turn, after which the connection is closed: a peer that is gone without a
+   * word looks like that.
+   *
+   * @default {60_000}
+   */
+  idleTimeout?: number;
+  /**
+   * Milliseconds from the first byte of a frame to its last; bytes between do
+   * not start it anew.
+   *
+   * @default {10_000}
+   */
+  frameTimeout?: number;
+  /**
+   * Milliseconds in which the peer takes nothing of what waits to be written,
+   * after which the connection is aborted.
    *
    * @default {30_000}
    */
@@ -67,6 +90,9 @@ export const CONNECTION_DEFAULTS: Readonly<Required<ConnectionOptions>> = Object
   .freeze({
     ...FRAMING_DEFAULTS,
     highWaterMark: 65_536,
+    maxQueuedBytes: 4_194_304,
+    idleTimeout: 60_000,
+    frameTimeout: 10_000,
     writeTimeout: 30_000,
   });
 
@@ -76,11 +102,50 @@ export interface ConnectionInfo<T = JsonValue> {
   localAddr?: Address;
   /** Where the peer is. */
   remoteAddr?: Address;
+  /** What TLS found out about the link and the peer. */
+  tls?: TlsInfo;
   /**
    * Called once, when the connection has ended: the same as `closed`, at less
    * cost for who keeps many.
    */
   onEnd?: (connection: Connection<T>, end: ConnectionEnd) => void;
+}
+
+/** Versions of TLS. */
+export type TlsVersion = "TLSv1.2" | "TLSv1.3";
+
+/** A name in a certificate, by its parts: `CN`, `O`, `OU`, `C` and others. */
+export type TlsName = Readonly<Record<string, string | string[]>>;
+
+/** The certificate of a peer: it was checked, and its key is the peer's. */
+export interface TlsCertificate {
+  /** Whom it was issued to. */
+  readonly subject: TlsName;
+  /** Who issued it. */
+  readonly issuer: TlsName;
+  /**
+   * The names that it is valid for, such as `DNS:example.com`,
+   * `IP Address:127.0.0.1`, `URI:spiffe://example.com/a`, `email:a@example.com`.
+   */
+  readonly subjectAltNames: readonly string[];
+  /** Number among the certificates of its issuer, in hexadecimal. */
+  readonly serialNumber: string;
+  /** SHA-256 of the certificate: bytes in hexadecimal with colons between. */
+  readonly fingerprint256: string;
+  /** Until when it is valid. */
+  readonly validTo: Date;
+}
+
+/** What the two ends agreed on. */
+export interface TlsInfo {
+  /** Version of TLS. */
+  readonly protocol: TlsVersion;
+  /** Name of the cipher suite, as IANA has it. */
+  readonly cipher: string;
+  /** Protocol of the layer above, if both ends named some. */
+  readonly alpnProtocol?: string;
+  /** The peer's certificate, if it showed one. */
+  readonly peerCertificate?: TlsCertificate;
 }
 
 /** How a connection ended. */
@@ -138,6 +203,28 @@ export class ConnectionClosedError extends Error {
   }
 }
 
+/**
+ * Thrown when more waits to be written than `maxQueuedBytes`: the peer does not
+ * read as fast as messages are sent. Nothing of the message is sent, and the
+ * connection goes on; await `send` to be slowed down in time.
+ */
+export class BackpressureError extends RangeError {
+  /** Bytes that wait to be written. */
+  readonly queued: number;
+  /** Bytes that may wait. */
+  readonly limit: number;
+
+  /** Makes the error for so many bytes that wait. */
+  constructor(queued: number, limit: number) {
+    super(
+      `Cannot send message: ${queued} bytes wait to be written, limit is ${limit} bytes`,
+    );
+    this.name = "BackpressureError";
+    this.queued = queued;
+    this.limit = limit;
+  }
+}
+
 interface Receiver<R> {
   resolve(value: R): void;
   reject(reason: unknown): void;
@@ -145,13 +232,20 @@ interface Receiver<R> {
 
 /** Takes every message of a connection that no request waits for. */
 export interface Consumer<T> {
+  /** Messages whose answers are outstanding: the peer waits for us. */
+  readonly size: number;
   /**
-   * Called for each message, in order; a promise that comes back is awaited
-   * before the next.
+   * Called for each message and the size of its payload, in order; a promise
+   * that comes back is awaited before the next.
    */
-  receive(message: Decoded<T>): Promise<void> | undefined;
+  receive(message: Decoded<T>, bytes: number): Promise<void> | undefined;
   /** Called once, when no more messages will come. */
   end(end: ConnectionEnd): void;
+  /**
+   * Takes on nothing new, finishes what it has begun, and closes the
+   * connection. Without it, nothing more is received.
+   */
+  drain?(): void;
 }
 
 /**
@@ -164,8 +258,22 @@ const REPLY_RUN = 32;
  * turn: neither waits for anything while bytes are there.
  */
 const TURN_BYTES = 262_144;
+/**
+ * For so many milliseconds and bytes, what a peer still sends is thrown away:
+ * closing with bytes unread would reset the connection, and take along what the
+ * peer has not received yet. After a fault of the peer, and where a server shuts
+ * down in the midst of something, that goes on until the peer has ended its
+ * side; else as long as there is anything.
+ */
+const LINGER_TIMEOUT = 2_000;
+const LINGER_BYTES = 16_777_216;
+/** Where it goes: nobody looks at it, so one is enough for all. */
+const WASTE = new Uint8Array(65_536);
+/** A bad message costs about as much as so many bytes of good ones. */
+const BAD_RUN_BYTES = 16_384;
 
 const RESOLVED = Promise.resolve();
+const NONE: readonly number[] = [];
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
   signal: undefined,
 };
@@ -179,20 +287,37 @@ export class Settings {
   readonly framing: Framing;
   /** Bytes that may wait to be written. */
   readonly highWaterMark: number;
-  /** Milliseconds to write what was sent. */
+  /** Bytes that may wait to be written at all. */
+  readonly maxQueuedBytes: number;
+  /** Milliseconds without a frame. */
+  readonly idleTimeout: number;
+  /** Milliseconds for a frame. */
+  readonly frameTimeout: number;
+  /** Milliseconds without progress in writing. */
   readonly writeTimeout: number;
+  /** What measures the three, if any of them is to be measured. */
+  readonly sweep: Sweep | undefined;
 
   /** Checks options, of which those of other things are left out. */
   constructor(options: ConnectionOptions) {
-    const { highWaterMark, writeTimeout } = resolveOptions(
-      CONNECTION_DEFAULTS,
-      options,
-    );
-    checkLimit("highWaterMark", highWaterMark);
+    const resolved = resolveOptions(CONNECTION_DEFAULTS, options);
+    const { idleTimeout, frameTimeout, writeTimeout } = resolved;
+    checkLimit("highWaterMark", resolved.highWaterMark);
+    checkLimit("maxQueuedBytes", resolved.maxQueuedBytes);
+    checkTimeout("idleTimeout", idleTimeout);
+    checkTimeout("frameTimeout", frameTimeout);
     checkTimeout("writeTimeout", writeTimeout);
     this.framing = Framing.from(pickOptions(FRAMING_DEFAULTS, options));
-    this.highWaterMark = highWaterMark;
+    // Who waits for room is to find some.
+    this.highWaterMark = Math.min(
+      resolved.highWaterMark,
+      resolved.maxQueuedBytes,
+    );
+    this.maxQueuedBytes = resolved.maxQueuedBytes;
+    this.idleTimeout = idleTimeout;
+    this.frameTimeout = frameTimeout;
     this.writeTimeout = writeTimeout;
+    this.sweep = sweepFor(idleTimeout, frameTimeout, writeTimeout);
   }
 }
 
@@ -218,9 +343,34 @@ export function startTimer(timeout: number, late: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
+/** Turns of the event loop in which a read comes back that need not wait. */
+const READY_TURNS = 4;
+
+/** What a read gives at once, or `null`. */
+async function orNothing(
+  read: Promise<number | null>,
+): Promise<number | null> {
+  let count: number | null | undefined;
+  let failure: { error: unknown } | undefined;
+  read.then((value) => count = value, (error) => failure = { error });
+  for (let i = 0; i < READY_TURNS && count === undefined; i++) {
+    if (failure !== undefined) throw failure.error;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return count ?? null;
+}
+
+function timeoutError(message: string): DOMException {
+  return new DOMException(message, "TimeoutError");
+}
+
 function isFramingError(cause: unknown): boolean {
-  return cause instanceof FrameTooLargeError ||
-    cause instanceof FrameTruncatedError;
+  try {
+    return cause instanceof FrameTooLargeError ||
+      cause instanceof FrameTruncatedError;
+  } catch {
+    return false; // a handler may throw anything, a revoked Proxy, too
+  }
 }
 
 /**
@@ -267,6 +417,8 @@ export class Connection<T = JsonValue>
   readonly localAddr: Address | undefined;
   /** Where the peer is, where that is known. */
   readonly remoteAddr: Address | undefined;
+  /** What TLS found out; nothing over a link that is not encrypted. */
+  readonly tls: TlsInfo | undefined;
 
   readonly #duplex: ByteDuplex;
   readonly #decoder: FrameDecoder<T>;
@@ -279,7 +431,15 @@ export class Connection<T = JsonValue>
   #closingFor: ConnectionEnd | undefined;
   #abortController: AbortController | undefined;
 
+  #identity: unknown;
   #pumping = false;
+  /** Whether it is the peer's turn: a read is pending. */
+  #reading = false;
+  #peerEnded = false;
+  /** Whether it was drained in the midst of something. */
+  #drainedBusy = false;
+  #lingering = false;
+  #watching = false;
   #consumer: Consumer<T> | undefined;
   readonly #requests = new Queue<Receiver<T>>();
   readonly #receivers = new Queue<Receiver<IteratorResult<T, undefined>>>();
@@ -292,6 +452,12 @@ export class Connection<T = JsonValue>
 
   #messagesReceived = 0;
   #bytesReceived = 0;
+  /** Where things stood when the sweep last looked, and for how many ticks. */
+  #messagesSeen = 0;
+  #bytesSeen = 0;
+  #idleTicks = 0;
+  #frameTicks = 0;
+  #writeTicks = 0;
 
   /**
    * Takes the bytes over. Nothing is read before somebody waits for a message.
@@ -322,7 +488,26 @@ export class Connection<T = JsonValue>
     this.#settings = settings;
     this.localAddr = info.localAddr;
     this.remoteAddr = info.remoteAddr;
+    this.tls = info.tls;
     this.#onEnd = info.onEnd;
+    settings.sweep?.add(this);
+  }
+
+  /**
+   * Who the peer is: what `authenticate` on the server has said; `undefined`
+   * where nobody was asked.
+   */
+  get identity(): unknown {
+    return this.#identity;
+  }
+
+  /**
+   * Lets the peer in, under the limits that hold from then on.
+   * @internal
+   */
+  admit(identity: unknown, framing: Framing): void {
+    this.#identity = identity;
+    this.#decoder.limit(framing);
   }
 
   /**
@@ -350,6 +535,15 @@ export class Connection<T = JsonValue>
     return this.#abortController.signal;
   }
 
+  /**
+   * Whether no reply can come any more, although the connection may not have
+   * ended yet.
+   * @internal
+   */
+  get isOver(): boolean {
+    return this.#received !== undefined || this.#sealed;
+  }
+
   /** What went over the connection so far. */
   get stats(): ConnectionStats {
     return {
@@ -368,10 +562,13 @@ export class Connection<T = JsonValue>
    *
    * @returns A promise that resolves when the message was handed to the
    * platform, or when no more than the high-water mark waits; that the peer has
-   * it, only a reply can tell.
+   * it, only a reply can tell. It need not be awaited; who does not, does not
+   * learn of what was not sent.
    * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
    * sent, and the connection can go on.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
+   * Nothing is sent, and the connection can go on.
+   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
    * Nothing is sent, and the connection can go on.
    * @throws {ConnectionClosedError} If the connection has ended, or ends before
    * the message is handed over.
@@ -380,7 +577,14 @@ export class Connection<T = JsonValue>
     try {
       this.enqueue(message);
     } catch (error) {
-      return Promise.reject(error);
+      const rejected = Promise.reject(error);
+      // Nobody has to await it: what the peer does is no reason to end the
+      // process. What the caller has done wrong is one.
+      if (
+        error instanceof ConnectionClosedError ||
+        error instanceof BackpressureError
+      ) rejected.catch(() => {});
+      return rejected;
     }
     return this.#outbox.room() ?? RESOLVED;
   }
@@ -393,6 +597,7 @@ export class Connection<T = JsonValue>
    * reply's payload is not UTF-8 or not JSON.
    * @throws {FrameTooLargeError} If the message's payload is larger than the
    * limit.
+   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
    * @throws {ConnectionClosedError} If the connection ends before the reply has
    * come.
    */
@@ -465,21 +670,44 @@ export class Connection<T = JsonValue>
    */
   consume(consumer: Consumer<T>): void {
     this.#consumer = consumer;
+    if (this.#received === undefined) this.#startPump();
+    else consumer.end(this.#received);
+  }
+
+  /**
+   * Reads on while nobody waits, up to the first message that nobody claims:
+   * that the peer has ended its side is noticed when it happens, and closes the
+   * connection.
+   * @internal
+   */
+  watch(): void {
+    this.#watching = true;
     this.#startPump();
   }
 
   /**
-   * Receives no more; sending goes on.
+   * Lets the consumer finish what it has begun, if it knows how to; receives no
+   * more otherwise, while sending goes on.
    * @internal
    */
-  endReceiving(): void {
-    this.#endReceiving({ clean: true });
+  drain(): void {
+    this.#drainedBusy = !this.#reading || this.#decoder.size > 0 ||
+      this.#outbox.bytesQueued > 0 || this.#consumer?.size !== 0;
+    if (this.#consumer?.drain !== undefined) this.#consumer.drain();
+    else this.#endReceiving({ clean: true });
   }
 
   #startPump(): void {
     if (this.#pumping || this.#received !== undefined) return;
     this.#pumping = true;
     this.#pump();
+  }
+
+  /** Whether anybody waits for a message. */
+  get #isWanted(): boolean {
+    return this.#received === undefined && (this.#consumer !== undefined ||
+      this.#requests.size > 0 || this.#receivers.size > 0 ||
+      this.#watching && this.#inbox.size === 0);
   }
 
   /**
@@ -489,15 +717,22 @@ export class Connection<T = JsonValue>
   async #pump(): Promise<void> {
     let bytesOfTurn = 0;
     try {
-      while (
-        this.#received === undefined && (this.#consumer !== undefined ||
-          this.#requests.size > 0 || this.#receivers.size > 0)
-      ) {
+      // What came before there was a consumer.
+      while (this.#consumer !== undefined && this.#inbox.size > 0) {
+        await this.#consumer.receive(this.#inbox.shift() as Decoded<T>, 0);
+      }
+      while (this.#isWanted) {
         const { size } = this.#decoder;
         const run = this.#decoder.take();
+        const lengths = this.#consumer === undefined || run.length === 0
+          ? NONE
+          : this.#decoder.lengths.slice();
         bytesOfTurn += size - this.#decoder.size;
+        if (run.at(-1) instanceof InvalidMessageError) {
+          bytesOfTurn += BAD_RUN_BYTES;
+        }
         for (let i = 0; i < run.length && this.#received === undefined; i++) {
-          const wait = this.#deliver(run[i]);
+          const wait = this.#deliver(run[i], lengths[i]);
           if (wait !== undefined) await wait;
           else if (
             this.#consumer === undefined && i % REPLY_RUN === REPLY_RUN - 1
@@ -512,8 +747,11 @@ export class Connection<T = JsonValue>
           continue;
         }
         if (run.length > 0) continue;
+        this.#reading = true;
         const count = await this.#duplex.read(this.#decoder.reserve());
+        this.#reading = false;
         if (count === null) {
+          this.#peerEnded = true;
           this.#decoder.end();
           this.#endReceiving({ clean: true });
         } else {
@@ -527,13 +765,34 @@ export class Connection<T = JsonValue>
     } finally {
       this.#pumping = false;
     }
+    if (this.#lingering) this.#discard();
+  }
+
+  /** Throws away what the peer still sends. */
+  async #discard(): Promise<void> {
+    if (this.#pumping || this.#end !== undefined) return;
+    this.#pumping = true;
+    const end = this.#closingFor ?? { clean: true };
+    const isQuick = end.clean && !this.#drainedBusy;
+    let left = LINGER_BYTES;
+    try {
+      while (left > 0) {
+        const read = this.#duplex.read(WASTE);
+        const count = await (isQuick ? orNothing(read) : read);
+        if (count === null) break;
+        left -= count;
+      }
+    } catch {
+      // The peer is gone, and nothing is left to be lost.
+    }
+    this.#shut(end);
   }
 
   /**
    * Hands a message to whoever is first in line: a request, the consumer, an
    * iteration.
    */
-  #deliver(message: Decoded<T>): Promise<void> | undefined {
+  #deliver(message: Decoded<T>, bytes: number): Promise<void> | undefined {
     this.#messagesReceived++;
     const request = this.#requests.shift();
     if (request !== undefined) {
@@ -541,7 +800,9 @@ export class Connection<T = JsonValue>
       else request.resolve(message);
       return;
     }
-    if (this.#consumer !== undefined) return this.#consumer.receive(message);
+    if (this.#consumer !== undefined) {
+      return this.#consumer.receive(message, bytes);
+    }
     const receiver = this.#receivers.shift();
     if (receiver === undefined) this.#inbox.push(message);
     else if (message instanceof InvalidMessageError) receiver.reject(message);
@@ -560,12 +821,15 @@ export class Connection<T = JsonValue>
       request.reject(this.#gone("receive reply"));
     }
     if (isFramingError(end.cause)) {
-      // The other direction is whole: what was sent before still leaves, and a
-      // consumer may have replies to come.
-      if (this.#consumer === undefined) this.#close(end);
-    } else if (!end.clean || this.#writeEnded) {
+      // The other direction is whole: what was sent before still leaves, a
+      // consumer may have replies to come, and who hears of the error may send
+      // a last message at once.
+      if (this.#consumer === undefined) setImmediate(() => this.#close(end));
+    } else if (
+      !end.clean && this.#closingFor === undefined || this.#writeEnded
+    ) {
       this.#shut(this.#closingFor ?? end);
-    }
+    } else if (this.#watching) this.#close(end);
     this.#consumer?.end(end);
   }
 
@@ -584,13 +848,19 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Queues a message like `send`, but throws at once if it cannot be sent.
+   * Queues a message like `send`, but throws at once if it cannot be sent. A
+   * consumer's answers are complete when it has had its messages; others are
+   * `patient`, and wait for more to leave with.
    * @internal
    */
-  enqueue(message: unknown): void {
+  enqueue(message: unknown, patient = this.#consumer === undefined): void {
     if (this.#sealed) throw this.#gone("send message");
-    // A consumer's answers are complete when it has had its messages.
-    this.#outbox.push(message, this.#consumer === undefined);
+    const { bytesQueued } = this.#outbox;
+    const { maxQueuedBytes } = this.#settings;
+    if (bytesQueued > maxQueuedBytes) {
+      throw new BackpressureError(bytesQueued, maxQueuedBytes);
+    }
+    this.#outbox.push(message, patient);
   }
 
   /**
@@ -627,12 +897,14 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Closes the connection once everything sent before has left, or after
-   * `writeTimeout`. It may be called at any time and more than once. Iterations
-   * end quietly, requests without a reply reject.
+   * Closes the connection once everything sent before has left, or when the
+   * peer takes nothing of it for `writeTimeout`. It may be called at any time
+   * and more than once. Iterations end quietly, requests without a reply
+   * reject.
    */
   close(): Promise<void> {
-    return this.#close({ clean: true });
+    const end = this.#received;
+    return this.#close(isFramingError(end?.cause) ? end! : { clean: true });
   }
 
   /**
@@ -654,23 +926,74 @@ export class Connection<T = JsonValue>
   async #flushAndShut(end: ConnectionEnd): Promise<void> {
     if (this.#end !== undefined) return;
     this.#sealed = true;
-    this.#endReceiving({ clean: true });
-    const stopTimer = startTimer(this.#settings.writeTimeout, () => {
-      this.abort(
-        new DOMException(
-          `Cannot close: ${this.#outbox.bytesQueued} bytes are not taken after ${this.#settings.writeTimeout} ms`,
-          "TimeoutError",
-        ),
-      );
-    });
+    this.#endReceiving(end);
     try {
       await this.#outbox.room(0);
+      // A read that is pending has left nothing unread.
+      const isRead = this.#peerEnded || this.#reading && !this.#drainedBusy;
+      if (!end.clean || !isRead) await this.#linger();
       this.#shut(end);
     } catch {
       // The link broke or was aborted meanwhile, and `closed` tells.
-    } finally {
-      stopTimer();
     }
+  }
+
+  /**
+   * Ends the sending side and throws away what is unread, and what still comes
+   * unless the connection came to a clean end.
+   */
+  async #linger(): Promise<void> {
+    if (this.#duplex.closeWrite === undefined) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stopTimer = startTimer(LINGER_TIMEOUT, resolve);
+    this.closed.then(() => resolve());
+    this.#lingering = true;
+    const ending = this.#writeEnded
+      ? Promise.resolve()
+      : this.#duplex.closeWrite();
+    // A read that is pending has to come back first.
+    ending.then(() => this.#discard(), resolve);
+    await promise;
+    stopTimer();
+  }
+
+  /**
+   * Counts the ticks in which nothing has happened.
+   * @internal
+   */
+  tick(): void {
+    const { sweep, idleTimeout, frameTimeout, writeTimeout } = this.#settings;
+    const { bytesQueued, bytesWritten } = this.#outbox;
+    if (bytesQueued === 0 || bytesWritten !== this.#bytesSeen) {
+      this.#writeTicks = 0;
+    } else if (++this.#writeTicks > sweep!.ticks(writeTimeout)) {
+      return this.abort(timeoutError(
+        `Cannot send message: ${bytesQueued} bytes wait, and the peer took none for ${writeTimeout} ms`,
+      ));
+    }
+    this.#bytesSeen = bytesWritten;
+    if (!this.#reading || this.#messagesReceived !== this.#messagesSeen) {
+      this.#messagesSeen = this.#messagesReceived;
+      this.#idleTicks = this.#frameTicks = 0;
+      return;
+    }
+    const { size } = this.#decoder;
+    this.#frameTicks = size > 0 ? this.#frameTicks + 1 : 0;
+    const isPeersTurn = bytesQueued === 0 && !this.#consumer?.size;
+    this.#idleTicks = isPeersTurn ? this.#idleTicks + 1 : 0;
+    if (this.#frameTicks > sweep!.ticks(frameTimeout)) {
+      this.#lateFor(
+        `Cannot decode frame: ${size} bytes of it came in ${frameTimeout} ms, and the rest did not`,
+      );
+    } else if (this.#idleTicks > sweep!.ticks(idleTimeout)) {
+      this.#lateFor(
+        `Cannot receive message: nothing came for ${idleTimeout} ms`,
+      );
+    }
+  }
+
+  #lateFor(message: string): void {
+    this.#close({ clean: false, cause: timeoutError(message) });
   }
 
   /**
@@ -700,6 +1023,7 @@ export class Connection<T = JsonValue>
     if (this.#end !== undefined) return;
     this.#end = end;
     this.#sealed = true;
+    this.#settings.sweep?.delete(this);
     try {
       this.#duplex.close();
     } catch {

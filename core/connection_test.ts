@@ -2,6 +2,7 @@ import {
   assert,
   assertEquals,
   assertInstanceOf,
+  assertLess,
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
@@ -9,10 +10,12 @@ import {
   encodeFrame,
   FrameTooLargeError,
   FrameTruncatedError,
+  Framing,
   InvalidMessageError,
 } from "../framing.ts";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import {
+  BackpressureError,
   Connection,
   ConnectionClosedError,
   type ConnectionOptions,
@@ -25,8 +28,15 @@ function connectionPair(options?: ConnectionOptions): {
   other: Connection;
 } {
   const [near, far] = memoryPair();
-  const one = new Connection(near, options);
-  return { near, far, one, other: new Connection(far, options) };
+  return {
+    near,
+    far,
+    one: new Connection(near, options),
+    // Made where it is asked for.
+    get other() {
+      return new Connection(far, options);
+    },
+  };
 }
 
 function next<T>(connection: Connection<T>): Promise<IteratorResult<T>> {
@@ -85,6 +95,7 @@ Deno.test("send() writes 32 messages at a time when they answer 64 messages of o
 Deno.test("request() writes the next requests of 64 in two halves when the replies came together", async () => {
   const { near, one, other } = connectionPair();
   other.consume({
+    size: 0,
     receive: (message) => (other.enqueue(message), undefined),
     end() {},
   });
@@ -151,13 +162,14 @@ Deno.test("send() rejects what cannot be sent, writes nothing of it, and the lin
 });
 
 Deno.test("send() that nobody awaits does no harm when the link breaks", async () => {
-  const { near, one } = connectionPair({ highWaterMark: 1 });
+  const { near, one, other } = connectionPair({ highWaterMark: 1 });
   near.hold();
   one.send("a");
   one.send("b");
   await turn();
   near.cut();
   await one.closed;
+  await other.close();
 });
 
 Deno.test("Connection counts messages and bytes", async () => {
@@ -206,6 +218,7 @@ Deno.test("Connection lets others have their turn while it has much to read", as
   await far.write(frames);
   let received = 0;
   one.consume({
+    size: 0,
     receive() {
       received++;
       return undefined;
@@ -495,21 +508,6 @@ Deno.test("close() flushes, ends iterations quietly, rejects requests, and may b
   assertEquals((await next(one)).done, true);
 });
 
-Deno.test("close() gives up on a peer that never reads after writeTimeout", async () => {
-  const { near, one } = connectionPair({ writeTimeout: 1 });
-  near.hold();
-  one.send("never taken");
-  await one.close();
-  const { clean, cause } = await one.closed;
-  assert(!clean);
-  assertInstanceOf(cause, DOMException);
-  assertEquals(cause.name, "TimeoutError");
-  assertEquals(
-    cause.message,
-    "Cannot close: 17 bytes are not taken after 1 ms",
-  );
-});
-
 Deno.test("abort() ends everything at once, with its reason", async () => {
   const { near, one } = connectionPair();
   near.hold();
@@ -610,4 +608,80 @@ Deno.test("Connection rejects wrong options before anything is touched", () => {
     }
   }
   assertEquals([near.closed, near.reads.length], [0, 0]);
+});
+
+Deno.test("send() rejects where more than maxQueuedBytes wait, and takes more when the peer has read", async () => {
+  const { near, one, other } = connectionPair({ maxQueuedBytes: 1_000 });
+  near.hold();
+  const sent: Promise<void>[] = [];
+  for (let i = 0; i < 3; i++) sent.push(one.send("x".repeat(400)));
+  const error = await assertRejects(() => one.send("more"), BackpressureError);
+  assertEquals([error.queued, error.limit], [1_218, 1_000]);
+  assertEquals(
+    error.message,
+    "Cannot send message: 1218 bytes wait to be written, limit is 1000 bytes",
+  );
+  await assertRejects(() => one.request("more"), BackpressureError);
+  near.release();
+  await Promise.all(sent);
+  await turn();
+  await one.send("again");
+  const messages: unknown[] = [];
+  for await (const message of other) {
+    messages.push(message);
+    if (message === "again") break;
+  }
+  assertEquals(messages.length, 4);
+  await Promise.all([one.close(), other.close()]);
+});
+
+Deno.test("Connection lets a last message be sent where a frame was too large, and reads on until the peer has ended", async () => {
+  const { near, far, one } = connectionPair({ maxFrameBytes: 8 });
+  await far.write(Uint8Array.of(0, 0, 0, 9));
+  await assertRejects(() => next(one), FrameTooLargeError);
+  one.send("last");
+  for (let i = 0; i < 100; i++) await far.write(new Uint8Array(1_000));
+  await turn();
+  assertEquals(await far.read(new Uint8Array(20)), 10);
+  assertEquals(await far.read(new Uint8Array(20)), null);
+  assertEquals(near.closed, 0);
+  await far.closeWrite();
+  assertInstanceOf((await one.closed).cause, FrameTooLargeError);
+  assertEquals(near.closed, 1);
+});
+
+Deno.test("Connection reads no more than 16 MiB of what follows a fault", async () => {
+  const { near, far, one } = connectionPair({ maxFrameBytes: 8 });
+  const chunk = new Uint8Array(65_536).fill(1);
+  for (let i = 0; i < 300; i++) await far.write(chunk);
+  await assertRejects(() => next(one), FrameTooLargeError);
+  await one.closed;
+  assertEquals(near.closed, 1);
+  assertLess(near.reads.length, 270);
+});
+
+Deno.test("watch() notices the end of the peer although nobody waits, and leaves a message for who asks later", async () => {
+  const { far, one } = connectionPair();
+  one.watch();
+  await far.write(encodeFrame("unasked"));
+  await far.write(encodeFrame("too"));
+  await turn();
+  assertEquals(one.stats.messagesReceived, 1);
+  assertEquals((await next(one)).value, "unasked");
+  assertEquals((await next(one)).value, "too");
+  await turn();
+  await far.closeWrite();
+  assertEquals(await one.closed, { clean: true });
+});
+
+Deno.test("admit() lets larger frames through from then on", async () => {
+  const { far, one } = connectionPair({ maxFrameBytes: 8 });
+  await far.write(encodeFrame("hello"));
+  await far.write(encodeFrame("more than before"));
+  assertEquals((await next(one)).value, "hello");
+  assertEquals(one.identity, undefined);
+  one.admit({ name: "ada" }, new Framing({ maxFrameBytes: 100 }));
+  assertEquals(one.identity, { name: "ada" });
+  assertEquals((await next(one)).value, "more than before");
+  await one.close();
 });

@@ -162,16 +162,22 @@ export class Outbox {
     );
   }
 
-  #written(bytes: Space, count: number, space: Space | undefined): void {
+  #written(
+    bytes: Space,
+    count: number,
+    space: Space | undefined,
+    counted = 0,
+  ): void {
     if (count < bytes.length) {
-      writeAll(this.#writer, bytes.subarray(count)).then(
-        () => this.#written(bytes, bytes.length, space),
+      this.#bytesWritten += count;
+      writeAll(this.#counting, bytes.subarray(count)).then(
+        () => this.#written(bytes, bytes.length, space, bytes.length),
         (cause) => this.#owner.writeFailed(cause),
       );
       return;
     }
     this.#bytesInFlight = 0;
-    this.#bytesWritten += count;
+    this.#bytesWritten += count - counted;
     returnSpace(space);
     if (this.#state === "writing") this.#state = "soon";
     this.#tell();
@@ -180,12 +186,23 @@ export class Outbox {
     } else this.#write();
   }
 
+  /** Counts what is taken piece by piece: a slow peer is not a dead one. */
+  get #counting(): Writer {
+    return {
+      write: async (bytes) => {
+        const count = await this.#writer.write(bytes);
+        this.#bytesWritten += count;
+        return count;
+      },
+    };
+  }
+
   /**
    * Resolves when no more than `most` bytes wait to be written; `undefined` if
    * that is so already.
    */
   room(most: number = this.#highWaterMark): Promise<void> | undefined {
-    if (this.bytesQueued <= most) return undefined;
+    if (this.bytesQueued <= most || this.#state === "stopped") return undefined;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     (this.#waiting ??= []).push({ most, resolve, reject });
     // Sending without awaiting is allowed, and a peer that leaves is no reason

@@ -42,6 +42,8 @@ export type ErrorHandler<T = JsonValue> = (
 interface Reply {
   settled: boolean;
   value: unknown;
+  /** Size of the message that it answers. */
+  bytes: number;
   /** Whether it stands in for a reply that could not be sent. */
   replaced: boolean;
 }
@@ -60,7 +62,11 @@ export class Responder<T> implements Consumer<T> {
   readonly #handler: Handler<T>;
   readonly #onError: ErrorHandler<T> | undefined;
   readonly #maxInFlight: number;
+  readonly #maxBytesInFlight: number;
   readonly #replies = new Queue<Reply>();
+  #bytesInFlight = 0;
+  /** Whether a handler is being called now: it may shut the server down. */
+  #calling = false;
   /** Wakes the reading that waits until fewer replies are outstanding. */
   #wake: (() => void) | undefined;
   /** How receiving ended, once it has. */
@@ -71,27 +77,46 @@ export class Responder<T> implements Consumer<T> {
     handler: Handler<T>,
     onError: ErrorHandler<T> | undefined,
     maxInFlight: number,
+    maxBytesInFlight: number,
   ) {
     this.#connection = connection;
     this.#handler = handler;
     this.#onError = onError;
     this.#maxInFlight = maxInFlight;
+    this.#maxBytesInFlight = maxBytesInFlight;
     connection.consume(this);
+  }
+
+  /** Replies that are outstanding. */
+  get size(): number {
+    return this.#replies.size;
+  }
+
+  get #isFull(): boolean {
+    return this.#replies.size >= this.#maxInFlight ||
+      this.#bytesInFlight >= this.#maxBytesInFlight;
   }
 
   /** There will be no more messages. */
   end(end: ConnectionEnd): void {
     this.#ended = end;
     this.#wake?.();
-    if (this.#replies.size === 0) this.#connection.closeFor(end);
+    this.#closeIfDone();
+  }
+
+  #closeIfDone(): void {
+    if (
+      this.#ended !== undefined && this.#replies.size === 0 && !this.#calling
+    ) this.#connection.closeFor(this.#ended);
   }
 
   /**
    * Answers a message; resolves, if there is something to wait for, when there
    * is room for the next.
    */
-  receive(message: Decoded<T>): Promise<void> | undefined {
+  receive(message: Decoded<T>, bytes: number): Promise<void> | undefined {
     let reply: unknown;
+    this.#calling = true;
     try {
       reply = message instanceof InvalidMessageError
         ? this.#replyTo(message)
@@ -99,14 +124,32 @@ export class Responder<T> implements Consumer<T> {
     } catch (error) {
       reply = this.#replyTo(error);
     }
-    if (isPromiseLike(reply)) this.#defer(reply);
+    this.#calling = false;
+    if (isPromiseLike(reply)) this.#settle(this.#hold(bytes), reply);
     else if (this.#replies.size === 0) {
       const replacement = this.#send(reply);
-      if (replacement !== undefined) this.#defer(replacement, true);
-    } else this.#replies.push({ settled: true, value: reply, replaced: false });
-    return this.#replies.size < this.#maxInFlight
-      ? this.#connection.room()
-      : new Promise((resolve) => this.#wake = resolve);
+      if (replacement !== undefined) {
+        const held = this.#hold(bytes);
+        held.replaced = true;
+        this.#settle(held, replacement);
+      }
+    } else {
+      const held = this.#hold(bytes);
+      held.settled = true;
+      held.value = reply;
+    }
+    if (this.#ended !== undefined) this.#closeIfDone();
+    return this.#isFull
+      ? new Promise((resolve) => this.#wake = resolve)
+      : this.#connection.room();
+  }
+
+  /** A place in the order of the replies. */
+  #hold(bytes: number): Reply {
+    const reply = { settled: false, value: undefined, bytes, replaced: false };
+    this.#replies.push(reply);
+    this.#bytesInFlight += bytes;
+    return reply;
   }
 
   /** The reply to an error: the user's, or the end of the connection. */
@@ -123,12 +166,6 @@ export class Responder<T> implements Consumer<T> {
     }
   }
 
-  #defer(promise: PromiseLike<unknown>, replaced = false): void {
-    const reply = { settled: false, value: undefined, replaced };
-    this.#replies.push(reply);
-    this.#settle(reply, promise);
-  }
-
   #settle(reply: Reply, promise: PromiseLike<unknown>): void {
     Promise.resolve(promise).catch((error) => this.#replyTo(error)).then(
       (value) => {
@@ -141,6 +178,11 @@ export class Responder<T> implements Consumer<T> {
 
   #sendSettled(): void {
     for (let reply; (reply = this.#replies.peek())?.settled;) {
+      const room = this.#connection.room();
+      if (room !== undefined) {
+        room.then(() => this.#sendSettled(), () => this.#sendSettled());
+        return;
+      }
       const replacement = this.#send(reply.value, reply.replaced);
       if (replacement !== undefined) {
         reply.settled = false;
@@ -149,11 +191,10 @@ export class Responder<T> implements Consumer<T> {
         break;
       }
       this.#replies.shift();
+      this.#bytesInFlight -= reply.bytes;
     }
-    if (this.#replies.size < this.#maxInFlight) this.#wake?.();
-    if (this.#ended !== undefined && this.#replies.size === 0) {
-      this.#connection.closeFor(this.#ended);
-    }
+    if (!this.#isFull) this.#wake?.();
+    this.#closeIfDone();
   }
 
   /**

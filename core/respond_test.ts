@@ -2,6 +2,7 @@ import {
   assert,
   assertEquals,
   assertInstanceOf,
+  assertLessOrEqual,
   assertStrictEquals,
 } from "@std/assert";
 import {
@@ -17,11 +18,18 @@ interface Setup {
   handler: Handler;
   onError?: ErrorHandler;
   maxInFlight?: number;
+  maxBytesInFlight?: number;
   options?: ConnectionOptions;
 }
 
 function respond(
-  { handler, onError, maxInFlight = 100, options }: Setup,
+  {
+    handler,
+    onError,
+    maxInFlight = 100,
+    maxBytesInFlight = Infinity,
+    options,
+  }: Setup,
 ): {
   client: Connection;
   far: MemoryEnd;
@@ -30,7 +38,13 @@ function respond(
 } {
   const [near, far] = memoryPair();
   const connection = new Connection(near, options);
-  new Responder(connection, handler, onError, maxInFlight);
+  new Responder(
+    connection,
+    handler,
+    onError,
+    maxInFlight,
+    maxBytesInFlight,
+  );
   return {
     client: new Connection(far),
     far,
@@ -310,7 +324,7 @@ Deno.test("Responder drains: no more messages, the replies in hand, the end", as
   });
   client.send(1);
   await turn();
-  connection.endReceiving();
+  connection.drain();
   client.send(2).catch(() => {});
   await turn();
   gate.resolve();
@@ -318,4 +332,47 @@ Deno.test("Responder drains: no more messages, the replies in hand, the end", as
   await connection.closed;
   assertEquals(seen, [1]);
   assertEquals(await connection.closed, { clean: true });
+});
+
+Deno.test("Responder has no more than maxBytesInFlight and one message in hand", async () => {
+  const waiting: (() => void)[] = [];
+  const { client, connection } = respond({
+    maxBytesInFlight: 1_000,
+    handler: (message) =>
+      new Promise((resolve) => waiting.push(() => resolve(message))),
+  });
+  const text = "x".repeat(298);
+  const replies = Array.from({ length: 12 }, () => client.request(text));
+  await turn();
+  assertEquals(waiting.length, 4);
+  for (const resolve of waiting.splice(0, 2)) resolve();
+  await Promise.all(replies.slice(0, 2));
+  await turn();
+  assertEquals(waiting.length, 2 + 2);
+  for (const reply of replies.slice(2)) {
+    while (waiting.length === 0) await turn();
+    waiting.shift()!();
+    await reply;
+  }
+  await client.close();
+  await connection.closed;
+});
+
+Deno.test("Responder keeps replies that came late until the peer reads, and loses none", async () => {
+  const { client, near, connection } = respond({
+    handler: async () => {
+      await turn();
+      return "x".repeat(1_000);
+    },
+    options: { highWaterMark: 3_000, maxQueuedBytes: 5_000 },
+  });
+  near.hold();
+  const replies = Array.from({ length: 50 }, (_, i) => client.request(i));
+  await turn();
+  await turn();
+  assertLessOrEqual(connection.stats.bytesQueued, 3_000 + 1_006);
+  near.release();
+  assertEquals((await Promise.all(replies)).length, 50);
+  await client.close();
+  await connection.closed;
 });

@@ -77,6 +77,7 @@ export interface Last extends Partial<Omit<Pick<Middle, "a" | "b" | "maxFrameByt
     a: 1,
     b: 20,
     maxFrameBytes: 1_048_576,
+    maxDepth: 128,
   });
   assertEquals(await defaultTags(url, "Last"), {
     b: 20,

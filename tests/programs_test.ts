@@ -177,7 +177,7 @@ Deno.test("both programs run under the permissions of their tasks", async () => 
   assertEquals(await server.stderr(), "");
   assertMatch(
     await server.stdout(),
-    /^Listening on 0\.0\.0\.0:8080\n127\.0\.0\.1:\d+ connected\n127\.0\.0\.1:\d+ closed after \d+ ms: 1 message in \(49 bytes\), 1 out \(51 bytes\)\nShutting down with 0 connections open\n$/,
+    /^Listening on 0\.0\.0\.0:8080\nAnyone who can reach this machine can connect: no --tls-cert, no --token-file\n127\.0\.0\.1:\d+ connected\n127\.0\.0\.1:\d+ closed after \d+ ms: 1 message in \(49 bytes\), 1 out \(51 bytes\)\nShutting down with 0 connections open\n$/,
   );
 });
 
@@ -345,10 +345,9 @@ Deno.test("both programs speak over a Unix socket, and ask for all that it needs
     const client = run(all, ["client.ts", "--unix", path, '{"message":1}']);
     await assertEnds(client, { stdout: '{"status":"success","echo":1}\n' });
     await server.line(/^client 1 closed after/);
-    const hint = "exists already; remove it if no server listens there";
     await assertEnds(run(all, ["server.ts", "--unix", path]), {
       code: 1,
-      stderr: `server: ${path} ${hint}\n`,
+      stderr: `server: ${path} is already in use\n`,
     });
     server.kill();
     assertEquals((await server.status).code, 0);
@@ -362,11 +361,14 @@ Deno.test("both programs speak over a Unix socket, and ask for all that it needs
         [files, `--allow-net=unix:${path}`],
       ]
     ) {
-      const refusal = `not allowed to ${verb} ${path}; run with ${missing}`;
-      await assertEnds(run(granted, [`${program}.ts`, "--unix", path]), {
-        code: 1,
-        stderr: `${program}: ${refusal}\n`,
-      });
+      const { code, stderr } = await finish(
+        run(granted, [`${program}.ts`, "--unix", path]),
+      );
+      const refusal = new RegExp(
+        `^${program}: cannot ${verb} ${path}: missing permissions?; run with ${missing}, or grant (it|them) in deno\\.json: .*\n$`,
+      );
+      assertEquals(code, 1);
+      assertMatch(stderr, refusal);
     }
   }
   await Deno.remove(directory, { recursive: true });
@@ -454,17 +456,17 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
     [
       "",
       "server.ts --port 9000",
-      "not allowed to listen on 0.0.0.0:9000; run with --allow-net=0.0.0.0:9000",
+      'cannot listen on 0.0.0.0:9000: missing permission; run with --allow-net=0.0.0.0:9000, or grant it in deno.json: {"permissions":{"default":{"net":["0.0.0.0:9000"]}}} and run with -P',
     ],
     [
       "-N=localhost:9000",
       "client.ts --hostname 127.0.0.1 --port 9000",
-      "not allowed to connect to 127.0.0.1:9000; run with --allow-net=127.0.0.1:9000",
+      'cannot connect to 127.0.0.1:9000: missing permission; run with --allow-net=127.0.0.1:9000, or grant it in deno.json: {"permissions":{"default":{"net":["127.0.0.1:9000"]}}} and run with -P; localhost:9000 is granted, and is another name to Deno',
     ],
     [
       "-N=localhost",
       "client.ts --hostname ::1",
-      "not allowed to connect to [::1]:8080; run with --allow-net='[::1]:8080'",
+      `cannot connect to [::1]:8080: missing permission; run with --allow-net='[::1]:8080', or grant it in deno.json: {"permissions":{"default":{"net":["[::1]:8080"]}}} and run with -P; localhost:8080 is granted, and is another name to Deno`,
     ],
   ];
   for (const [flags, command, line] of rows) {
@@ -685,19 +687,43 @@ Deno.test("client prompts at a terminal", async () => {
   assertMatch(await server.stdout(), /: 3 messages in /);
 });
 
-Deno.test("client leaves the prompt at Ctrl-C, and when the server is gone", async () => {
+Deno.test("client leaves the prompt at Ctrl-C", async () => {
   await using server = await startServer();
-  await using interrupted = onTerminal(server.port, ["--raw"]);
-  await using left = onTerminal(server.port, ["--raw"]);
-  for (const terminal of [interrupted, left]) {
-    await terminal.write("1\n");
-    await terminal.line(/^{"status":"error",.*}$/);
-  }
-  await interrupted.write("\x03");
-  assertEquals((await interrupted.status).code, 130);
+  await using terminal = onTerminal(server.port, ["--raw"]);
+  await terminal.write("1\n");
+  await terminal.line(/^{"status":"error",.*}$/);
+  await terminal.write("\x03");
+  assertEquals((await terminal.status).code, 130);
   server.kill();
-  await left.line(/^client: 127\.0\.0\.1:\d+ closed the connection$/);
-  assertEquals((await left.status).code, 1);
+});
+
+Deno.test("client connects again where the server has dropped it at its prompt, and says so", async () => {
+  await using server = await startServer("--idle-timeout", "200");
+  await using terminal = onTerminal(server.port, ["--raw"]);
+  for (const message of [1, 2]) {
+    await terminal.write(`{"message":${message}}\n`);
+    if (message > 1) {
+      await terminal.line(/^The connection was closed; connected again\.$/);
+    }
+    await terminal.line(new RegExp(`^{"status":"success","echo":${message}}$`));
+    await server.line(/: 1 message in .*nothing came for 200 ms$/);
+  }
+  await terminal.write("\x04");
+  assertEquals((await terminal.status).code, 0);
+  server.kill();
+});
+
+Deno.test("client stays at its prompt when the server is gone, and says why there is no reply", async () => {
+  await using server = await startServer();
+  await using terminal = onTerminal(server.port, ["--raw", "--timeout=300"]);
+  await terminal.write("1\n");
+  await terminal.line(/^{"status":"error",.*}$/);
+  server.kill();
+  await server.status;
+  await terminal.write("2\n");
+  await terminal.line(/^Sorry, no reply after 300 ms$/);
+  await terminal.write("\x04");
+  assertEquals((await terminal.status).code, 0);
 });
 
 Deno.test("client colours on a terminal only, and not where NO_COLOR is set", async () => {
@@ -728,7 +754,7 @@ Deno.test("client is refused what it needs without a question at a terminal", as
     [code, stdout.trim()],
     [
       1,
-      "client: not allowed to connect to 127.0.0.1:10; run with --allow-net=127.0.0.1:10",
+      'client: cannot connect to 127.0.0.1:10: missing permission; run with --allow-net=127.0.0.1:10, or grant it in deno.json: {"permissions":{"default":{"net":["127.0.0.1:10"]}}} and run with -P',
     ],
   );
 });

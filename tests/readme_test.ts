@@ -8,6 +8,7 @@ import {
 } from "../mod.ts";
 import { caption } from "../bench/results.ts";
 import results from "../bench/results.json" with { type: "json" };
+import { certificates } from "./certificates.ts";
 import { start } from "./process.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -65,7 +66,7 @@ Deno.test("the README's programs print what it shows", async () => {
   assertEquals((await server.status).code, 0);
   const printed = normalize(await server.stdout()).split("\n");
   assertEquals(
-    printed.slice(0, 3),
+    printed.slice(0, serverLines.length),
     normalize(serverLines.join("\n")).split("\n"),
   );
 });
@@ -86,6 +87,26 @@ Deno.test("the README's code prints what its comments say", async () => {
     assertEquals(code, 0, await script.stderr());
     assertEquals(await script.stdout(), expected.join("\n") + "\n", block);
   }
+});
+
+Deno.test("the README's code for certificates prints what its comments say", async () => {
+  const directory = await Deno.makeTempDir();
+  const { server, ca } = certificates();
+  await Deno.writeTextFile(`${directory}/ca.pem`, ca);
+  await Deno.writeTextFile(`${directory}/cert.pem`, server.cert);
+  await Deno.writeTextFile(`${directory}/key.pem`, server.key);
+  for (const block of blocks("ts ignore")) {
+    const [, expected] = /console\.log\(.*\/\/ (.*)$/m.exec(block) ?? [];
+    await Deno.writeTextFile(`${directory}/main.ts`, block);
+    const script = start(Deno.execPath(), [
+      ...["run", "--allow-net", "--allow-read=.", "--config"],
+      ...[new URL("deno.json", ROOT).pathname, "main.ts"],
+    ], { cwd: directory, env: { NO_COLOR: "1" } });
+    const { code } = await script.status;
+    assertEquals(code, 0, await script.stderr());
+    assertEquals(await script.stdout(), `${expected}\n`, block);
+  }
+  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("the README's picture of a frame is one", () => {
@@ -109,9 +130,8 @@ Deno.test("the README's defaults are the defaults", () => {
       : SERVE_DEFAULTS;
     if (!Object.hasOwn(defaults, option)) continue;
     seen.add(option);
-    const value: unknown = JSON.parse(
-      text.replaceAll("`", "").replaceAll(/(\d) (?=\d)/g, "$1"),
-    );
+    const literal = text.replaceAll("`", "").replaceAll(/(\d) (?=\d)/g, "$1");
+    const value = literal === "Infinity" ? Infinity : JSON.parse(literal);
     assertEquals(value, Reflect.get(defaults, option), option);
   }
   assertEquals(

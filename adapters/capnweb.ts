@@ -1,0 +1,128 @@
+/**
+ * [`capnweb`](https://www.npmjs.com/package/capnweb), object-capability RPC with
+ * promise pipelining, over a connection: a transport for its `RpcSession`.
+ *
+ * Each of its messages is one message of the connection, as the JSON value that
+ * it is. The library's own transports carry the text of that value; here the
+ * library hands the value over and the connection makes the text, so that the
+ * wire holds plain JSON that any peer can read, not JSON text inside a JSON
+ * string, and each value is turned into text and back only once.
+ *
+ * A link like this may be quiet for minutes: give both ends
+ * `idleTimeout: Infinity`, and no `heartbeat`, whose answer could not be told
+ * from the messages of the library.
+ *
+ * Nothing of the library is imported here. Written for its version 0.12; it must
+ * know transports with an `encodingLevel`, as versions from 0.10 do.
+ *
+ * @example
+ * ```ts
+ * import { connect, listen } from "@blackbelt/networking";
+ * import { ConnectionRpcTransport } from "@blackbelt/networking/adapters/capnweb";
+ * import { RpcSession, RpcTarget } from "npm:capnweb@0.12.0";
+ * import { assertEquals } from "@std/assert";
+ *
+ * class Greeter extends RpcTarget {
+ *   greet(name: string): string {
+ *     return `hello ${name}`;
+ *   }
+ * }
+ *
+ * using listener = listen({ hostname: "127.0.0.1", port: 0 });
+ * const connection = await connect(listener.addr);
+ * new RpcSession(new ConnectionRpcTransport(await listener.accept()), new Greeter());
+ * const session = new RpcSession<Greeter>(new ConnectionRpcTransport(connection));
+ * using greeter = session.getRemoteMain();
+ * assertEquals(await greeter.greet("ada"), "hello ada");
+ * ```
+ *
+ * @module
+ */
+import { type Connection, ConnectionClosedError } from "../core/connection.ts";
+
+/**
+ * Carries the messages of an `RpcSession` of `capnweb`: one of its `RpcTransport`
+ * kinds. It owns the connection: a session that is at an end, because its main
+ * stub was disposed or something failed, closes it.
+ *
+ * A message that cannot be sent, or that holds no JSON, ends the session: the
+ * library cannot go on without it. It waits for no transport before it sends
+ * more: its streams are paced by the peer's answers, and calls made all at once
+ * may have `maxQueuedBytes` waiting.
+ *
+ * @example
+ * ```ts
+ * import { connect, serve } from "@blackbelt/networking";
+ * import { ConnectionRpcTransport } from "@blackbelt/networking/adapters/capnweb";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * const connection = await connect(server.addr);
+ * const transport = new ConnectionRpcTransport(connection);
+ * transport.send(["pull", 1]);
+ * assertEquals(await transport.receive(), ["pull", 1]);
+ * transport.abort(new Error("enough"));
+ * await connection.closed;
+ * ```
+ */
+export class ConnectionRpcTransport {
+  /** Tells the library to hand over JSON values, not their text. */
+  readonly encodingLevel = "jsonCompatible";
+  readonly #connection: Connection;
+  readonly #messages: AsyncIterator<unknown, undefined>;
+
+  /**
+   * Takes the connection over. Nothing is read before the session asks for it.
+   *
+   * @param connection What carries the messages.
+   */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#messages = connection[Symbol.asyncIterator]();
+  }
+
+  /**
+   * Sends a message.
+   *
+   * @param message The JSON value; its text is made at once.
+   * @throws {FrameTooLargeError} If the payload is larger than the limit.
+   * Nothing is sent.
+   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
+   * sent.
+   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
+   * Nothing is sent.
+   * @throws {ConnectionClosedError} If the connection has ended.
+   */
+  send(message: unknown): void {
+    this.#connection.enqueue(message);
+  }
+
+  /**
+   * Waits for the next message.
+   *
+   * @throws {ConnectionClosedError} If the connection has ended; `clean` tells
+   * whether between two messages.
+   * @throws {FrameTooLargeError} If the payload is larger than the limit.
+   * @throws {FrameTruncatedError} If the connection ended inside a frame.
+   * @throws {InvalidMessageError} If the payload is not UTF-8 or not JSON.
+   */
+  async receive(): Promise<unknown> {
+    const { done, value } = await this.#messages.next();
+    if (done) {
+      throw new ConnectionClosedError(
+        "Cannot receive message: the connection is closed",
+        { clean: true },
+      );
+    }
+    return value;
+  }
+
+  /**
+   * Closes the connection once everything sent before has left.
+   *
+   * @param _reason Why; the peer was told by the library.
+   */
+  abort(_reason: unknown): void {
+    this.#connection.close();
+  }
+}

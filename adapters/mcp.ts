@@ -1,0 +1,164 @@
+/**
+ * The [Model Context Protocol](https://modelcontextprotocol.io) over a
+ * connection: a transport for the client and the server of its SDK,
+ * [`@modelcontextprotocol/sdk`](https://www.npmjs.com/package/@modelcontextprotocol/sdk).
+ * Each of the protocol's JSON-RPC messages is one message of the connection.
+ *
+ * A link like this may be quiet for minutes: give both ends
+ * `idleTimeout: Infinity`, and no `heartbeat`, whose answer could not be told
+ * from the messages of the SDK.
+ *
+ * Nothing of the SDK is imported here. Written for its version 1; whatever has
+ * the same shape can be used as well.
+ *
+ * @example
+ * ```ts
+ * import { connect, listen } from "@blackbelt/networking";
+ * import { ConnectionTransport } from "@blackbelt/networking/adapters/mcp";
+ * import { Client } from "npm:@modelcontextprotocol/sdk@1.32.2/client";
+ * // @ts-types="npm:@modelcontextprotocol/sdk@1.32.2/server/mcp"
+ * import { McpServer } from "npm:@modelcontextprotocol/sdk@1.32.2/server/mcp.js";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const server = new McpServer({ name: "greeter", version: "1.0.0" });
+ * server.registerTool("greet", {}, () => ({ content: [{ type: "text", text: "hello" }] }));
+ *
+ * using listener = listen({ hostname: "127.0.0.1", port: 0 });
+ * const client = new Client({ name: "guest", version: "1.0.0" });
+ * const connection = await connect(listener.addr);
+ * await server.connect(new ConnectionTransport(await listener.accept()));
+ * await client.connect(new ConnectionTransport(connection));
+ * const { content } = await client.callTool({ name: "greet" });
+ * assertEquals(content, [{ type: "text", text: "hello" }]);
+ * await client.close();
+ * ```
+ *
+ * @module
+ */
+import type { Connection } from "../core/connection.ts";
+import { InvalidMessageError } from "../framing.ts";
+
+/**
+ * Carries the messages of a client or a server of the Model Context Protocol: a
+ * `Transport` of its SDK. It owns the connection: closing the client or the
+ * server closes it.
+ *
+ * The client and the server set the callbacks and start the transport
+ * themselves. Nothing is read before that, and nothing is lost that came
+ * before. What one of the callbacks throws is told to `onerror`.
+ *
+ * @example
+ * ```ts
+ * import { connect, listen } from "@blackbelt/networking";
+ * import { ConnectionTransport } from "@blackbelt/networking/adapters/mcp";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using listener = listen({ hostname: "127.0.0.1", port: 0 });
+ * const near = new ConnectionTransport(await connect(listener.addr));
+ * await near.send({ jsonrpc: "2.0", method: "ping", id: 1 });
+ * const far = new ConnectionTransport(await listener.accept());
+ * const ended = new Promise<void>((resolve) => far.onclose = resolve);
+ * far.onmessage = (message) => {
+ *   assertEquals(message, { jsonrpc: "2.0", method: "ping", id: 1 });
+ *   near.close();
+ * };
+ * await far.start();
+ * await ended;
+ * ```
+ */
+export class ConnectionTransport {
+  /** Called with each message; that it is JSON-RPC is not checked. */
+  onmessage?: ((message: unknown) => void) | undefined;
+  /**
+   * Called with an `InvalidMessageError` for a payload that is not UTF-8 or not
+   * JSON, after which the transport goes on; called with a
+   * `FrameTooLargeError`, a `FrameTruncatedError` or a `ConnectionClosedError`
+   * when the link broke, before `onclose`.
+   */
+  onerror?: ((error: Error) => void) | undefined;
+  /** Called once, when the connection has ended, whoever ended it. */
+  onclose?: (() => void) | undefined;
+
+  readonly #connection: Connection;
+  #reading: Promise<void> | undefined;
+
+  /**
+   * Takes the connection over.
+   *
+   * @param connection What carries the messages.
+   */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /**
+   * Starts to read; the SDK calls it.
+   *
+   * @throws {TypeError} If the transport was started or closed before.
+   */
+  start(): Promise<void> {
+    if (this.#reading !== undefined) {
+      return Promise.reject(
+        new TypeError("Cannot start: the transport was started or closed"),
+      );
+    }
+    this.#reading = this.#read();
+    return Promise.resolve();
+  }
+
+  /**
+   * Sends a message.
+   *
+   * @param message The JSON-RPC message; its JSON text is made at once.
+   * @returns A promise that resolves as that of `Connection.send` does: not
+   * before the peer keeps up.
+   * @throws {FrameTooLargeError} If the payload is larger than the limit.
+   * Nothing is sent, and the transport can go on.
+   * @throws {InvalidMessageError} If JSON cannot carry the message. Nothing is
+   * sent, and the transport can go on.
+   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
+   * Nothing is sent, and the transport can go on.
+   * @throws {ConnectionClosedError} If the connection has ended.
+   */
+  send(message: unknown): Promise<void> {
+    return this.#connection.send(message);
+  }
+
+  /**
+   * Closes the connection once everything sent before has left; resolves when
+   * `onclose` was called. It may be called more than once.
+   */
+  async close(): Promise<void> {
+    await this.#connection.close();
+    await (this.#reading ??= this.#read());
+  }
+
+  async #read(): Promise<void> {
+    const messages = this.#connection[Symbol.asyncIterator]();
+    for (let open = true; open;) {
+      try {
+        const { done, value } = await messages.next().catch((error) => {
+          open = error instanceof InvalidMessageError;
+          throw error;
+        });
+        if (done) break;
+        this.onmessage?.(value);
+      } catch (error) {
+        this.#report(error as Error);
+      }
+    }
+    try {
+      this.onclose?.();
+    } catch (error) {
+      this.#report(error as Error);
+    }
+  }
+
+  #report(error: Error): void {
+    try {
+      this.onerror?.(error);
+    } catch {
+      // Nobody is left to tell.
+    }
+  }
+}

@@ -1,0 +1,299 @@
+/**
+ * [`vscode-jsonrpc`](https://www.npmjs.com/package/vscode-jsonrpc), the JSON-RPC
+ * library of editors and language servers, over a connection: a message reader
+ * and a message writer. Each JSON-RPC message is one message of the connection,
+ * without the `Content-Length` header of that library's own streams.
+ *
+ * A link like this may be quiet for minutes: give both ends
+ * `idleTimeout: Infinity`, and no `heartbeat`, whose answer could not be told
+ * from the messages of the library.
+ *
+ * Nothing of the library is imported here. Written for its version 10; whatever
+ * has the same shape can be used as well.
+ *
+ * @example
+ * ```ts
+ * import { connect, listen } from "@blackbelt/networking";
+ * import {
+ *   ConnectionMessageReader,
+ *   ConnectionMessageWriter,
+ * } from "@blackbelt/networking/adapters/vscode-jsonrpc";
+ * import { createMessageConnection } from "npm:vscode-jsonrpc@10.0.0/node";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using listener = listen({ hostname: "127.0.0.1", port: 0 });
+ * await using near = await connect(listener.addr);
+ * await using far = await listener.accept();
+ * const [client, server] = [near, far].map((connection) =>
+ *   createMessageConnection(
+ *     new ConnectionMessageReader(connection),
+ *     new ConnectionMessageWriter(connection),
+ *   )
+ * );
+ * server.onRequest("add", (a: number, b: number) => a + b);
+ * server.listen();
+ * client.listen();
+ * assertEquals(await client.sendRequest("add", 1, 2), 3);
+ * ```
+ *
+ * @module
+ */
+import { setImmediate } from "node:timers";
+import type { Connection } from "../core/connection.ts";
+import { InvalidMessageError } from "../framing.ts";
+
+/** What every JSON-RPC message has: the `Message` of `vscode-jsonrpc`. */
+export interface JsonRpcMessage {
+  /** The version of the protocol, `"2.0"`. */
+  jsonrpc: string;
+}
+
+/** What can be taken back: the `Disposable` of `vscode-jsonrpc`. */
+export interface Subscription {
+  /** Takes it back; calling it again does nothing. */
+  dispose(): void;
+}
+
+/**
+ * Adds a listener to an event: the `Event` of `vscode-jsonrpc`. The listener is
+ * called with `thisArgument` as `this`, and what comes back, which is added to
+ * `disposables` where those are given, removes it. A listener that throws does
+ * not keep others from being called.
+ *
+ * @typeParam E What the listeners are called with.
+ */
+export type Subscribe<E> = (
+  listener: (event: E) => unknown,
+  thisArgument?: unknown,
+  disposables?: Subscription[],
+) => Subscription;
+
+/** A write that failed: why, its message, and how many have failed so far. */
+export type WriteFailure = [
+  error: Error,
+  message: JsonRpcMessage | undefined,
+  count: number | undefined,
+];
+
+/** Those who listen to an event. */
+class Listeners<E> extends Set<(event: E) => void> {
+  readonly event: Subscribe<E> = (listener, thisArgument, disposables) => {
+    const call = (event: E) => void listener.call(thisArgument, event);
+    const disposable = { dispose: () => void this.delete(call) };
+    this.add(call);
+    disposables?.push(disposable);
+    return disposable;
+  };
+
+  tell(event: E): void {
+    for (const call of [...this]) {
+      try {
+        call(event);
+      } catch {
+        // A listener that fails is no reason to stop reading or writing.
+      }
+    }
+  }
+}
+
+/**
+ * Messages that the library may have before it: what a peer sends beyond that
+ * stays with the peer.
+ */
+const MOST_AHEAD = 256;
+/** The readers at work, so that what arrived is read before a close is told. */
+const READING = new WeakMap<Connection, Promise<void>>();
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * Reads the messages of a connection for `createMessageConnection` of
+ * `vscode-jsonrpc`: a `MessageReader`.
+ *
+ * Nothing is read before {@linkcode ConnectionMessageReader.listen}, and nothing
+ * is lost that came before it. The library does not reject the requests that
+ * are open when the peer goes: dispose of the message connection then, as in
+ * `messageConnection.onClose(() => messageConnection.dispose())`.
+ *
+ * @example
+ * ```ts
+ * import { connect, listen } from "@blackbelt/networking";
+ * import { ConnectionMessageReader } from "@blackbelt/networking/adapters/vscode-jsonrpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using listener = listen({ hostname: "127.0.0.1", port: 0 });
+ * await using near = await connect(listener.addr);
+ * await near.send({ jsonrpc: "2.0", method: "hello" });
+ * await near.closeWrite();
+ * const reader = new ConnectionMessageReader(await listener.accept());
+ * const messages: unknown[] = [];
+ * reader.listen((message) => messages.push(message));
+ * await new Promise<void>((resolve) => reader.onClose(resolve));
+ * assertEquals(messages, [{ jsonrpc: "2.0", method: "hello" }]);
+ * ```
+ */
+export class ConnectionMessageReader {
+  readonly #connection: Connection;
+  readonly #errors = new Listeners<Error>();
+  readonly #closes = new Listeners<void>();
+  #callback: ((message: JsonRpcMessage) => void) | undefined;
+
+  /**
+   * Called with an `InvalidMessageError` for a payload that is not UTF-8 or not
+   * JSON, and with what the library throws over a message; reading goes on.
+   * Called with a `FrameTooLargeError`, a `FrameTruncatedError` or a
+   * `ConnectionClosedError` when the link broke, before `onClose`.
+   */
+  readonly onError: Subscribe<Error> = this.#errors.event;
+  /**
+   * Called once, when the connection has ended, whoever ended it, and the
+   * library has come to all the messages before.
+   */
+  readonly onClose: Subscribe<void> = this.#closes.event;
+  /** Never called: a message that is slow to arrive is not told. */
+  readonly onPartialMessage: Subscribe<never> = new Listeners<never>().event;
+
+  /**
+   * Takes over the receiving side of the connection, which stays the caller's to
+   * close.
+   *
+   * @param connection Where the messages come from.
+   */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /**
+   * Starts to read. The connection closes itself when the peer has closed its
+   * sending side.
+   *
+   * @param callback Called with each message; that it is JSON-RPC is not
+   * checked.
+   * @returns What stops the calls; messages that come later are thrown away.
+   * @throws {TypeError} If it was called before.
+   */
+  listen(callback: (message: JsonRpcMessage) => void): Subscription {
+    if (READING.has(this.#connection)) {
+      throw new TypeError("Cannot listen: the connection has a reader already");
+    }
+    this.#callback = callback;
+    READING.set(this.#connection, this.#read());
+    return { dispose: () => this.#callback = undefined };
+  }
+
+  async #read(): Promise<void> {
+    const messages = this.#connection[Symbol.asyncIterator]();
+    let caughtUp = Promise.resolve();
+    for (let open = true, count = 0; open;) {
+      try {
+        const { done, value } = await messages.next().catch((error) => {
+          open = error instanceof InvalidMessageError;
+          throw error;
+        });
+        if (done) break;
+        this.#callback?.(value as unknown as JsonRpcMessage);
+      } catch (error) {
+        this.#errors.tell(error as Error);
+      }
+      // The library works on one message a turn.
+      caughtUp = caughtUp.then(nextTurn);
+      if (++count % MOST_AHEAD === 0) await caughtUp;
+    }
+    await caughtUp;
+    this.#closes.tell();
+  }
+
+  /**
+   * Removes all listeners and calls back no more. Messages that still come are
+   * thrown away, and the connection is left open.
+   */
+  dispose(): void {
+    this.#callback = undefined;
+    this.#errors.clear();
+    this.#closes.clear();
+  }
+}
+
+/**
+ * Writes the messages of `createMessageConnection` of `vscode-jsonrpc` to a
+ * connection: a `MessageWriter`.
+ *
+ * @example
+ * ```ts
+ * import { connect, serve } from "@blackbelt/networking";
+ * import { ConnectionMessageWriter } from "@blackbelt/networking/adapters/vscode-jsonrpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * await using connection = await connect(server.addr);
+ * const writer = new ConnectionMessageWriter(connection);
+ * const hello = { jsonrpc: "2.0", method: "hello" };
+ * await writer.write(hello);
+ * const { value } = await connection[Symbol.asyncIterator]().next();
+ * assertEquals(value, hello);
+ * ```
+ */
+export class ConnectionMessageWriter {
+  readonly #connection: Connection;
+  readonly #errors = new Listeners<WriteFailure>();
+  readonly #closes = new Listeners<void>();
+  #failures = 0;
+
+  /**
+   * Called when a message could not be written, with the error, the message and
+   * the number of failures so far.
+   */
+  readonly onError: Subscribe<WriteFailure> = this.#errors.event;
+  /** Called once, when the connection has ended, after the reader's. */
+  readonly onClose: Subscribe<void> = this.#closes.event;
+
+  /**
+   * Sends on the connection, which stays the caller's to close.
+   *
+   * @param connection Where the messages go.
+   */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    connection.closed.then(() => READING.get(connection))
+      .then(() => this.#closes.tell());
+  }
+
+  /**
+   * Sends a message.
+   *
+   * @param message The JSON-RPC message; its JSON text is made at once.
+   * @returns A promise that resolves as that of `Connection.send` does: not
+   * before the peer keeps up.
+   * @throws {FrameTooLargeError} If the payload is larger than the limit.
+   * Nothing is sent, and the connection can go on.
+   * @throws {InvalidMessageError} If JSON cannot carry the message. Nothing is
+   * sent, and the connection can go on.
+   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
+   * Nothing is sent, and the connection can go on.
+   * @throws {ConnectionClosedError} If the connection has ended.
+   */
+  async write(message: JsonRpcMessage): Promise<void> {
+    try {
+      await this.#connection.send(message);
+    } catch (error) {
+      this.#errors.tell([error as Error, message, ++this.#failures]);
+      throw error;
+    }
+  }
+
+  /**
+   * Ends the sending side once everything written before has left, or the
+   * connection where the stream of bytes cannot be closed one way only.
+   */
+  end(): void {
+    this.#connection.closeWrite().catch(() => this.#connection.close());
+  }
+
+  /** Removes all listeners. The connection is left open. */
+  dispose(): void {
+    this.#errors.clear();
+    this.#closes.clear();
+  }
+}

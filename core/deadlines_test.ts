@@ -1,0 +1,261 @@
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+} from "@std/assert";
+import { encodeFrame } from "../framing.ts";
+import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+import { Connection, ConnectionClosedError } from "./connection.ts";
+import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
+import { keepAlive } from "./heartbeat.ts";
+import { Responder } from "./respond.ts";
+import { sweepFor } from "./sweep.ts";
+
+/**
+ * Twenty ticks of 50 ms, which no test lasts: the ticks are those that a test
+ * makes.
+ */
+const TIMEOUT = 1_000;
+const NEVER: ConnectionOptions = {
+  idleTimeout: Infinity,
+  frameTimeout: Infinity,
+  writeTimeout: Infinity,
+};
+
+function tick(count: number): void {
+  for (let i = 0; i < count; i++) sweepFor(TIMEOUT)?.tick();
+}
+
+/** Lets everything run that needs no I/O. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+function connection(
+  options: ConnectionOptions,
+): { near: MemoryEnd; far: MemoryEnd; one: Connection } {
+  const [near, far] = memoryPair();
+  return { near, far, one: new Connection(near, { ...NEVER, ...options }) };
+}
+
+function assertTimeout(end: ConnectionEnd, message: string): void {
+  assert(!end.clean);
+  assertInstanceOf(end.cause, DOMException);
+  assertEquals(end.cause.name, "TimeoutError");
+  assertEquals(end.cause.message, message);
+}
+
+Deno.test("idleTimeout ends a connection whose peer says nothing, and whoever waits hears of it", async () => {
+  const { far, one } = connection({ idleTimeout: TIMEOUT });
+  const message = one[Symbol.asyncIterator]().next();
+  await turn();
+  tick(20);
+  assertEquals(far.closed, 0);
+  tick(1);
+  await far.closeWrite();
+  const error = await assertRejects(() => message, ConnectionClosedError);
+  assertInstanceOf(error.cause, DOMException);
+  assertTimeout(
+    await one.closed,
+    "Cannot receive message: nothing came for 1000 ms",
+  );
+});
+
+Deno.test("idleTimeout starts anew with each whole frame, and with nothing less", async () => {
+  const { far, one } = connection({ idleTimeout: TIMEOUT });
+  const messages: unknown[] = [];
+  const iteration = (async () => {
+    for await (const message of one) messages.push(message);
+  })();
+  await turn();
+  tick(20);
+  await far.write(encodeFrame("a"));
+  await turn();
+  tick(20);
+  await far.write(encodeFrame("b").subarray(0, 3));
+  await turn();
+  tick(1);
+  assertEquals(messages, ["a"]);
+  await turn();
+  tick(1);
+  await far.closeWrite();
+  await assertRejects(() => iteration, ConnectionClosedError);
+});
+
+Deno.test("idleTimeout does not count while it is not the peer's turn", async () => {
+  const [near, far] = memoryPair();
+  const server = new Connection(near, { ...NEVER, idleTimeout: TIMEOUT });
+  const reply = Promise.withResolvers<string>();
+  new Responder(server, () => reply.promise, undefined, 100, Infinity);
+  const client = new Connection(far, NEVER);
+  const answered = client.request("slow");
+  await turn();
+  tick(50);
+  reply.resolve("done");
+  assertEquals(await answered, "done");
+  await turn();
+  tick(20);
+  await turn();
+  assertEquals(await client.request("again"), "done");
+  await client.close();
+  assert((await server.closed).clean);
+});
+
+Deno.test("idleTimeout does not count while nobody waits for a message", async () => {
+  const { one } = connection({ idleTimeout: TIMEOUT });
+  tick(50);
+  await one.close();
+  assertEquals(await one.closed, { clean: true });
+});
+
+Deno.test("frameTimeout runs from the first byte of a frame to its last, whatever comes between", async () => {
+  const { far, one } = connection({ frameTimeout: TIMEOUT });
+  const message = one[Symbol.asyncIterator]().next();
+  const frame = encodeFrame("x".repeat(100));
+  for (let i = 0; i < 21; i++) {
+    await far.write(frame.subarray(i, i + 1));
+    await turn();
+    assertEquals(far.reads.length, 0);
+    tick(1);
+  }
+  await far.closeWrite();
+  await assertRejects(() => message, ConnectionClosedError);
+  assertTimeout(
+    await one.closed,
+    "Cannot decode frame: 21 bytes of it came in 1000 ms, and the rest did not",
+  );
+});
+
+Deno.test("frameTimeout starts anew with each frame", async () => {
+  const { far, one } = connection({ frameTimeout: TIMEOUT });
+  const messages: unknown[] = [];
+  const iteration = (async () => {
+    for await (const message of one) messages.push(message);
+  })();
+  const frame = encodeFrame("slow");
+  await far.write(frame.subarray(0, 5));
+  for (let i = 0; i < 10; i++) {
+    await turn();
+    tick(15);
+    // The end of one frame and the beginning of the next.
+    await far.write(frame.subarray(5));
+    await far.write(frame.subarray(0, 5));
+  }
+  await far.write(frame.subarray(5));
+  await far.closeWrite();
+  await iteration;
+  assertEquals(messages.length, 11);
+  assert((await one.closed).clean);
+});
+
+Deno.test("writeTimeout ends a connection whose peer takes nothing", async () => {
+  const { near, one } = connection({ writeTimeout: TIMEOUT });
+  near.hold();
+  const sent = one.send("x".repeat(100_000));
+  await turn();
+  tick(21);
+  await assertRejects(() => sent, ConnectionClosedError);
+  assertTimeout(
+    await one.closed,
+    "Cannot send message: 100006 bytes wait, and the peer took none for 1000 ms",
+  );
+  assertEquals(near.closed, 1);
+});
+
+Deno.test("writeTimeout starts anew with every byte that the peer takes", async () => {
+  const taken: number[] = [];
+  let take = () => {};
+  const one = new Connection({
+    read: () => new Promise(() => {}),
+    write: () =>
+      new Promise((resolve) => {
+        take = () => {
+          taken.push(1_000);
+          resolve(1_000);
+        };
+      }),
+    close() {},
+  }, { ...NEVER, writeTimeout: TIMEOUT });
+  const sent = one.send("x".repeat(20_000 - 6));
+  for (let i = 0; i < 20; i++) {
+    await turn();
+    tick(15);
+    take();
+  }
+  await sent;
+  await one.close();
+  assert((await one.closed).clean);
+  assertEquals(taken.length, 20);
+});
+
+Deno.test("writeTimeout bounds close() where the peer takes nothing", async () => {
+  const { near, one } = connection({ writeTimeout: TIMEOUT });
+  near.hold();
+  one.send("never taken");
+  const closing = one.close();
+  await turn();
+  tick(21);
+  await closing;
+  assertTimeout(
+    await one.closed,
+    "Cannot send message: 17 bytes wait, and the peer took none for 1000 ms",
+  );
+});
+
+Deno.test("no deadline holds where all are Infinity", async () => {
+  const { near, one } = connection({});
+  near.hold();
+  one.send("waits");
+  one.request("waits, too").catch(() => {});
+  await turn();
+  tick(1_000);
+  near.release();
+  one.abort();
+  assertEquals(sweepFor(Infinity, Infinity), undefined);
+});
+
+Deno.test("keepAlive() sends the message when nothing came for the interval, and goes on when it is answered", async () => {
+  const { far, one } = connection({});
+  keepAlive(one, () => one.request("are you there?"), TIMEOUT);
+  const peer = new Connection(far, NEVER);
+  const seen: unknown[] = [];
+  const serving = (async () => {
+    for await (const message of peer) {
+      seen.push(message);
+      await peer.send("yes");
+    }
+  })();
+  for (let i = 0; i < 3; i++) {
+    await turn();
+    tick(19);
+    assertEquals(seen.length, i);
+    tick(1);
+    await turn();
+    tick(1); // notices the answer
+  }
+  assertEquals(seen, Array(3).fill("are you there?"));
+  await one.close();
+  await serving;
+});
+
+Deno.test("keepAlive() ends a connection whose peer does not answer", async () => {
+  const { one } = connection({});
+  keepAlive(one, () => one.request("are you there?"), TIMEOUT);
+  const reply = one.request("anybody?");
+  await turn();
+  tick(40);
+  tick(1);
+  await assertRejects(() => reply, ConnectionClosedError);
+  assertTimeout(
+    await one.closed,
+    "The peer did not answer a heartbeat within 1000 ms",
+  );
+});
+
+Deno.test("sweepFor() looks more often where a timeout is shorter, and at least four times a second", () => {
+  assertEquals(sweepFor(60_000, 10_000)?.period, 250);
+  assertEquals(sweepFor(60_000, 1_000)?.period, 50);
+  assertEquals(sweepFor(1)?.period, 1);
+  assert(sweepFor(60_000) === sweepFor(10_000, Infinity));
+});

@@ -1,0 +1,20 @@
+import { assertEquals } from "@std/assert";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { Events } from "./events.ts";
+
+Deno.test("emit() tells the function and the channel, whatever the function throws", () => {
+  const told: unknown[] = [];
+  const events = new Events<{ type: string }>("test", (event) => {
+    told.push(event);
+    throw new Error("a log that fails");
+  });
+  const published: unknown[] = [];
+  const listener = (message: unknown) => void published.push(message);
+  subscribe("test", listener);
+  events.emit({ type: "a" });
+  unsubscribe("test", listener);
+  events.emit({ type: "b" });
+  assertEquals(told, [{ type: "a" }, { type: "b" }]);
+  assertEquals(published, [{ type: "a" }]);
+  new Events("test", undefined).emit({ type: "c" });
+});

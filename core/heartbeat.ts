@@ -1,0 +1,47 @@
+/**
+ * Proof that a peer is alive, without a kind of frame of its own.
+ *
+ * @module
+ */
+import type { Connection } from "./connection.ts";
+import { sweepFor } from "./sweep.ts";
+
+/**
+ * Calls `beat` whenever nothing has come for `interval` milliseconds, and aborts
+ * the connection if nothing comes for as long again. It asks the peer something
+ * that looks like any other message; whatever it answers is proof enough.
+ */
+export function keepAlive<T>(
+  connection: Connection<T>,
+  beat: () => Promise<unknown>,
+  interval: number,
+): void {
+  const sweep = sweepFor(interval);
+  if (sweep === undefined) return;
+  const most = sweep.ticks(interval);
+  let seen = 0;
+  let ticks = 0;
+  const heartbeat = {
+    tick() {
+      const { messagesReceived } = connection.stats;
+      if (messagesReceived !== seen) {
+        seen = messagesReceived;
+        ticks = 0;
+      } else if (++ticks === most) {
+        // Whatever keeps it from being answered ends the connection.
+        beat().catch(() => {});
+      } else if (ticks > 2 * most) {
+        connection.abort(
+          new DOMException(
+            `The peer did not answer a heartbeat within ${interval} ms`,
+            "TimeoutError",
+          ),
+        );
+      }
+    },
+  };
+  // The end, and the answers, are to be noticed although nobody waits.
+  connection.watch();
+  sweep.add(heartbeat);
+  connection.closed.then(() => sweep.delete(heartbeat));
+}

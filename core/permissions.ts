@@ -1,0 +1,192 @@
+/**
+ * What the platform must allow before anything is opened, told at once and
+ * without a prompt, and given up when it is not needed any more.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import type { Address } from "./connection.ts";
+
+/** A permission, as narrow as it can be granted. */
+export type PermissionNeed =
+  /** To listen on a host and port or connect to it, or `unix:` and a path. */
+  | { readonly name: "net"; readonly host: string }
+  /** To read or write a file. */
+  | { readonly name: "read" | "write"; readonly path: string }
+  /** To read a variable of the environment. */
+  | { readonly name: "env"; readonly variable: string };
+
+/** All that a program can be granted. */
+const ALL_NAMES = [
+  "net",
+  "read",
+  "write",
+  "run",
+  "env",
+  "sys",
+  "ffi",
+  "import",
+] as const;
+
+/** Names of this machine that are not the same to the platform. */
+const LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"];
+
+/**
+ * The permissions for listening on an address or connecting to it. A Unix
+ * socket needs three.
+ *
+ * @param address Where to listen or to connect to.
+ */
+export function permissionsFor(address: Address): PermissionNeed[] {
+  if (address.transport === "tcp") {
+    return [{ name: "net", host: textOf(address) }];
+  }
+  // The platform grants Unix sockets by absolute path only.
+  const path = resolve(address.path);
+  return [
+    { name: "read", path },
+    { name: "write", path },
+    { name: "net", host: `unix:${path}` },
+  ];
+}
+
+/** An address as a person and a permission write it. */
+function textOf(address: Address): string {
+  if (address.transport === "unix") return address.path;
+  // A permission is for an IPv6 address in all its zones.
+  const hostname = address.hostname.replace(/^\[(.*)\]$/, "$1")
+    .replace(/%.*$/, "");
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  return `${host}:${address.port}`;
+}
+
+/**
+ * Those permissions that are not granted. Asking does not prompt.
+ *
+ * @throws {URIError} If a host cannot be one.
+ * @internal
+ */
+export function missingPermissions(
+  needed: readonly PermissionNeed[],
+): PermissionNeed[] {
+  return needed.filter((need) => stateOf(need) !== "granted");
+}
+
+function stateOf(need: PermissionNeed): Deno.PermissionState {
+  return Deno.permissions.querySync(need).state;
+}
+
+/** What a permission is for: a host, a path or a variable. */
+function scopeOf(need: PermissionNeed): string {
+  return need.name === "net"
+    ? need.host
+    : need.name === "env"
+    ? need.variable
+    : need.path;
+}
+
+/** What to grant, by the names of the permissions. */
+function scopesOf(missing: readonly PermissionNeed[]): [string, string[]][] {
+  return [...Map.groupBy(missing, ({ name }) => name)].map(
+    ([name, needs]) => [name, [...new Set(needs.map(scopeOf))]],
+  );
+}
+
+/**
+ * The narrowest flags that grant the permissions, for a shell: one for each
+ * kind.
+ *
+ * @internal
+ */
+export function flagsFor(missing: readonly PermissionNeed[]): string {
+  return scopesOf(missing).map(([name, scopes]) => {
+    const flag = `--allow-${name}`;
+    // To a flag, a comma ends a scope.
+    if (scopes.some((scope) => scope.includes(","))) return flag;
+    const list = scopes.join(",");
+    return /^[\w./:@%+,-]+$/.test(list)
+      ? `${flag}=${list}`
+      : `${flag}='${list.replaceAll("'", `'\\''`)}'`;
+  }).join(" ");
+}
+
+/** The same as a part of `deno.json`, where paths are relative to the file. */
+function configFor(missing: readonly PermissionNeed[]): string {
+  const absolute = missing.map((need) =>
+    "path" in need ? { ...need, path: resolve(need.path) } : need
+  );
+  return JSON.stringify({
+    permissions: { default: Object.fromEntries(scopesOf(absolute)) },
+  });
+}
+
+/** Why what looks as if it were granted is missing. */
+function* notesFor(missing: readonly PermissionNeed[]): Generator<string> {
+  for (const need of missing) {
+    if (stateOf(need) === "denied") {
+      yield `${scopeOf(need)} is denied by --deny-${need.name} or at a prompt`;
+    }
+    if (need.name !== "net") continue;
+    const [, host, port] = /^(.+):(\d+)$/.exec(need.host) ?? [];
+    if (!LOOPBACK_HOSTS.includes(host)) continue;
+    for (const other of LOOPBACK_HOSTS) {
+      const granted = `${other}:${port}`;
+      if (stateOf({ name: "net", host: granted }) !== "granted") continue;
+      yield `${granted} is granted, and is another name to Deno`;
+    }
+  }
+}
+
+/**
+ * Asks for all permissions at once, and never prompts.
+ *
+ * ```ts
+ * import { permissionsFor, requirePermissions } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const address = { transport: "tcp", hostname: "::1", port: 8080 } as const;
+ * const needed = permissionsFor(address);
+ * assertEquals(needed, [{ name: "net", host: "[::1]:8080" }]);
+ * requirePermissions("listen on", address, needed);
+ * ```
+ *
+ * @param action What they are for, as in "listen on".
+ * @param address Where it is done.
+ * @param needed The permissions, of any kind.
+ * @throws {Deno.errors.NotCapable} If any are missing: with the flags, and the
+ * part of `deno.json`, that grant all of those.
+ * @throws {URIError} If the host cannot be one.
+ */
+export function requirePermissions(
+  action: string,
+  address: Address,
+  needed: readonly PermissionNeed[],
+): void {
+  const missing = missingPermissions(needed);
+  if (missing.length === 0) return;
+  const [what, which] = missing.length === 1
+    ? ["permission", "it"]
+    : ["permissions", "them"];
+  const notes = [...notesFor(missing)].map((note) => `; ${note}`).join("");
+  throw new Deno.errors.NotCapable(
+    `Cannot ${action} ${textOf(address)}: missing ${what}; run with ${
+      flagsFor(missing)
+    }, or grant ${which} in deno.json: ${
+      configFor(missing)
+    } and run with -P${notes}`,
+  );
+}
+
+/**
+ * Gives up all permissions of the process. What is open stays open, and a
+ * listener goes on accepting; nothing else can be opened from then on.
+ *
+ * Where somebody sits at a terminal, the platform asks that person before it
+ * refuses, and the whole process waits for the answer: run with `--no-prompt`.
+ *
+ * @internal
+ */
+export function dropPermissions(): void {
+  // Without a host, a path or anything of the kind, all that is granted goes.
+  for (const name of ALL_NAMES) Deno.permissions.revokeSync({ name });
+}

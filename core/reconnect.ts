@@ -1,0 +1,272 @@
+/**
+ * A client that connects again.
+ *
+ * @module
+ */
+import type { JsonValue } from "../framing.ts";
+import { checkLimit, resolveOptions } from "../framing.ts";
+import {
+  checkTimeout,
+  type Connection,
+  ConnectionClosedError,
+  type ConnectionEnd,
+  type RequestOptions,
+  startTimer,
+} from "./connection.ts";
+import type { Events } from "./events.ts";
+
+/** How a client connects again. */
+export interface ReconnectOptions {
+  /**
+   * Most milliseconds before the first attempt after a loss; twice as many
+   * before each further one.
+   *
+   * @default {100}
+   */
+  minDelay?: number;
+  /**
+   * Most milliseconds before any attempt. The delay is drawn from zero to the
+   * most, so that clients that were lost together do not come back together.
+   *
+   * @default {30_000}
+   */
+  maxDelay?: number;
+  /**
+   * Attempts in a row before the client gives up.
+   *
+   * @default {Infinity}
+   */
+  maxAttempts?: number;
+}
+
+/** The defaults of {@linkcode ReconnectOptions}. */
+export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> = Object
+  .freeze({ minDelay: 100, maxDelay: 30_000, maxAttempts: Infinity });
+
+/**
+ * What happens to a client: for a log, for counters. Every `connecting` is
+ * followed by `connected` or `failed`, every `connected` by `disconnected`.
+ */
+export type ClientEvent<T = JsonValue> =
+  /** It connects. */
+  | { readonly type: "connecting" }
+  /** It is connected: encrypted and authenticated, where that is asked for. */
+  | { readonly type: "connected"; readonly connection: Connection<T> }
+  /** It could not connect. */
+  | { readonly type: "failed"; readonly error: unknown }
+  /** The connection ended. */
+  | {
+    readonly type: "disconnected";
+    readonly connection: Connection<T>;
+    readonly end: ConnectionEnd;
+  }
+  /** It will connect again, after so many milliseconds. */
+  | {
+    readonly type: "waiting";
+    readonly attempt: number;
+    readonly delay: number;
+  };
+
+/** A connection that lived for so many milliseconds was a good one. */
+const HEALTHY_TIME = 60_000;
+
+/**
+ * One connection after another to the same server: where there is none when one
+ * is needed, it connects again. Made by `connect` with the option `reconnect`.
+ *
+ * A request is sent once at most: if the connection is lost before its reply
+ * has come, it rejects, and whether the server has seen it only the server
+ * knows. To be connected at all times, iterate over the client: it gives each
+ * connection, and the next when that has ended.
+ *
+ * @typeParam T What the messages of the server are taken to be; nothing checks
+ * it.
+ */
+export class Client<T = JsonValue>
+  implements AsyncIterable<Connection<T>>, AsyncDisposable {
+  readonly #dial: (signal: AbortSignal) => Promise<Connection<T>>;
+  readonly #isFinal: (error: unknown) => boolean;
+  readonly #events: Events<ClientEvent<T>>;
+  readonly #options: Required<ReconnectOptions>;
+  readonly #over = new AbortController();
+  #connection: Connection<T> | undefined;
+  #connectedAt = 0;
+  #connecting: Promise<Connection<T>> | undefined;
+  #attempts = 0;
+
+  /**
+   * Makes a client that is not connected yet.
+   * @internal
+   */
+  constructor(
+    dial: (signal: AbortSignal) => Promise<Connection<T>>,
+    isFinal: (error: unknown) => boolean,
+    events: Events<ClientEvent<T>>,
+    options: ReconnectOptions,
+  ) {
+    const resolved = resolveOptions(RECONNECT_DEFAULTS, options);
+    checkTimeout("minDelay", resolved.minDelay);
+    checkTimeout("maxDelay", resolved.maxDelay);
+    checkLimit("maxAttempts", resolved.maxAttempts);
+    this.#dial = dial;
+    this.#isFinal = isFinal;
+    this.#events = events;
+    this.#options = resolved;
+  }
+
+  /** Aborted when the client is closed. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Connects for the first time, and does not try again if that fails. */
+  async open(): Promise<this> {
+    this.#use(await this.#dial(this.#over.signal));
+    return this;
+  }
+
+  /**
+   * Gives the connection that is open, or connects until one is.
+   *
+   * @throws The error of the last attempt, if there is to be no other: after
+   * `maxAttempts`, or where the server refused the authentication.
+   * @throws {ConnectionClosedError} If the client is closed.
+   * @throws The reason of the signal, if that is aborted; others may go on to
+   * wait for the same connection.
+   */
+  async connected({ signal }: RequestOptions = {}): Promise<Connection<T>> {
+    signal?.throwIfAborted();
+    if (this.#over.signal.aborted) throw this.#gone();
+    if (this.#connection?.isOver === false) return this.#connection;
+    if (this.#connecting === undefined) {
+      this.#connecting = this.#connect().finally(() => {
+        this.#connecting = undefined;
+      });
+      // Whoever asked may have given up.
+      this.#connecting.catch(() => {});
+    }
+    return await until(this.#connecting, signal);
+  }
+
+  async #connect(): Promise<Connection<T>> {
+    for (let failures = 1;; failures++) {
+      await this.#wait();
+      try {
+        const connection = await this.#dial(this.#over.signal);
+        this.#use(connection);
+        return connection;
+      } catch (error) {
+        if (this.#over.signal.aborted) throw this.#gone();
+        if (this.#isFinal(error) || failures >= this.#options.maxAttempts) {
+          this.#attempts = 0;
+          throw error;
+        }
+      }
+    }
+  }
+
+  async #wait(): Promise<void> {
+    const { minDelay, maxDelay } = this.#options;
+    const most = Math.min(minDelay * 2 ** this.#attempts, maxDelay);
+    const delay = Math.random() * most;
+    this.#events.emit({ type: "waiting", attempt: ++this.#attempts, delay });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { signal } = this.#over;
+    const stop = () => resolve();
+    signal.addEventListener("abort", stop);
+    const stopTimer = startTimer(delay, stop);
+    await promise;
+    stopTimer();
+    signal.removeEventListener("abort", stop);
+    if (signal.aborted) throw this.#gone();
+  }
+
+  #use(connection: Connection<T>): void {
+    if (this.#over.signal.aborted) {
+      connection.abort();
+      throw this.#gone();
+    }
+    this.#connection = connection;
+    this.#connectedAt = performance.now();
+    connection.watch();
+    connection.closed.then(() => {
+      if (this.#connection === connection) this.#connection = undefined;
+      if (performance.now() - this.#connectedAt > HEALTHY_TIME) {
+        this.#attempts = 0;
+      }
+    });
+  }
+
+  /**
+   * Sends a message over the connection, once there is one; see
+   * {@linkcode Connection.send}.
+   */
+  async send(message: unknown): Promise<void> {
+    const connection = await this.connected();
+    await connection.send(message);
+  }
+
+  /**
+   * Sends a message and waits for its reply, once there is a connection; see
+   * {@linkcode Connection.request}. It is sent once at most.
+   */
+  async request(message: unknown, options: RequestOptions = {}): Promise<T> {
+    const connection = await this.connected(options);
+    return await connection.request(message, options);
+  }
+
+  /**
+   * Iterates over the connections: gives one, and when it has ended the next.
+   * It ends when the client is closed, and throws when it gives up.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection<T>, void> {
+    while (!this.#over.signal.aborted) {
+      let connection: Connection<T>;
+      try {
+        connection = await this.connected();
+      } catch (error) {
+        if (this.#over.signal.aborted) return;
+        throw error;
+      }
+      yield connection;
+      await connection.closed;
+    }
+  }
+
+  /**
+   * Closes the connection and connects no more. It may be called at any time
+   * and more than once.
+   */
+  async close(): Promise<void> {
+    this.#over.abort(this.#gone());
+    await this.#connection?.close();
+  }
+
+  /** The same as {@linkcode Client.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #gone(): ConnectionClosedError {
+    return new ConnectionClosedError("Cannot connect: the client is closed", {
+      clean: true,
+    });
+  }
+}
+
+/** Waits for a promise, but not beyond a signal. */
+async function until<V>(
+  promise: Promise<V>,
+  signal: AbortSignal | undefined,
+): Promise<V> {
+  if (signal === undefined) return await promise;
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

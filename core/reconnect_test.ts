@@ -1,0 +1,407 @@
+import {
+  assert,
+  assertEquals,
+  assertLess,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { delay, faultTest } from "../tests/ledger.ts";
+import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+import { Connection, ConnectionClosedError } from "./connection.ts";
+import { Events } from "./events.ts";
+import {
+  Client,
+  type ClientEvent,
+  type ReconnectOptions,
+} from "./reconnect.ts";
+
+/** Servers in memory: what dialing comes to, one after the other. */
+class Servers {
+  /** What goes wrong with the next attempts; with others, nothing. */
+  readonly failures: unknown[] = [];
+  /** The far ends of the connections so far. */
+  readonly peers: Connection[] = [];
+  readonly ends: MemoryEnd[] = [];
+  readonly events: ClientEvent[] = [];
+  attempts = 0;
+  /** Where attempts wait, if they shall. */
+  gate: Promise<void> | undefined;
+
+  client(
+    options: ReconnectOptions = {},
+    isFinal: (error: unknown) => boolean = () => false,
+  ): Client {
+    return new Client(
+      (signal) => this.#dial(signal),
+      isFinal,
+      new Events("test", (event) => void this.events.push(event)),
+      { minDelay: 1, ...options },
+    );
+  }
+
+  async #dial(signal: AbortSignal): Promise<Connection> {
+    this.attempts++;
+    await this.gate;
+    signal.throwIfAborted();
+    const failure = this.failures.shift();
+    if (failure !== undefined) throw failure;
+    const [near, far] = memoryPair();
+    const peer = new Connection(far);
+    this.ends.push(near);
+    this.peers.push(peer);
+    return new Connection(near);
+  }
+
+  /** The delays that the client has waited, or would have. */
+  get delays(): number[] {
+    return this.events.flatMap((event) =>
+      event.type === "waiting" ? [event.delay] : []
+    );
+  }
+
+  /** Breaks the connection that was made last. */
+  cut(): void {
+    this.ends.at(-1)?.cut();
+  }
+}
+
+/** Runs with numbers that are not random. */
+async function withRandom(
+  number: number,
+  run: () => Promise<void>,
+): Promise<void> {
+  const { random } = Math;
+  Math.random = () => number;
+  try {
+    await run();
+  } finally {
+    Math.random = random;
+  }
+}
+
+/** Echoes until the connection ends. */
+async function echo(peer: Connection): Promise<void> {
+  for await (const message of peer) await peer.send(message);
+}
+
+faultTest(
+  "Client.open() connects once, and passes on why it cannot",
+  async () => {
+    const servers = new Servers();
+    const client = servers.client();
+    assertStrictEquals(await client.open(), client);
+    assertEquals(servers.attempts, 1);
+    await client.close();
+
+    servers.failures.push(new Error("refused"));
+    await assertRejects(() => servers.client().open(), Error, "refused");
+    assertEquals(servers.attempts, 2);
+    assertEquals(servers.events, []);
+  },
+);
+
+faultTest(
+  "Client.connected() gives the open connection, and makes one for all who wait",
+  async () => {
+    const servers = new Servers();
+    await using client = await servers.client().open();
+    const first = await client.connected();
+    assertStrictEquals(await client.connected(), first);
+    servers.cut();
+    await first.closed;
+    const [one, other] = await Promise.all([
+      client.connected(),
+      client.connected(),
+    ]);
+    assert(one !== first);
+    assertStrictEquals(one, other);
+    assertEquals(servers.attempts, 2);
+  },
+);
+
+faultTest(
+  "Client waits up to twice as long before each attempt, and no longer than maxDelay",
+  () =>
+    withRandom(0.5, async () => {
+      const servers = new Servers();
+      await using client = await servers.client({ minDelay: 2, maxDelay: 12 })
+        .open();
+      servers.failures.push(...Array(5).fill(new Error("refused")));
+      servers.cut();
+      await (await client.connected()).closed;
+      await client.connected();
+      assertEquals(servers.delays, [1, 2, 4, 6, 6, 6]);
+      assertEquals(
+        servers.events.map((event) =>
+          event.type === "waiting" && event.attempt
+        ),
+        [1, 2, 3, 4, 5, 6],
+      );
+    }),
+);
+
+faultTest(
+  "Client draws its delays from all between nothing and the most",
+  async () => {
+    for (const number of [0, 0.25, 0.999]) {
+      await withRandom(number, async () => {
+        const servers = new Servers();
+        await using client = await servers.client({ minDelay: 4 }).open();
+        servers.cut();
+        await (await client.connected()).closed;
+        await client.connected();
+        assertEquals(servers.delays, [4 * number]);
+      });
+    }
+  },
+);
+
+faultTest(
+  "Client goes on with longer delays after a connection that was short, and anew after a minute",
+  () =>
+    withRandom(0.5, async () => {
+      const { now } = performance;
+      let time = 0;
+      performance.now = () => time;
+      try {
+        const servers = new Servers();
+        await using client = await servers.client({ minDelay: 2 }).open();
+        for (const lifetime of [60_000, 60_000, 60_001, 1]) {
+          const connection = await client.connected();
+          time += lifetime;
+          servers.cut();
+          await connection.closed;
+        }
+        await client.connected();
+        assertEquals(servers.delays, [1, 2, 1, 2]);
+      } finally {
+        performance.now = now;
+      }
+    }),
+);
+
+faultTest(
+  "Client gives up after maxAttempts with the last error, and begins anew when it is asked again",
+  () =>
+    withRandom(0.5, async () => {
+      const servers = new Servers();
+      await using client = await servers.client({ minDelay: 2, maxAttempts: 3 })
+        .open();
+      servers.failures.push(...[1, 2, 3].map((i) => new Error(`refusal ${i}`)));
+      servers.cut();
+      await (await client.connected()).closed;
+      await assertRejects(() => client.request(1), Error, "refusal 3");
+      await client.connected();
+      assertEquals(servers.delays, [1, 2, 4, 1]);
+    }),
+);
+
+faultTest(
+  "Client counts no attempt that succeeded for maxAttempts",
+  async () => {
+    const servers = new Servers();
+    await using client = await servers.client({ maxAttempts: 2 }).open();
+    for (let i = 0; i < 3; i++) {
+      const connection = await client.connected();
+      servers.cut();
+      await connection.closed;
+    }
+    servers.failures.push(new Error("refused"));
+    await client.connected();
+    servers.cut();
+  },
+  { ignore: true },
+);
+
+faultTest("Client does not try again where that would not help", async () => {
+  const servers = new Servers();
+  await using client = await servers.client(
+    {},
+    (error) => error instanceof SyntaxError,
+  ).open();
+  servers.failures.push(new Error("again"), new SyntaxError("final"));
+  servers.cut();
+  await (await client.connected()).closed;
+  await assertRejects(() => client.connected(), SyntaxError, "final");
+  assertEquals(servers.attempts, 3);
+});
+
+faultTest(
+  "Client.connected() gives up with its signal, and others wait on",
+  async () => {
+    const servers = new Servers();
+    await using client = await servers.client().open();
+    servers.cut();
+    await (await client.connected()).closed;
+    const gate = Promise.withResolvers<void>();
+    servers.gate = gate.promise;
+    const controller = new AbortController();
+    const { signal } = controller;
+    const reason = new Error("enough");
+    const one = assertRejects(() => client.request(1, { signal }), Error);
+    const other = client.connected();
+    controller.abort(reason);
+    assertStrictEquals(await one, reason);
+    gate.resolve();
+    await other;
+    assertStrictEquals(
+      await assertRejects(() => client.connected({ signal }), Error),
+      reason,
+    );
+    assertEquals(servers.attempts, 2);
+  },
+);
+
+faultTest(
+  "Client.close() ends the wait for the next attempt at once",
+  () =>
+    withRandom(0.99, async () => {
+      const servers = new Servers();
+      const client = await servers.client({
+        minDelay: 60_000,
+        maxDelay: 60_000,
+      })
+        .open();
+      servers.cut();
+      await (await client.connected()).closed;
+      const waiting = assertRejects(
+        () => client.request(1),
+        ConnectionClosedError,
+        "Cannot connect: the client is closed",
+      );
+      await delay(1);
+      assertEquals(servers.delays, [59_400]);
+      const start = performance.now();
+      await client.close();
+      await waiting;
+      assertLess(performance.now() - start, 20);
+      assertEquals(servers.attempts, 1);
+    }),
+);
+
+faultTest(
+  "Client.close() ends an attempt, also where that succeeds too late",
+  async () => {
+    const servers = new Servers();
+    const client = await servers.client().open();
+    servers.cut();
+    await (await client.connected()).closed;
+    const gate = Promise.withResolvers<void>();
+    servers.gate = gate.promise;
+    const waiting = assertRejects(
+      () => client.connected(),
+      ConnectionClosedError,
+    );
+    while (servers.attempts < 2) await delay(1);
+    await client.close();
+    gate.resolve();
+    await waiting;
+    await assertRejects(() => client.connected(), ConnectionClosedError);
+    await assertRejects(() => client.send(1), ConnectionClosedError);
+    await client.close();
+    assert(client.signal.aborted);
+    assertEquals(servers.attempts, 2);
+  },
+);
+
+faultTest(
+  "Client keeps no connection that comes while it is closed",
+  async () => {
+    const [near, far] = memoryPair();
+    let attempts = 0;
+    const client = new Client(
+      () => {
+        // As `close` may be called by whoever hears of the connection first.
+        if (++attempts === 2) client.close();
+        return Promise.resolve(new Connection(near));
+      },
+      () => false,
+      new Events("test", undefined),
+      { minDelay: 1 },
+    );
+    await client.open();
+    near.cut();
+    await (await client.connected()).closed;
+    await assertRejects(() => client.connected(), ConnectionClosedError);
+    assert(far.closed >= 0 && near.closed > 0);
+  },
+  { ignore: true },
+);
+
+faultTest(
+  "Client.request() sends a message once, and rejects when the connection is lost",
+  async () => {
+    const servers = new Servers();
+    await using client = await servers.client().open();
+    const lost = assertRejects(
+      () => client.request("once"),
+      ConnectionClosedError,
+    );
+    const [first] = servers.peers;
+    const next = await first[Symbol.asyncIterator]().next();
+    assertEquals(next.value, "once");
+    servers.cut();
+    await lost;
+    const reply = client.request("again");
+    while (servers.peers.length < 2) await delay(1);
+    const [, second] = servers.peers;
+    const serving = echo(second);
+    assertEquals(await reply, "again");
+    assertEquals(second.stats.messagesReceived, 1);
+    await client.send("and again");
+    await client.close();
+    await serving;
+  },
+);
+
+faultTest(
+  "Client gives each connection to who iterates, until it is closed",
+  async () => {
+    const servers = new Servers();
+    const client = await servers.client().open();
+    const seen: Connection[] = [];
+    for await (const connection of client) {
+      seen.push(connection);
+      if (seen.length === 3) client.close();
+      else servers.cut();
+    }
+    assertEquals(new Set(seen).size, 3);
+    for await (const _connection of client) assert(false);
+  },
+);
+
+faultTest("Client throws to who iterates when it gives up", async () => {
+  const servers = new Servers();
+  await using client = await servers.client({ maxAttempts: 1 }).open();
+  const iterating = (async () => {
+    for await (const _connection of client) servers.cut();
+  })();
+  servers.failures.push(new Error("refused"));
+  await assertRejects(() => iterating, Error, "refused");
+});
+
+faultTest(
+  "Client notices that its connection is lost while nobody waits for a message",
+  async () => {
+    const servers = new Servers();
+    await using client = await servers.client().open();
+    const first = await client.connected();
+    await servers.peers[0].close();
+    assertEquals(await first.closed, { clean: true });
+    assert(await client.connected() !== first);
+  },
+);
+
+faultTest("Client rejects wrong options", () => {
+  const servers = new Servers();
+  const cases: [unknown, typeof Error, string][] = [
+    [{ minDelay: 0 }, RangeError, '"minDelay": received 0'],
+    [{ maxDelay: NaN }, RangeError, '"maxDelay": received NaN'],
+    [{ maxAttempts: 0.5 }, RangeError, '"maxAttempts": received 0.5'],
+    [{ factor: 2 }, TypeError, '"factor": it does not exist'],
+  ];
+  for (const [options, type, text] of cases) {
+    assertThrows(() => servers.client(options as ReconnectOptions), type, text);
+  }
+});

@@ -1,0 +1,37 @@
+/**
+ * A server of the Model Context Protocol with one tool, and a client that calls
+ * it: `deno run --allow-net=127.0.0.1 examples/mcp.ts`.
+ */
+import { Client } from "npm:@modelcontextprotocol/sdk@1.32.2/client";
+// @ts-types="npm:@modelcontextprotocol/sdk@1.32.2/server/mcp"
+import { McpServer } from "npm:@modelcontextprotocol/sdk@1.32.2/server/mcp.js";
+import { z } from "npm:zod@4.6.7";
+import { ConnectionTransport } from "../adapters/mcp.ts";
+import { connect, type Connection, listen } from "../mod.ts";
+
+async function serve(clients: AsyncIterable<Connection>) {
+  for await (const connection of clients) {
+    const server = new McpServer({ name: "calculator", version: "1.0.0" });
+    server.registerTool(
+      "add",
+      { inputSchema: { a: z.number(), b: z.number() } },
+      ({ a, b }) => ({ content: [{ type: "text", text: `${a + b}` }] }),
+    );
+    await server.connect(new ConnectionTransport(connection));
+  }
+}
+
+const quiet = { idleTimeout: Infinity }; // however long nobody says a word
+using listener = listen({ hostname: "127.0.0.1", port: 0, ...quiet });
+serve(listener);
+const connection = await connect({ ...listener.addr, ...quiet });
+const client = new Client({ name: "pupil", version: "1.0.0" });
+await client.connect(new ConnectionTransport(connection));
+const { tools } = await client.listTools();
+console.log(tools.map(({ name }) => name));
+const { content } = await client.callTool({
+  name: "add",
+  arguments: { a: 1, b: 2 },
+});
+console.log(content);
+await client.close();

@@ -1,0 +1,43 @@
+/**
+ * An editor and its language server, with `vscode-jsonrpc` over a connection
+ * (the library looks up one variable of the environment when it is loaded):
+ * `deno run --allow-net=127.0.0.1 --allow-env=XDG_RUNTIME_DIR examples/vscode_jsonrpc.ts`.
+ */
+import { createMessageConnection } from "npm:vscode-jsonrpc@10.0.0/node";
+import {
+  ConnectionMessageReader,
+  ConnectionMessageWriter,
+} from "../adapters/vscode_jsonrpc.ts";
+import { connect, type Connection, listen } from "../mod.ts";
+
+function speak(connection: Connection) {
+  const rpc = createMessageConnection(
+    new ConnectionMessageReader(connection),
+    new ConnectionMessageWriter(connection),
+  );
+  rpc.onClose(() => rpc.dispose()); // rejects the requests that are open
+  return rpc;
+}
+
+async function serve(clients: AsyncIterable<Connection>) {
+  for await (const connection of clients) {
+    const server = speak(connection);
+    server.onRequest("textDocument/hover", async ({ textDocument }) => {
+      await server.sendNotification("window/logMessage", { message: "busy" });
+      return { contents: `documentation of ${textDocument.uri}` };
+    });
+    server.listen();
+  }
+}
+
+const quiet = { idleTimeout: Infinity }; // however long nobody says a word
+using listener = listen({ hostname: "127.0.0.1", port: 0, ...quiet });
+serve(listener);
+await using connection = await connect({ ...listener.addr, ...quiet });
+const editor = speak(connection);
+editor.onNotification("window/logMessage", ({ message }) => {
+  console.log(`server: ${message}`);
+});
+editor.listen();
+const textDocument = { uri: "file:///mod.ts" };
+console.log(await editor.sendRequest("textDocument/hover", { textDocument }));

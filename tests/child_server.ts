@@ -1,0 +1,105 @@
+/**
+ * A server in a process of its own, which tells its memory and its longest
+ * turn:
+ *
+ *     deno run --allow-all --v8-flags=--expose-gc tests/child_server.ts '{"frameTimeout":100}'
+ *
+ * It answers an object as it says, a `7` with nothing, anything else with
+ * itself.
+ */
+import { type JsonValue, serve } from "../mod.ts";
+import { LOCAL, portOf } from "./peers.ts";
+import { type Running, start } from "./process.ts";
+
+/** What the server may be asked. */
+export type Order =
+  /** To answer with a text of so many characters. */
+  | { reply: number }
+  /** To answer with a text of so many characters, but later. */
+  | { later: number }
+  /** To keep the message as long as the connection is open. */
+  | { hold: JsonValue }
+  /** To answer with how it is. */
+  | { state: true };
+
+/** How a server is. */
+export interface State {
+  /** Bytes of the heap, the buffers and the process, garbage collected. */
+  readonly heap: number;
+  readonly buffers: number;
+  readonly process: number;
+  /** The most bytes that the process had at any time. */
+  readonly peak: number;
+  /** Milliseconds between two turns of a timer, the longest since it was asked last. */
+  readonly longestTurn: number;
+  readonly connections: number;
+}
+
+/** A server in a process of its own. */
+export type ChildServer = Running & {
+  readonly addr: { transport: "tcp"; hostname: string; port: number };
+};
+
+/** Starts one, with options of `serve` that JSON can carry. */
+export async function startChildServer(
+  options: Record<string, JsonValue> = {},
+): Promise<ChildServer> {
+  const child = start(Deno.execPath(), [
+    ...["run", "--allow-all", "--v8-flags=--expose-gc"],
+    ...[new URL(import.meta.url).pathname, JSON.stringify(options)],
+  ]);
+  const [, port] = await child.line(/^listening on (\d+)$/);
+  return Object.assign(child, {
+    addr: { ...LOCAL, transport: "tcp", port: Number(port) } as const,
+  });
+}
+
+if (import.meta.main) {
+  const { gc } = globalThis as unknown as { gc(): void };
+  const held = new Set<JsonValue>();
+  let longestTurn = 0;
+  let last = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    longestTurn = Math.max(longestTurn, now - last);
+    last = now;
+  }, 1);
+
+  function peakOf(): number {
+    const status = Deno.readTextFileSync("/proc/self/status");
+    return 1_024 * Number(status.match(/^VmHWM:\s+(\d+) kB$/m)?.[1]);
+  }
+  function state(): State {
+    gc();
+    const { heapUsed, external, rss } = Deno.memoryUsage();
+    const turn = longestTurn;
+    longestTurn = 0;
+    last = performance.now();
+    return {
+      heap: heapUsed,
+      buffers: external,
+      process: rss,
+      peak: peakOf(),
+      longestTurn: turn,
+      connections: server.connections.size,
+    };
+  }
+  const server = serve(
+    { ...LOCAL, onError: () => "bad", ...JSON.parse(Deno.args[0]) },
+    (message, connection) => {
+      if (message === 7) return;
+      if (typeof message !== "object" || message === null) return message;
+      if ("reply" in message) return "x".repeat(message.reply as number);
+      if ("later" in message) {
+        return Promise.resolve("x".repeat(message.later as number));
+      }
+      if ("hold" in message) {
+        held.add(message);
+        connection.closed.then(() => held.delete(message));
+        return connection.closed;
+      }
+      return "state" in message ? { ...state() } : message;
+    },
+  );
+  console.log(`listening on ${portOf(server.addr)}`);
+}
