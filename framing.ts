@@ -345,19 +345,23 @@ function hex(bytes: Uint8Array): string {
 }
 
 /**
- * Whether brackets nest deeper than `most`. Few brackets cannot, and the engine
- * finds them faster than a loop does.
+ * Whether there are more than `most` brackets that open: fewer cannot nest
+ * deeper, and the engine finds them faster than a loop does.
  */
-function isTooDeep(text: string, payload: Uint8Array, most: number): boolean {
+function hasManyOpeners(text: string, most: number): boolean {
   let openers = 0;
   for (const opener of OPENERS) {
     let at = text.indexOf(opener);
-    while (at >= 0 && openers <= most) {
-      openers++;
+    while (at >= 0) {
+      if (++openers > most) return true;
       at = text.indexOf(opener, at + 1);
     }
   }
-  if (openers <= most) return false;
+  return false;
+}
+
+/** Whether brackets nest deeper than `most`. */
+function isTooDeep(payload: Uint8Array, most: number): boolean {
   let depth = 0;
   for (let i = 0; i < payload.length; i++) {
     const byte = payload[i];
@@ -769,11 +773,9 @@ export class FrameDecoder<T = JsonValue> {
   #parse(text: string, payload: number, length: number): Decoded<T> {
     const { maxDepth } = this.#framing;
     if (
-      length > maxDepth && isTooDeep(
-        text,
-        this.#buffer.subarray(payload, payload + length),
-        maxDepth,
-      )
+      // A level takes two bytes, or is not closed.
+      length > 2 * maxDepth && hasManyOpeners(text, maxDepth) &&
+      isTooDeep(this.#buffer.subarray(payload, payload + length), maxDepth)
     ) {
       return new InvalidMessageError(
         `Cannot decode message: payload of ${length} bytes is nested deeper than ${maxDepth} levels`,

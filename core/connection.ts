@@ -22,6 +22,7 @@ import {
 import { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
 import { type Sweep, sweepFor } from "./sweep.ts";
+import { nextTurn } from "./turn.ts";
 
 /**
  * A two-way stream of bytes, in the shapes of `@std/io`: `Deno.TcpConn`,
@@ -743,7 +744,7 @@ export class Connection<T = JsonValue>
         }
         if (bytesOfTurn > TURN_BYTES) {
           bytesOfTurn = 0;
-          await new Promise((resolve) => setImmediate(resolve));
+          await nextTurn();
           continue;
         }
         if (run.length > 0) continue;

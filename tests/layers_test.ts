@@ -30,6 +30,7 @@ const CORE_ROWS: Record<string, number> = {
   jsonrpc: 0,
   queue: 0,
   sweep: 0,
+  turn: 0,
   events: 0,
   outbox: 0.5,
   connection: 1,
@@ -44,7 +45,13 @@ const CORE_ROWS: Record<string, number> = {
 };
 
 const LAST_ROW = 6;
-const PUBLISHED = ["mod.ts", "framing.ts", "server.ts", "client.ts"];
+const PUBLISHED = [
+  "mod.ts",
+  "framing.ts",
+  "server.ts",
+  "client.ts",
+  "rpc.ts",
+];
 /**
  * Files that may speak of the platform, and only outside of comments does it
  * count.
