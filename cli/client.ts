@@ -16,6 +16,8 @@ import {
   FrameTruncatedError,
   type JsonValue,
 } from "../mod.ts";
+import { rpc } from "../rpc.ts";
+import { call } from "./call.ts";
 import { endpointOf, format, requirePermission } from "./endpoint.ts";
 import { exchange } from "./exchange.ts";
 import { parseLines } from "./lines.ts";
@@ -60,6 +62,14 @@ const PROGRAM: Program = {
       help: `port to connect to (default ${CONNECT_DEFAULTS.port})`,
     },
     unix: { value: "PATH", help: "connect to a Unix socket instead" },
+    call: {
+      value: "METHOD",
+      help: "call a method of a JSON-RPC server; the message is its parameters",
+    },
+    notify: {
+      value: "METHOD",
+      help: "call it without waiting for an answer",
+    },
     repeat: { value: "NUMBER", help: "send each message so many times" },
     timeout: {
       value: "MS",
@@ -109,7 +119,8 @@ async function converse(given: Given): Promise<number> {
     format: forPeople ? (reply) => pretty(reply, !Deno.noColor) : compact,
   };
   const messages = given.operands.map(parseOperand);
-  const isConversation = messages.length === 0 &&
+  const called = methodOf(given, messages);
+  const isConversation = messages.length === 0 && called === undefined &&
     Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   const options = connectOptions(endpoint, given, manner.timeout);
   if (isConversation) {
@@ -124,6 +135,14 @@ async function converse(given: Given): Promise<number> {
     return exitCode;
   }
   const connection = await dial(() => connect(options));
+  if (called !== undefined) {
+    return await explained(endpoint, async () => {
+      await using peer = rpc(connection);
+      if (given.has("call")) return await call(peer, { ...manner, ...called });
+      await peer.notify(called.method, called.params);
+      return 0;
+    });
+  }
   await explained(
     endpoint,
     () =>
@@ -151,6 +170,29 @@ async function explained<Result>(
   } catch (error) {
     throw explain(error, format(endpoint));
   }
+}
+
+/** The method to call, and its parameters. */
+function methodOf(
+  given: Given,
+  messages: JsonValue[],
+): { method: string; params: object | undefined } | undefined {
+  given.exclude("call", "notify", "repeat");
+  given.exclude("notify", "repeat");
+  const method = given.text("call") ?? given.text("notify");
+  if (method === undefined) return undefined;
+  if (messages.length > 1) {
+    throw new UsageError(
+      `a method takes one array or object of parameters, received ${messages.length}`,
+    );
+  }
+  const [params] = messages;
+  if (params !== undefined && (typeof params !== "object" || !params)) {
+    throw new UsageError(
+      "parameters are an array or an object, as in '[1,2]' or '{\"a\":1}'",
+    );
+  }
+  return { method, params };
 }
 
 function parseOperand(text: string, index: number): JsonValue {

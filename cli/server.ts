@@ -13,9 +13,11 @@ import {
   type ServeOptions,
   type Server,
 } from "../mod.ts";
+import { serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
 import { endpointOf, format, isLocal, requirePermission } from "./endpoint.ts";
 import { ServerLog } from "./log.ts";
+import { METHODS } from "./methods.ts";
 import { clause, printError, printLog } from "./output.ts";
 import {
   Failure,
@@ -68,6 +70,10 @@ const PROGRAM: Program = {
       ca: "demand certificates that these authorities have signed, PEM",
       token: "let in only who proves to know the secret in this file",
     }),
+    rpc: {
+      help:
+        "serve JSON-RPC 2.0 instead: echo, add, sleep, count, fail, rpc.discover",
+    },
     quiet: { help: "print errors only" },
     verbose: {
       help:
@@ -87,6 +93,7 @@ export function main(args: string[]): Promise<void> {
 
 async function serveUntilSignal(given: Given): Promise<number> {
   given.exclude("quiet", "verbose");
+  given.exclude("rpc", "verbose");
   const endpoint = endpointOf(given, 0, LISTEN_DEFAULTS);
   const security = new Security(given);
   const log = new ServerLog({
@@ -111,16 +118,17 @@ async function serveUntilSignal(given: Given): Promise<number> {
     // What the program has opened is all that it will ever need.
     dropPermissions: true,
     onEvent: (event) => log.event(event),
-    onError: given.has("verbose") ? loggedError(log) : echoError,
   };
   requirePermission("listen on", endpoint, security.needed);
   const tls = security.forServer();
   const authenticate = security.authentication();
-  const server = await open(
-    endpoint,
-    { ...options, tls, authenticate },
-    given.has("verbose") ? logged(log) : echo,
-  );
+  const all = { ...options, ...endpoint, tls, authenticate };
+  const server = await open(endpoint, () => {
+    if (given.has("rpc")) return serveMethods(all, log);
+    return given.has("verbose")
+      ? serve({ ...all, onError: loggedError(log) }, logged(log))
+      : serve({ ...all, onError: echoError }, echo);
+  });
   if (!tls && !authenticate && !isLocal(endpoint)) log.open();
   await stopped.promise;
   await server.shutdown();
@@ -129,11 +137,10 @@ async function serveUntilSignal(given: Given): Promise<number> {
 
 async function open(
   endpoint: Address,
-  options: ServeOptions,
-  handler: Handler,
+  start: () => Server,
 ): Promise<Server> {
   try {
-    return serve({ ...options, ...endpoint }, handler);
+    return start();
   } catch (error) {
     const place = format(endpoint);
     if (!(error instanceof Deno.errors.AddrInUse)) {
@@ -144,7 +151,7 @@ async function open(
     }
     // Of a server that was killed.
     if (await removeStaleSocket(endpoint.path)) {
-      return await open(endpoint, options, handler);
+      return await open(endpoint, start);
     }
     throw new Failure(
       Deno.lstatSync(endpoint.path).isSocket
@@ -152,6 +159,15 @@ async function open(
         : `${place} exists and is no socket`,
     );
   }
+}
+
+function serveMethods(options: ServeOptions, log: ServerLog): Server {
+  return serveRpc({
+    ...options,
+    discover: true,
+    // On purpose or not: the caller sees no more than that it failed.
+    onError: (error, _method, connection) => log.badMessage(connection, error),
+  }, METHODS);
 }
 
 /**

@@ -33,6 +33,7 @@ const CORE_ROWS: Record<string, number> = {
   turn: 0,
   events: 0,
   outbox: 0.5,
+  settings: 0.5,
   connection: 1,
   certificate: 1.1,
   tls_duplex: 1.1,
@@ -141,7 +142,7 @@ Deno.test("only the files that listen and dial speak of the platform, and none p
 
 Deno.test("defaults are what the documentation says", async () => {
   const cases: [string, string, object][] = [
-    ["core/connection.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
+    ["core/settings.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
     ["server.ts", "ListenOptions", LISTEN_DEFAULTS],
     ["server.ts", "ServeOptions", SERVE_DEFAULTS],
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],

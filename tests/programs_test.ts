@@ -414,6 +414,12 @@ server --max-connections 0 | option "--max-connections" expects a whole number o
 server --max-frame-bytes k | option "--max-frame-bytes" expects a whole number from 1 to 4294967295 or Infinity, received "k"
 server --log xml           | option "--log" expects text or json, received "xml"
 server --quiet --verbose   | options "--quiet" and "--verbose" exclude each other
+server --rpc --verbose     | options "--rpc" and "--verbose" exclude each other
+server --tls-cert a        | options "--tls-cert" and "--tls-key" need each other
+server --token-file=       | option "--token-file" needs a value
+client --call add --repeat 2 | options "--call" and "--repeat" exclude each other
+client --call add 1        | parameters are an array or an object, as in '[1,2]' or '{"a":1}'
+client --call add [1] [2]  | a method takes one array or object of parameters, received 2
 client --unix a --port 1   | options "--unix" and "--port" exclude each other
 client --port 0            | option "--port" expects a whole number from 1 to 65535, received "0"
 client --timeout -1        | option "--timeout" expects a whole number from 1 to 2147483647 or Infinity, received "-1"
@@ -803,4 +809,64 @@ Deno.test("the demo shows the bytes of an exchange", async () => {
     'o from client","',
     'type":"text"}',
   ]);
+});
+
+Deno.test("client calls the methods of a server, and prints results and streams", async () => {
+  await using server = await startServer("--rpc");
+  const rows: [args: string[], stdout: string][] = [
+    [["--call", "echo", '["hi"]'], '"hi"\n'],
+    [["--call", "echo", '{"a":[1]}'], '{"a":[1]}\n'],
+    [["--call", "add", "[1,2]"], "3\n"],
+    [["--call", "add", '{"a":1,"b":2.5}'], "3.5\n"],
+    [["--call", "sleep", '{"ms":1}'], '{"slept":1}\n'],
+    [["--call", "count", '{"to":3,"everyMs":1}'], "1\n2\n3\n"],
+    [["--notify", "echo", '["nobody waits"]'], ""],
+  ];
+  for (const [args, stdout] of rows) {
+    await assertEnds(startClient(server.port, args), { stdout });
+  }
+  const listed = await finish(
+    startClient(server.port, ["--call", "rpc.discover"]),
+  );
+  const { methods } = JSON.parse(listed.stdout);
+  assertEquals(
+    methods.map(({ name }: { name: string }) => name),
+    ["echo", "add", "sleep", "count", "fail"],
+  );
+  for (const { description } of methods) assertMatch(description, /^\w+,? /);
+});
+
+Deno.test("client says in one line what a server answers in place of a result", async () => {
+  await using server = await startServer("--rpc");
+  const invalid =
+    '-32602, "Invalid params": [{"message":"expected [a, b] or {a, b}, two numbers"}]';
+  const rows: [args: string[], answer: string][] = [
+    [["add", "[1]"], invalid],
+    [["add", '["1",2]'], invalid],
+    [["add", '{"a":1,"b":2,"c":3}'], invalid],
+    [["add"], invalid],
+    [
+      ["sleep", '{"ms":-1}'],
+      '-32602, "Invalid params: expected \\"ms\\", a whole number of at least 0"',
+    ],
+    [["toString"], '-32601, "Method not found"'],
+    [["fail"], '-32603, "Internal error"'],
+  ];
+  for (const [args, answer] of rows) {
+    await assertEnds(startClient(server.port, ["--call", ...args]), {
+      code: 1,
+      stderr: `client: the server answered ${answer}\n`,
+    });
+  }
+  await server.line(/^127\.0\.0\.1:\d+: this stays on the server$/);
+});
+
+Deno.test("client cancels its call at Ctrl-C, and the method hears of it", async () => {
+  await using server = await startServer("--rpc");
+  const args = ["--call", "count", '{"to":1000000,"everyMs":5}'];
+  await using client = startClient(server.port, args);
+  await client.line(/^2$/);
+  client.kill("SIGINT");
+  assertEquals((await client.status).code, 130);
+  await server.line(/ closed after /);
 });

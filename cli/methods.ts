@@ -1,0 +1,105 @@
+/**
+ * What the server program serves as JSON-RPC: a few methods to try things on.
+ *
+ * @module
+ */
+import { type JsonValue } from "../mod.ts";
+import {
+  method,
+  type RpcContext,
+  RpcError,
+  type RpcMethods,
+  type StandardSchema,
+} from "../rpc.ts";
+
+const INVALID_PARAMS = -32602;
+
+/** Two numbers, by position or by name. */
+const PAIR: StandardSchema<
+  [a: number, b: number] | { a: number; b: number },
+  readonly [number, number]
+> = {
+  "~standard": {
+    version: 1,
+    vendor: "@blackbelt/networking",
+    validate(params) {
+      const pair = Array.isArray(params)
+        ? params
+        : Object.keys(Object(params)).length === 2
+        ? [Reflect.get(Object(params), "a"), Reflect.get(Object(params), "b")]
+        : [];
+      const [a, b] = pair;
+      return pair.length === 2 && typeof a === "number" &&
+          typeof b === "number"
+        ? { value: [a, b] }
+        : { issues: [{ message: "expected [a, b] or {a, b}, two numbers" }] };
+    },
+  },
+};
+
+/** A whole number among parameters by name. */
+function whole(
+  params: unknown,
+  name: string,
+  least: number,
+  missing?: number,
+): number {
+  const value = Object.hasOwn(Object(params), name)
+    ? Reflect.get(Object(params), name)
+    : missing;
+  if (Number.isInteger(value) && value >= least && value < 2 ** 31) {
+    return value;
+  }
+  throw new RpcError(
+    INVALID_PARAMS,
+    `Invalid params: expected "${name}", a whole number of at least ${least}`,
+  );
+}
+
+function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    reject(signal.reason);
+  }, { once: true });
+  return promise;
+}
+
+/** The methods. */
+export const METHODS: RpcMethods = {
+  echo: {
+    description: "Returns its parameter, whatever that is",
+    handler: (value: unknown) => value ?? null,
+  },
+  add: method({
+    description: "Adds two numbers, [a, b] or {a, b}",
+    params: PAIR,
+    handler: ([a, b]) => a + b,
+  }),
+  sleep: {
+    description: "Answers after {ms} milliseconds",
+    async handler(this: RpcContext, params: unknown): Promise<JsonValue> {
+      const milliseconds = whole(params, "ms", 0);
+      await sleep(milliseconds, this.signal);
+      return { slept: milliseconds };
+    },
+  },
+  count: {
+    description: "Streams the numbers from 1 {to}, one {everyMs} milliseconds",
+    async *handler(this: RpcContext, params: unknown) {
+      const to = whole(params, "to", 0);
+      const everyMs = whole(params, "everyMs", 0, 0);
+      for (let i = 1; i <= to; i++) {
+        if (everyMs > 0) await sleep(everyMs, this.signal);
+        yield i;
+      }
+    },
+  },
+  fail: {
+    description: "Fails, and does not say why",
+    handler() {
+      throw new Error("this stays on the server");
+    },
+  },
+};

@@ -1,0 +1,254 @@
+/**
+ * What a connection can be told, and what it tells: options, addresses, ends and
+ * errors.
+ *
+ * @module
+ */
+import {
+  checkLimit,
+  Framing,
+  FRAMING_DEFAULTS,
+  type FramingOptions,
+  pickOptions,
+  resolveOptions,
+} from "../framing.ts";
+import { type Sweep, sweepFor } from "./sweep.ts";
+
+/**
+ * Where one end of a connection is: of the same shape as `Deno.NetAddr` and
+ * `Deno.UnixAddr`. The path is empty for a client of a Unix socket, which has
+ * none.
+ */
+export type Address =
+  | { transport: "tcp"; hostname: string; port: number }
+  | { transport: "unix"; path: string };
+
+/** Options of a connection. */
+export interface ConnectionOptions extends FramingOptions {
+  /**
+   * Bytes that may wait to be written before `send` makes its caller wait, and
+   * before no more is read from a peer that does not read its replies.
+   *
+   * @default {65_536}
+   */
+  highWaterMark?: number;
+  /**
+   * Bytes that may wait to be written at all: beyond it, `send` and `request`
+   * reject with a {@linkcode BackpressureError}.
+   *
+   * @default {4_194_304}
+   */
+  maxQueuedBytes?: number;
+  /**
+   * Milliseconds without a whole frame from the peer, while it is the peer's
+   * turn, after which the connection is closed: a peer that is gone without a
+   * word looks like that.
+   *
+   * @default {60_000}
+   */
+  idleTimeout?: number;
+  /**
+   * Milliseconds from the first byte of a frame to its last; bytes between do
+   * not start it anew.
+   *
+   * @default {10_000}
+   */
+  frameTimeout?: number;
+  /**
+   * Milliseconds in which the peer takes nothing of what waits to be written,
+   * after which the connection is aborted.
+   *
+   * @default {30_000}
+   */
+  writeTimeout?: number;
+}
+
+/** The defaults of {@linkcode ConnectionOptions}. */
+export const CONNECTION_DEFAULTS: Readonly<Required<ConnectionOptions>> = Object
+  .freeze({
+    ...FRAMING_DEFAULTS,
+    highWaterMark: 65_536,
+    maxQueuedBytes: 4_194_304,
+    idleTimeout: 60_000,
+    frameTimeout: 10_000,
+    writeTimeout: 30_000,
+  });
+
+/** Versions of TLS. */
+export type TlsVersion = "TLSv1.2" | "TLSv1.3";
+
+/** A name in a certificate, by its parts: `CN`, `O`, `OU`, `C` and others. */
+export type TlsName = Readonly<Record<string, string | string[]>>;
+
+/** The certificate of a peer: it was checked, and its key is the peer's. */
+export interface TlsCertificate {
+  /** Whom it was issued to. */
+  readonly subject: TlsName;
+  /** Who issued it. */
+  readonly issuer: TlsName;
+  /**
+   * The names that it is valid for, such as `DNS:example.com`,
+   * `IP Address:127.0.0.1`, `URI:spiffe://example.com/a`, `email:a@example.com`.
+   */
+  readonly subjectAltNames: readonly string[];
+  /** Number among the certificates of its issuer, in hexadecimal. */
+  readonly serialNumber: string;
+  /** SHA-256 of the certificate: bytes in hexadecimal with colons between. */
+  readonly fingerprint256: string;
+  /** Until when it is valid. */
+  readonly validTo: Date;
+}
+
+/** What the two ends agreed on. */
+export interface TlsInfo {
+  /** Version of TLS. */
+  readonly protocol: TlsVersion;
+  /** Name of the cipher suite, as IANA has it. */
+  readonly cipher: string;
+  /** Protocol of the layer above, if both ends named some. */
+  readonly alpnProtocol?: string;
+  /** The peer's certificate, if it showed one. */
+  readonly peerCertificate?: TlsCertificate;
+}
+
+/** How a connection ended. */
+export interface ConnectionEnd {
+  /**
+   * Whether it ended between two frames, with everything written that was sent.
+   */
+  readonly clean: boolean;
+  /** What ended it, where it did not end by itself or by a call of `close`. */
+  readonly cause?: unknown;
+}
+
+/** What went over a connection so far. */
+export interface ConnectionStats {
+  /** Whole frames received. */
+  readonly messagesReceived: number;
+  /** Messages accepted for sending. */
+  readonly messagesSent: number;
+  /** Bytes received, prefixes included. */
+  readonly bytesReceived: number;
+  /** Bytes written, prefixes included. */
+  readonly bytesSent: number;
+  /**
+   * Bytes that wait to be written; for text that is not encoded yet, the number
+   * of its UTF-16 units.
+   */
+  readonly bytesQueued: number;
+}
+
+/** Options of a request. */
+export interface RequestOptions {
+  /**
+   * Gives up waiting for the reply, and rejects with the signal's reason. The
+   * reply, when it comes, is thrown away.
+   */
+  signal?: AbortSignal;
+}
+
+/**
+ * Thrown when a connection is used after its end, and by all that waits on it
+ * when it ends.
+ */
+export class ConnectionClosedError extends Error {
+  /**
+   * Whether the connection ended between two frames, with everything written
+   * that was sent.
+   */
+  readonly clean: boolean;
+
+  /** Makes the error; `cause` is what ended the connection. */
+  constructor(message: string, end: ConnectionEnd) {
+    super(message, end.cause === undefined ? undefined : { cause: end.cause });
+    this.name = "ConnectionClosedError";
+    this.clean = end.clean;
+  }
+}
+
+/**
+ * Thrown when more waits to be written than `maxQueuedBytes`: the peer does not
+ * read as fast as messages are sent. Nothing of the message is sent, and the
+ * connection goes on; await `send` to be slowed down in time.
+ */
+export class BackpressureError extends RangeError {
+  /** Bytes that wait to be written. */
+  readonly queued: number;
+  /** Bytes that may wait. */
+  readonly limit: number;
+
+  /** Makes the error for so many bytes that wait. */
+  constructor(queued: number, limit: number) {
+    super(
+      `Cannot send message: ${queued} bytes wait to be written, limit is ${limit} bytes`,
+    );
+    this.name = "BackpressureError";
+    this.queued = queued;
+    this.limit = limit;
+  }
+}
+
+/**
+ * Connection options that are checked.
+ * @internal
+ */
+export class Settings {
+  /** The framing of both directions. */
+  readonly framing: Framing;
+  /** Bytes that may wait to be written. */
+  readonly highWaterMark: number;
+  /** Bytes that may wait to be written at all. */
+  readonly maxQueuedBytes: number;
+  /** Milliseconds without a frame. */
+  readonly idleTimeout: number;
+  /** Milliseconds for a frame. */
+  readonly frameTimeout: number;
+  /** Milliseconds without progress in writing. */
+  readonly writeTimeout: number;
+  /** What measures the three, if any of them is to be measured. */
+  readonly sweep: Sweep | undefined;
+
+  /** Checks options, of which those of other things are left out. */
+  constructor(options: ConnectionOptions) {
+    const resolved = resolveOptions(CONNECTION_DEFAULTS, options);
+    const { idleTimeout, frameTimeout, writeTimeout } = resolved;
+    checkLimit("highWaterMark", resolved.highWaterMark);
+    checkLimit("maxQueuedBytes", resolved.maxQueuedBytes);
+    checkTimeout("idleTimeout", idleTimeout);
+    checkTimeout("frameTimeout", frameTimeout);
+    checkTimeout("writeTimeout", writeTimeout);
+    this.framing = Framing.from(pickOptions(FRAMING_DEFAULTS, options));
+    // Who waits for room is to find some.
+    this.highWaterMark = Math.min(
+      resolved.highWaterMark,
+      resolved.maxQueuedBytes,
+    );
+    this.maxQueuedBytes = resolved.maxQueuedBytes;
+    this.idleTimeout = idleTimeout;
+    this.frameTimeout = frameTimeout;
+    this.writeTimeout = writeTimeout;
+    this.sweep = sweepFor(idleTimeout, frameTimeout, writeTimeout);
+  }
+}
+
+/** Longest time that the platform's timers can measure, in milliseconds. */
+const MOST_TIMEOUT = 2 ** 31 - 1;
+
+/**
+ * Checks an option that is a time in milliseconds.
+ * @internal
+ */
+export function checkTimeout(name: string, value: number): void {
+  checkLimit(name, value, 1, MOST_TIMEOUT);
+}
+
+/**
+ * Calls `late` after so many milliseconds, and never after `Infinity`. The
+ * function that comes back prevents it.
+ * @internal
+ */
+export function startTimer(timeout: number, late: () => void): () => void {
+  if (timeout === Infinity) return () => {};
+  const timer = setTimeout(late, timeout);
+  return () => clearTimeout(timer);
+}
