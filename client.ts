@@ -77,7 +77,9 @@ export interface ConnectOptions<T = JsonValue>
   handshakeTimeout?: number;
   /**
    * Encrypts the connection, and checks that the server is the one that was
-   * asked for; `true` for the platform's own list of authorities.
+   * asked for; `true` for the platform's own list of authorities. A server that
+   * refuses our certificate may say so only after this end is connected, so it
+   * is the first request that fails.
    */
   tls?: TlsClientOptions | true;
   /** Proves to the server who we are: `sharedToken`, or `sharedSecret`. */
@@ -237,6 +239,14 @@ class Dialer<T> {
     this.#settings = new Settings(pickOptions(CONNECTION_DEFAULTS, options));
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     this.#tls = tls && new TlsClientContext(tls === true ? {} : tls);
+    if (
+      this.#endpoint.transport === "unix" && tls !== undefined &&
+      (tls === true || tls.serverName === undefined)
+    ) {
+      throw new TypeError(
+        'Cannot use option "tls": a Unix socket has no name to check, so it needs "serverName"',
+      );
+    }
     this.#prove = authenticate &&
       proverOf(authenticate, this.#endpoint, this.#tls !== undefined);
     this.events = new Events("@blackbelt/networking:client", resolved.onEvent);

@@ -11,13 +11,15 @@ import {
   createServer,
   type PeerCertificate,
 } from "node:tls";
-import type { TlsCertificate } from "./connection.ts";
+import type { TlsCertificate, TlsName } from "./connection.ts";
 
 /** One value of a certificate, which is written in DER (ITU-T X.690). */
 interface DerItem {
   readonly tag: number;
   readonly content: Uint8Array;
 }
+
+const NOTHING = new Uint8Array(0);
 
 function* derItems(der: Uint8Array): Generator<DerItem, void, undefined> {
   for (let at = 0; at < der.length;) {
@@ -33,7 +35,7 @@ function* derItems(der: Uint8Array): Generator<DerItem, void, undefined> {
 
 /** The content of the first of several values. */
 function derContent(der: Uint8Array): Uint8Array {
-  return derItems(der).next().value?.content ?? new Uint8Array(0);
+  return derItems(der).next().value?.content ?? NOTHING;
 }
 
 function ipAddress(bytes: Uint8Array): string {
@@ -65,16 +67,13 @@ function altNames(certificate: Uint8Array): string[] {
   for (const part of derItems(derContent(derContent(certificate)))) {
     if (part.tag !== EXTENSIONS) continue;
     for (const extension of derItems(derContent(part.content))) {
-      const [id, ...values] = derItems(extension.content);
-      if (Buffer.from(id.content).toString("hex") !== SUBJECT_ALT_NAME) {
-        continue;
-      }
-      // One of the values may say that the extension is critical.
-      for (const { content } of values) {
-        for (const item of derItems(derContent(content))) {
-          const name = altName(item);
-          if (name !== undefined) names.push(name);
-        }
+      const id = Buffer.from(derContent(extension.content)).toString("hex");
+      if (id !== SUBJECT_ALT_NAME) continue;
+      // Between the two may stand that the extension is critical.
+      const value = [...derItems(extension.content)].pop();
+      for (const item of derItems(derContent(value?.content ?? NOTHING))) {
+        const name = altName(item);
+        if (name !== undefined) names.push(name);
       }
     }
   }
@@ -102,8 +101,8 @@ export function checkName(
 /** What there is to know of a peer by its certificate. */
 export function toTlsCertificate(certificate: PeerCertificate): TlsCertificate {
   return {
-    subject: { ...certificate.subject },
-    issuer: { ...certificate.issuer },
+    subject: { ...certificate.subject } as TlsName,
+    issuer: { ...certificate.issuer } as TlsName,
     subjectAltNames: altNames(certificate.raw),
     serialNumber: certificate.serialNumber,
     fingerprint256: certificate.fingerprint256,

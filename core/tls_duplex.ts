@@ -56,7 +56,10 @@ function tlsError(cause: unknown): unknown {
 /** Least and most bytes to read at once. */
 const FIRST_SPACE = 2_048;
 const MOST_SPACE = 65_536;
-/** Most bytes that are encrypted together: as many as the platform does. */
+/**
+ * Most bytes to encrypt at once: as many as the platform does, which copies the
+ * rest once more for every part.
+ */
 const WRITE_BYTES = 49_152;
 
 /** The stream of bytes below, as `node:tls` takes it. */
@@ -199,9 +202,10 @@ export class TlsDuplex implements ByteDuplex {
     this.#receiving = true;
     try {
       while (this.#isWaiting) {
-        if (await this.#stream.receive()) continue;
-        // What came before the end may be on its way through TLS.
-        await turn();
+        const hasMore = await this.#stream.receive();
+        // What came may still be on its way through TLS.
+        if (this.#isWaiting) await turn();
+        if (hasMore) continue;
         if (!this.#readEnded) this.#truncate();
         break;
       }
@@ -243,12 +247,8 @@ export class TlsDuplex implements ByteDuplex {
     this.#wake();
     for (const { reject } of this.#writes) reject(cause);
     if (this.#handshake === undefined) return;
-    const { reject } = this.#handshake;
-    // The peer is told why, as far as that needs no waiting.
-    setImmediate(() => {
-      this.#free();
-      reject(cause);
-    });
+    this.#free();
+    this.#handshake.reject(cause);
   }
 
   /** Ends everything at once, for this reason. */

@@ -7,6 +7,7 @@ import {
   RECONNECT_DEFAULTS,
   SERVE_DEFAULTS,
   SHARED_TOKEN_DEFAULTS,
+  TLS_DEFAULTS,
 } from "../mod.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -147,6 +148,7 @@ Deno.test("defaults are what the documentation says", async () => {
     ["server.ts", "ServeOptions", SERVE_DEFAULTS],
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
     ["core/reconnect.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
+    ["core/tls.ts", "TlsOptions", TLS_DEFAULTS],
     ["core/authentication.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],
   ];
   for (const [path, name, defaults] of cases) {
