@@ -4,7 +4,7 @@
  * @module
  */
 import type { Closer, Reader, Writer } from "@std/io/types";
-import { setImmediate } from "node:timers";
+import { clearImmediate, setImmediate } from "node:timers";
 import {
   type Decoded,
   FrameDecoder,
@@ -97,11 +97,12 @@ const TURN_BYTES = 262_144;
 /**
  * For so many milliseconds and bytes, what a peer still sends is thrown away:
  * closing with bytes unread would reset the connection, and take along what the
- * peer has not received yet. After a fault of the peer, and where a server shuts
- * down in the midst of something, that goes on until the peer has ended its
- * side; else as long as there is anything.
+ * peer has not received yet. It goes on until the peer has ended its side, or is
+ * quiet for a while: after a fault of its own for all of the time, where
+ * something is not answered for a part of it, else for a few turns.
  */
 const LINGER_TIMEOUT = 2_000;
+const LINGER_QUIET = 250;
 const LINGER_BYTES = 16_777_216;
 /** Where it goes: nobody looks at it, so one is enough for all. */
 const WASTE = new Uint8Array(65_536);
@@ -117,18 +118,29 @@ const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
 /** Turns of the event loop in which a read comes back that need not wait. */
 const READY_TURNS = 4;
 
-/** What a read gives at once, or `null`. */
-async function orNothing(
+/** What a read gives before so many milliseconds or turns are over, or `null`. */
+async function readWithin(
   read: Promise<number | null>,
+  patience: number | "turns",
 ): Promise<number | null> {
-  let count: number | null | undefined;
-  let failure: { error: unknown } | undefined;
-  read.then((value) => count = value, (error) => failure = { error });
-  for (let i = 0; i < READY_TURNS && count === undefined; i++) {
-    if (failure !== undefined) throw failure.error;
-    await new Promise((resolve) => setImmediate(resolve));
+  const { promise, resolve } = Promise.withResolvers<null>();
+  const stopTimer = patience === "turns"
+    ? after(READY_TURNS, () => resolve(null))
+    : startTimer(patience, () => resolve(null));
+  try {
+    return await Promise.race([read, promise]);
+  } finally {
+    stopTimer();
   }
-  return count ?? null;
+}
+
+/** Calls back after so many turns of the event loop. */
+function after(turns: number, over: () => void): () => void {
+  let immediate = setImmediate(function next() {
+    if (--turns > 0) immediate = setImmediate(next);
+    else over();
+  });
+  return () => clearImmediate(immediate);
 }
 
 function timeoutError(message: string): DOMException {
@@ -544,12 +556,15 @@ export class Connection<T = JsonValue>
     if (this.#pumping || this.#end !== undefined) return;
     this.#pumping = true;
     const end = this.#closingFor ?? { clean: true };
-    const isQuick = end.clean && !this.#drainedBusy;
+    const patience = !end.clean
+      ? LINGER_TIMEOUT
+      : this.#mayLose
+      ? LINGER_QUIET
+      : "turns";
     let left = LINGER_BYTES;
     try {
       while (left > 0) {
-        const read = this.#duplex.read(WASTE);
-        const count = await (isQuick ? orNothing(read) : read);
+        const count = await readWithin(this.#duplex.read(WASTE), patience);
         if (count === null) break;
         left -= count;
       }
@@ -701,12 +716,20 @@ export class Connection<T = JsonValue>
     try {
       await this.#outbox.room(0);
       // A read that is pending has left nothing unread.
-      const isRead = this.#peerEnded || this.#reading && !this.#drainedBusy;
+      const isRead = this.#peerEnded || this.#reading && !this.#mayLose;
       if (!end.clean || !isRead) await this.#linger();
       this.#shut(end);
     } catch {
       // The link broke or was aborted meanwhile, and `closed` tells.
     }
+  }
+
+  /**
+   * Whether the peer may not have received what was sent: not everything is
+   * answered, or a server shuts down in the midst of something.
+   */
+  get #mayLose(): boolean {
+    return this.#drainedBusy || this.#outbox.messages > this.#messagesReceived;
   }
 
   /**
@@ -716,7 +739,10 @@ export class Connection<T = JsonValue>
   async #linger(): Promise<void> {
     if (this.#duplex.closeWrite === undefined) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const stopTimer = startTimer(LINGER_TIMEOUT, resolve);
+    const stopTimer = startTimer(
+      this.#closingFor?.clean && this.#reading ? LINGER_QUIET : LINGER_TIMEOUT,
+      resolve,
+    );
     this.closed.then(() => resolve());
     this.#lingering = true;
     const ending = this.#writeEnded

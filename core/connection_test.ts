@@ -305,6 +305,7 @@ Deno.test("Connection hands out what came before a frame that is too large, then
   assertEquals([error.size, error.limit], [11, 8]);
   assertEquals(near.closed, 0);
   near.release(); // what was sent before still leaves
+  await far.closeWrite();
   assertStrictEquals((await one.closed).cause, error);
   assertEquals(await far.read(new Uint8Array(20)), 10);
   await assertRejects(() => next(one), FrameTooLargeError);

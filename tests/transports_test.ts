@@ -1,0 +1,183 @@
+/** The same behaviour over everything that bytes go through. */
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  connect,
+  Connection,
+  ConnectionClosedError,
+  type ConnectionOptions,
+  listen,
+} from "../mod.ts";
+import { certificates } from "./certificates.ts";
+import { memoryConnections, tcpConnections } from "./connection_pairs.ts";
+import { faultTest } from "./ledger.ts";
+
+type Pair = [client: Connection, server: Connection];
+
+async function tlsConnections(options: ConnectionOptions): Promise<Pair> {
+  const { ca, server: { cert, key } } = certificates();
+  using listener = listen({
+    ...options,
+    ...{ hostname: "127.0.0.1", port: 0, tls: { cert, key } },
+  });
+  return await Promise.all([
+    connect({ ...options, ...listener.addr, tls: { ca } }),
+    listener.accept(),
+  ]);
+}
+
+async function unixConnections(options: ConnectionOptions): Promise<Pair> {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/test.sock`;
+  using listener = listen({ ...options, path });
+  const pair = await Promise.all([
+    connect({ ...options, path }),
+    listener.accept(),
+  ]);
+  listener.close();
+  await Deno.remove(directory, { recursive: true });
+  return pair;
+}
+
+function inMemory(options: ConnectionOptions): Promise<Pair> {
+  const { one, other } = memoryConnections(options);
+  return Promise.resolve([one, other]);
+}
+
+const TRANSPORTS: [
+  string,
+  (options: ConnectionOptions) => Promise<Pair>,
+][] = [
+  ["TCP", tcpConnections],
+  ["TLS", tlsConnections],
+  ["a Unix socket", unixConnections],
+  ["memory", inMemory],
+];
+
+/** Answers every message with itself, and closes at the end. */
+async function echo(connection: Connection): Promise<number> {
+  let count = 0;
+  for await (const message of connection) {
+    await connection.send(message);
+    count++;
+  }
+  return count;
+}
+
+for (const [name, open] of TRANSPORTS) {
+  function transportTest(
+    what: string,
+    body: (pair: Pair) => Promise<void>,
+    options: ConnectionOptions = {},
+  ): void {
+    faultTest(`over ${name}, ${what}`, async () => {
+      const pair = await open(options);
+      await body(pair);
+      for (const connection of pair) connection.abort();
+      await Promise.all(pair.map(({ closed }) => closed));
+    });
+  }
+
+  transportTest("a thousand requests get their replies in order", async ([
+    client,
+    server,
+  ]) => {
+    const echoing = echo(server);
+    const numbers = Array.from({ length: 1_000 }, (_, i) => i);
+    const replies = numbers.map((number) => client.request(number));
+    assertEquals(await Promise.all(replies), numbers);
+    await client.close();
+    assertEquals(await echoing, 1_000);
+    assertEquals(await server.closed, { clean: true });
+  });
+
+  transportTest("large frames go both ways, of any text", async ([
+    client,
+    server,
+  ]) => {
+    const echoing = echo(server);
+    for (const size of [1, 16_383, 16_384, 65_537, 500_000]) {
+      const text = `${size}é😀`.padEnd(size, "x");
+      assertEquals(await client.request(text), text);
+    }
+    await client.close();
+    assertEquals(await echoing, 5);
+  });
+
+  transportTest(
+    "senders at the same time keep frames whole and in order",
+    async ([
+      client,
+      server,
+    ]) => {
+      const texts = Array.from({ length: 60 }, (_, i) => `${i}`.repeat(20_000));
+      const sending = Promise.all(texts.map((text) => client.send(text)));
+      const received: unknown[] = [];
+      for await (const message of server) {
+        received.push(message);
+        if (received.length === texts.length) break;
+      }
+      await sending;
+      assert(received.every((text, i) => text === texts[i]));
+    },
+  );
+
+  transportTest("a client that has ended its side gets every reply", async ([
+    client,
+    server,
+  ]) => {
+    const echoing = echo(server);
+    for (let i = 0; i < 100; i++) client.send(i);
+    await client.closeWrite();
+    assertEquals(await Array.fromAsync(client), [...Array(100).keys()]);
+    assertEquals(await echoing, 100);
+    assertEquals(await client.closed, { clean: true });
+  });
+
+  transportTest(
+    "close() sends what was sent before, and ends the iteration of the peer",
+    async ([
+      client,
+      server,
+    ]) => {
+      client.send("x".repeat(300_000));
+      client.send("last");
+      const messages = Array.fromAsync(server);
+      await client.close();
+      assertEquals((await messages).length, 2);
+    },
+  );
+
+  transportTest(
+    "abort() rejects everything that waits, here and there",
+    async ([
+      client,
+      server,
+    ]) => {
+      const reply = client.request("nobody answers");
+      const iterator = server[Symbol.asyncIterator]();
+      await iterator.next();
+      const reason = new Error("enough");
+      client.abort(reason);
+      const error = await assertRejects(() => reply, ConnectionClosedError);
+      assertEquals(error.cause, reason);
+      await iterator.next().catch((error) => {
+        assert(error instanceof ConnectionClosedError);
+      });
+      assertEquals((await client.closed).cause, reason);
+    },
+  );
+
+  transportTest("the deadline of an idle peer ends the connection", async ([
+    client,
+    server,
+  ]) => {
+    // Deadlines do not keep a process alive, and memory does not either.
+    const alive = setTimeout(() => {}, 5_000);
+    const iteration = server[Symbol.asyncIterator]().next();
+    const error = await assertRejects(() => iteration, ConnectionClosedError);
+    clearTimeout(alive);
+    assert(error.cause instanceof DOMException);
+    assertEquals(error.cause.name, "TimeoutError");
+    client.abort();
+  }, { idleTimeout: 40 });
+}
