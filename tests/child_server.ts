@@ -7,7 +7,7 @@
  * It answers an object as it says, a `7` with nothing, anything else with
  * itself.
  */
-import { type JsonValue, serve } from "../mod.ts";
+import { type Connection, type JsonValue, serve } from "../mod.ts";
 import { LOCAL, portOf } from "./peers.ts";
 import { type Running, start } from "./process.ts";
 
@@ -28,8 +28,6 @@ export interface State {
   readonly heap: number;
   readonly buffers: number;
   readonly process: number;
-  /** The most bytes that the process had at any time. */
-  readonly peak: number;
   /** Milliseconds between two turns of a timer, the longest since it was asked last. */
   readonly longestTurn: number;
   readonly connections: number;
@@ -54,52 +52,59 @@ export async function startChildServer(
   });
 }
 
-if (import.meta.main) {
-  const { gc } = globalThis as unknown as { gc(): void };
-  const held = new Set<JsonValue>();
-  let longestTurn = 0;
+/** Measures the turns of this process; gives the longest since the last call. */
+function measureTurns(): () => number {
+  let longest = 0;
   let last = performance.now();
   setInterval(() => {
     const now = performance.now();
-    longestTurn = Math.max(longestTurn, now - last);
+    longest = Math.max(longest, now - last);
     last = now;
   }, 1);
+  return () => {
+    const turn = longest;
+    longest = 0;
+    last = performance.now();
+    return turn;
+  };
+}
 
-  function peakOf(): number {
-    const status = Deno.readTextFileSync("/proc/self/status");
-    return 1_024 * Number(status.match(/^VmHWM:\s+(\d+) kB$/m)?.[1]);
-  }
+function main(options: Record<string, JsonValue>): void {
+  const { gc } = globalThis as unknown as { gc(): void };
+  const held = new Set<JsonValue>();
+  const longestTurn = measureTurns();
+
   function state(): State {
     gc();
     const { heapUsed, external, rss } = Deno.memoryUsage();
-    const turn = longestTurn;
-    longestTurn = 0;
-    last = performance.now();
     return {
       heap: heapUsed,
       buffers: external,
       process: rss,
-      peak: peakOf(),
-      longestTurn: turn,
+      longestTurn: longestTurn(),
       connections: server.connections.size,
     };
   }
+  function handle(message: JsonValue, connection: Connection): unknown {
+    if (message === 7) return;
+    if (typeof message !== "object" || message === null) return message;
+    if ("reply" in message) return "x".repeat(message.reply as number);
+    if ("later" in message) {
+      return Promise.resolve("x".repeat(message.later as number));
+    }
+    if ("hold" in message) {
+      held.add(message);
+      connection.closed.then(() => held.delete(message));
+      return connection.closed;
+    }
+    return "state" in message ? state() : message;
+  }
+
   const server = serve(
-    { ...LOCAL, onError: () => "bad", ...JSON.parse(Deno.args[0]) },
-    (message, connection) => {
-      if (message === 7) return;
-      if (typeof message !== "object" || message === null) return message;
-      if ("reply" in message) return "x".repeat(message.reply as number);
-      if ("later" in message) {
-        return Promise.resolve("x".repeat(message.later as number));
-      }
-      if ("hold" in message) {
-        held.add(message);
-        connection.closed.then(() => held.delete(message));
-        return connection.closed;
-      }
-      return "state" in message ? { ...state() } : message;
-    },
+    { ...LOCAL, onError: () => "bad", ...options },
+    handle,
   );
   console.log(`listening on ${portOf(server.addr)}`);
 }
+
+if (import.meta.main) main(JSON.parse(Deno.args[0]));
