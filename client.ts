@@ -197,7 +197,7 @@ export async function connect<T = JsonValue>(
     dialer.events,
     reconnect === true ? {} : reconnect,
   );
-  onAbort(signal, () => void client.close(), client.signal);
+  onAbort(signal, () => client.abort(signal?.reason), client.signal);
   return await client.open();
 }
 

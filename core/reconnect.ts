@@ -242,6 +242,15 @@ export class Client<T = JsonValue>
     await this.#connection?.close();
   }
 
+  /**
+   * Connects no more, and aborts the connection.
+   * @internal
+   */
+  abort(reason: unknown): void {
+    this.#over.abort(this.#gone());
+    this.#connection?.abort(reason);
+  }
+
   /** The same as {@linkcode Client.close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

@@ -16,6 +16,12 @@ import {
   type ReconnectOptions,
 } from "./reconnect.ts";
 
+const NEVER = {
+  idleTimeout: Infinity,
+  frameTimeout: Infinity,
+  writeTimeout: Infinity,
+};
+
 /** Servers in memory: what dialing comes to, one after the other. */
 class Servers {
   /** What goes wrong with the next attempts; with others, nothing. */
@@ -47,7 +53,8 @@ class Servers {
     const failure = this.failures.shift();
     if (failure !== undefined) throw failure;
     const [near, far] = memoryPair();
-    const peer = new Connection(far);
+    // Nobody closes it, so nothing may wait for it.
+    const peer = new Connection(far, NEVER);
     this.ends.push(near);
     this.peers.push(peer);
     return new Connection(near);
@@ -211,7 +218,6 @@ faultTest(
     await client.connected();
     servers.cut();
   },
-  { ignore: true },
 );
 
 faultTest("Client does not try again where that would not help", async () => {
@@ -308,7 +314,7 @@ faultTest(
 faultTest(
   "Client keeps no connection that comes while it is closed",
   async () => {
-    const [near, far] = memoryPair();
+    const [near] = memoryPair();
     let attempts = 0;
     const client = new Client(
       () => {
@@ -324,9 +330,8 @@ faultTest(
     near.cut();
     await (await client.connected()).closed;
     await assertRejects(() => client.connected(), ConnectionClosedError);
-    assert(far.closed >= 0 && near.closed > 0);
+    assert(near.closed > 0);
   },
-  { ignore: true },
 );
 
 faultTest(

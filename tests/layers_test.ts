@@ -9,6 +9,7 @@ import {
   SHARED_TOKEN_DEFAULTS,
   TLS_DEFAULTS,
 } from "../mod.ts";
+import { RPC_DEFAULTS } from "../rpc.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -39,11 +40,18 @@ const CORE_ROWS: Record<string, number> = {
   certificate: 1.1,
   tls_duplex: 1.1,
   rpc_contract: 1.1,
-  rpc_stream: 1.1,
+  rpc_incoming: 1.1,
+  rpc_replies: 1.1,
+  rpc_places: 1.1,
   rpc_methods: 1.2,
-  rpc_caller: 1.2,
-  rpc_call: 1.3,
-  rpc_answerer: 1.4,
+  rpc_outgoing: 1.2,
+  rpc_open_call: 1.2,
+  rpc_api: 1.2,
+  rpc_caller: 1.3,
+  rpc_settings: 1.3,
+  rpc_call: 1.4,
+  rpc_answerer: 1.5,
+  rpc_client: 2.1,
 };
 
 const LAST_ROW = 6;
@@ -149,6 +157,7 @@ Deno.test("defaults are what the documentation says", async () => {
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
     ["core/reconnect.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
     ["core/tls.ts", "TlsOptions", TLS_DEFAULTS],
+    ["core/rpc_settings.ts", "RpcOptions", RPC_DEFAULTS],
     ["core/authentication.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],
   ];
   for (const [path, name, defaults] of cases) {

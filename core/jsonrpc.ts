@@ -1,0 +1,257 @@
+/**
+ * JSON-RPC 2.0 without any I/O: which kind of message a value is, the messages
+ * to send, and a table of calls with deadlines, into which time is passed.
+ *
+ * The specification is at https://www.jsonrpc.org/specification.
+ *
+ * @module
+ */
+
+/**
+ * What a call is known by. The specification (section 4) also has fractions and
+ * null, and discourages both.
+ */
+export type RpcId = number | string;
+
+/** A call, or, without an id, a notification (sections 4 and 4.1). */
+export interface RpcRequest {
+  /** Always `"2.0"`. */
+  readonly jsonrpc: "2.0";
+  /** What to call. */
+  readonly method: string;
+  /** Parameters by position or by name (section 4.2). */
+  readonly params?: object;
+  /** What the answer is to carry. */
+  readonly id?: RpcId;
+  /**
+   * Milliseconds that the caller will wait: no part of the specification, which
+   * does not forbid it either. A duration needs no clocks that agree.
+   */
+  readonly timeout?: number;
+}
+
+/** The answer to a call (section 5). */
+export interface RpcResponse {
+  /** Always `"2.0"`. */
+  readonly jsonrpc: "2.0";
+  /** The id of the call; null where it could not be told. */
+  readonly id: RpcId | null;
+  /** What the method returned. */
+  readonly result?: unknown;
+  /** Why it did not (section 5.1). */
+  readonly error?: RpcErrorObject;
+}
+
+/** Why a call failed, as it is sent (section 5.1). */
+export interface RpcErrorObject {
+  /** A whole number; those from -32768 to -32000 are reserved. */
+  readonly code: number;
+  /** One sentence. */
+  readonly message: string;
+  /** Anything more. */
+  readonly data?: unknown;
+}
+
+/** The codes that this end answers with by itself, and what they say. */
+export const RPC_ERRORS = Object.freeze(
+  {
+    /** The payload is not UTF-8, not JSON, or nested too deep. */
+    parseError: [-32_700, "Parse error"],
+    /** The message is no request. */
+    invalidRequest: [-32_600, "Invalid Request"],
+    /** There is no such method. */
+    methodNotFound: [-32_601, "Method not found"],
+    /** The parameters are not what the method takes. */
+    invalidParams: [-32_602, "Invalid params"],
+    /** The method failed; how is for the answering side alone to know. */
+    internalError: [-32_603, "Internal error"],
+    /** More calls are waiting than the answering side takes. */
+    tooManyCalls: [-32_000, "Too many calls"],
+    /** The time for the call is over. */
+    timedOut: [-32_001, "Request timed out"],
+    /** The answering side is about to leave. */
+    shuttingDown: [-32_002, "Shutting down"],
+    /** The caller gave the call up. */
+    cancelled: [-32_800, "Request cancelled"],
+  } satisfies Record<string, [code: number, message: string]>,
+);
+
+/**
+ * The answer to a call was an error. Thrown by a method, it is the answer, with
+ * its code, message and data; any other error is answered with -32603 and
+ * nothing of it.
+ *
+ * ```ts
+ * import { RpcError } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const error = new RpcError(404, "No such book", { isbn: "0-000" });
+ * assertEquals(error.code, 404);
+ * ```
+ */
+export class RpcError extends Error {
+  /**
+   * What kind of error: a whole number, outside of -32768 to -32000 unless the
+   * specification gives it its meaning.
+   */
+  readonly code: number;
+  /** Anything more, as JSON carries it. */
+  readonly data: unknown;
+
+  /**
+   * Makes the error.
+   *
+   * @param code A whole number.
+   * @param message One sentence, for the caller to read.
+   * @param data Anything more that JSON can carry.
+   * @throws {TypeError} If the code is no whole number.
+   */
+  constructor(code: number, message: string, data?: unknown) {
+    if (!Number.isSafeInteger(code)) {
+      throw new TypeError(
+        `Cannot make RpcError: its code is ${code}, expected a whole number`,
+      );
+    }
+    super(message);
+    this.name = "RpcError";
+    this.code = code;
+    this.data = data;
+  }
+}
+
+/**
+ * Whether that is what a method has failed with, which may be anything, also
+ * what throws when it is looked at.
+ */
+export function isRpcError(error: unknown): error is RpcError {
+  try {
+    return error instanceof RpcError;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * What a message is: something to answer or to take note of, an answer, several
+ * of these, or nothing of the kind.
+ */
+export type MessageKind = "request" | "response" | "batch" | "invalid";
+
+/**
+ * Tells what a message is. A response need not be a good one, as a bad one is
+ * for its call to hear of, not for the peer: see {@linkcode isResponse}.
+ */
+export function kindOf(message: unknown): MessageKind {
+  if (typeof message !== "object" || message === null) return "invalid";
+  if (Array.isArray(message)) return "batch";
+  const { jsonrpc, method, id, params, result, error } = message as
+    & Partial<RpcRequest>
+    & Partial<RpcResponse>;
+  if (method === undefined) {
+    return result !== undefined || error !== undefined ? "response" : "invalid";
+  }
+  return jsonrpc === "2.0" && typeof method === "string" &&
+      (id === undefined || isId(id)) &&
+      (params === undefined || typeof params === "object" && params !== null)
+    ? "request"
+    : "invalid";
+}
+
+/**
+ * Whether a value is an id. A number that is not exact would come back as
+ * another one.
+ */
+export function isId(value: unknown): value is RpcId {
+  return Number.isSafeInteger(value) || typeof value === "string";
+}
+
+/** The id of any message, for an answer that says what is wrong with it. */
+export function idOf(message: unknown): RpcId | null {
+  const id = (message as { id?: unknown } | null)?.id;
+  return isId(id) ? id : null;
+}
+
+/** Whether a message of that kind is a response as section 5 has it. */
+export function isResponse(
+  { jsonrpc, result, error }: Partial<RpcResponse>,
+): boolean {
+  if (jsonrpc !== "2.0") return false;
+  if (error === undefined) return result !== undefined;
+  return result === undefined && typeof error === "object" && error !== null &&
+    Number.isSafeInteger(error.code) && typeof error.message === "string";
+}
+
+/** The answer that a call failed. */
+export function failureOf(
+  id: RpcId | null,
+  [code, message]: readonly [code: number, message: string],
+  data?: unknown,
+): RpcResponse {
+  return { jsonrpc: "2.0", id, error: { code, message, data } };
+}
+
+/** Calls by their ids, and when which of them is late. */
+export class CallTable<Id, Call extends { readonly deadline: number }> {
+  readonly #calls = new Map<Id, Call>();
+  #earliest = Infinity;
+
+  /** Number of calls. */
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /**
+   * No call is late before this time; `Infinity` if none ever is. It is not
+   * always the deadline of a call, as one that is taken leaves it as it was.
+   */
+  get earliest(): number {
+    return this.#earliest;
+  }
+
+  /** Adds a call under an id that no other has. */
+  add(id: Id, call: Call): void {
+    this.#calls.set(id, call);
+    if (call.deadline < this.#earliest) this.#earliest = call.deadline;
+  }
+
+  /** The call of that id. */
+  get(id: Id): Call | undefined {
+    return this.#calls.get(id);
+  }
+
+  /** All calls. */
+  values(): IterableIterator<Call> {
+    return this.#calls.values();
+  }
+
+  /** Removes and gives the call of that id. */
+  take(id: Id): Call | undefined {
+    const call = this.#calls.get(id);
+    if (call !== undefined) this.#calls.delete(id);
+    return call;
+  }
+
+  /** Removes and gives the calls whose deadline is not after `now`. */
+  takeLate(now: number): Call[] {
+    if (now < this.#earliest) return [];
+    const late: Call[] = [];
+    this.#earliest = Infinity;
+    for (const [id, call] of this.#calls) {
+      if (call.deadline <= now) {
+        late.push(call);
+        this.#calls.delete(id);
+      } else if (call.deadline < this.#earliest) {
+        this.#earliest = call.deadline;
+      }
+    }
+    return late;
+  }
+
+  /** Removes and gives all calls. */
+  takeAll(): Call[] {
+    const all = [...this.#calls.values()];
+    this.#calls.clear();
+    this.#earliest = Infinity;
+    return all;
+  }
+}

@@ -1,0 +1,335 @@
+/**
+ * The answering half of a peer: the calls that its methods work on.
+ *
+ * @module
+ */
+import { InvalidMessageError } from "../framing.ts";
+import { type Connection, ConnectionClosedError } from "./connection.ts";
+import {
+  CallTable,
+  failureOf,
+  isRpcError,
+  RPC_ERRORS,
+  type RpcRequest,
+  type RpcResponse,
+} from "./jsonrpc.ts";
+import { RunningCall, type Surroundings } from "./rpc_call.ts";
+import type { Invoke, MethodTable } from "./rpc_methods.ts";
+import { isAsyncIterable, OutgoingStream, sinkOf } from "./rpc_outgoing.ts";
+import { Places } from "./rpc_places.ts";
+import type { Batch, Replies } from "./rpc_replies.ts";
+
+/**
+ * Bytes of calls that wait for a place while others run; then no more is read.
+ */
+const PARKED_BYTES = 65_536;
+/**
+ * Bytes of such calls, and of answers that wait to be written, while something
+ * here waits for what the peer sends next. Two peers that both stopped reading
+ * would wait for each other.
+ */
+const MOST_BYTES = 1_048_576;
+
+/** What an answerer is made with. */
+export interface AnswererOptions {
+  /** See {@linkcode RpcOptions.maxInFlight}. */
+  readonly maxInFlight: number;
+  /** Called with the time at which a call is late. */
+  readonly onDeadline: (deadline: number) => void;
+  /** Called when the last call is answered, once no more are taken on. */
+  readonly onRest: () => void;
+}
+
+type Cause = readonly [code: number, message: string];
+
+/** Works on the calls that come over a connection, and answers them. */
+export class Answerer {
+  /** What came for calls that are not running. */
+  strays = 0;
+  readonly #methods: MethodTable;
+  readonly #surroundings: Surroundings;
+  readonly #connection: Connection;
+  readonly #replies: Replies;
+  readonly #options: AnswererOptions;
+  /** Calls that run or are parked; a notification is its own id. */
+  readonly #calls = new CallTable<unknown, RunningCall>();
+  readonly #places: Places<{ call: RunningCall; invoke: Invoke }>;
+  #streams = 0;
+  #isDraining = false;
+  #isFlowing = false;
+  /** Reads on when fewer calls are parked. */
+  #wakeParked: (() => void) | undefined;
+  /** Reads on when less waits to be written. */
+  #wakeFull: (() => void) | undefined;
+
+  /** Makes an answerer that has no calls. */
+  constructor(
+    methods: MethodTable,
+    surroundings: Surroundings,
+    replies: Replies,
+    options: AnswererOptions,
+  ) {
+    this.#methods = methods;
+    this.#surroundings = surroundings;
+    this.#connection = surroundings.connection;
+    this.#replies = replies;
+    this.#options = options;
+    this.#places = new Places(options.maxInFlight);
+  }
+
+  /** Answers that are outstanding. */
+  get size(): number {
+    return this.#calls.size + this.#replies.waiting;
+  }
+
+  /** No call is late before. */
+  get earliest(): number {
+    return this.#calls.earliest;
+  }
+
+  /** Takes a call on, or answers why not. */
+  receive(request: RpcRequest, bytes: number, batch?: Batch): void {
+    const call = new RunningCall(request, batch, this.#surroundings);
+    const invoke = this.#methods.get(call.method);
+    if (call.id === undefined) batch?.add();
+    if (invoke === undefined) this.#refuse(call, RPC_ERRORS.methodNotFound);
+    else if (call.id !== undefined && this.#calls.get(call.id) !== undefined) {
+      // Two answers with one id would be taken for one call's.
+      this.#refuse(call, RPC_ERRORS.invalidRequest);
+    } else if (this.#isDraining) this.#refuse(call, RPC_ERRORS.shuttingDown);
+    else if (!this.#places.areTaken) this.#start(call, invoke);
+    else if (this.#dependsOnPeer && this.#places.bytes > MOST_BYTES) {
+      this.#refuse(call, RPC_ERRORS.tooManyCalls);
+    } else this.#park(call, invoke, bytes);
+  }
+
+  #refuse(call: RunningCall, cause: Cause): void {
+    this.#respond(call, failureOf(call.id!, cause));
+  }
+
+  /** Whether something here cannot end unless the peer is heard. */
+  get #dependsOnPeer(): boolean {
+    return this.#streams > 0 || this.#surroundings.caller.size > 0;
+  }
+
+  #park(call: RunningCall, invoke: Invoke, bytes: number): void {
+    call.state = "parked";
+    this.#add(call);
+    this.#places.queue({ call, invoke }, bytes);
+  }
+
+  #add(call: RunningCall): void {
+    this.#calls.add(call.id ?? call, call);
+    this.#options.onDeadline(call.deadline);
+  }
+
+  /** Gives calls that are parked the places that are free. */
+  #startParked(): void {
+    for (let next; (next = this.#places.next()) !== undefined;) {
+      const { call, invoke } = next;
+      if (call.state === "over") continue;
+      this.#calls.take(call.id ?? call);
+      call.state = "new";
+      this.#start(call, invoke);
+    }
+    if (this.#places.bytes <= PARKED_BYTES) this.#wakeParked?.();
+  }
+
+  #start(call: RunningCall, invoke: Invoke): void {
+    let result: unknown;
+    try {
+      result = invoke(call, call.params);
+    } catch (error) {
+      return this.#fail(call, error);
+    }
+    if (!isPromiseLike(result)) return this.#succeed(call, result);
+    this.#hold(call);
+    Promise.resolve(result).then(
+      (result) => this.#succeed(call, result),
+      (error) => this.#fail(call, error),
+    );
+  }
+
+  /** Gives a call a place until it is over. */
+  #hold(call: RunningCall): void {
+    if (call.state !== "new") return;
+    call.state = "running";
+    this.#places.take();
+    this.#add(call);
+  }
+
+  #succeed(call: RunningCall, result: unknown): void {
+    if (call.stream === undefined && isAsyncIterable(result)) {
+      return this.#stream(call, result);
+    }
+    const type = typeof result;
+    if (type === "function" || type === "symbol") {
+      const problem = `JSON cannot carry a value of type ${type}`;
+      this.#fail(
+        call,
+        new InvalidMessageError(`Cannot encode message: ${problem}`),
+      );
+    } else {
+      const carried = result === undefined ? null : result;
+      this.#finish(call, { jsonrpc: "2.0", id: call.id!, result: carried });
+    }
+  }
+
+  #fail(call: RunningCall, error: unknown): void {
+    if (isRpcError(error)) {
+      const { code, message, data } = error;
+      return this.#finish(call, failureOf(call.id!, [code, message], data));
+    }
+    const isGone = this.#isFlowing && error instanceof ConnectionClosedError;
+    if (!isGone && !call.isAbortedFor(error)) {
+      this.#replies.report(error, call.method);
+    }
+    this.#finish(call, failureOf(call.id!, RPC_ERRORS.internalError));
+  }
+
+  /** Sends what comes from an iterable, if anybody waits for it. */
+  #stream(call: RunningCall, iterable: AsyncIterable<unknown>): void {
+    const { id } = call;
+    let stream: OutgoingStream;
+    try {
+      stream = new OutgoingStream(iterable, sinkOf(this.#connection, id));
+    } catch (error) {
+      return this.#fail(call, error);
+    }
+    if (id === undefined || call.state === "over") {
+      stream.stop();
+      return this.#finish(call);
+    }
+    call.stream = stream;
+    this.#hold(call);
+    this.#streams++;
+    if (this.#isFlowing) stream.flow();
+    stream.run().finally(() => this.#streams--).then(
+      (result) => this.#succeed(call, result),
+      (error) => this.#fail(call, error),
+    );
+    this.heed();
+  }
+
+  /** A call is over, unless it was before. */
+  #finish(call: RunningCall, response?: RpcResponse): void {
+    const { state } = call;
+    call.state = "over";
+    if (state === "over") this.#places.forget();
+    else {
+      if (state === "running") {
+        this.#calls.take(call.id ?? call);
+        this.#places.leave();
+      }
+      if (response !== undefined) this.#respond(call, response);
+    }
+    this.#startParked();
+    this.rest();
+  }
+
+  /** Nobody waits for a call any more; it was taken from the table. */
+  #stop(call: RunningCall, reason: unknown, cause?: Cause): void {
+    if (call.state === "running") this.#places.abandon();
+    call.state = "over";
+    if (cause !== undefined) this.#refuse(call, cause);
+    call.abort(reason);
+    this.#startParked();
+    this.rest();
+  }
+
+  /** Sends an answer, unless the call is a notification. */
+  #respond(call: RunningCall, response: RpcResponse): void {
+    if (call.id === undefined) return;
+    if (call.batch === undefined) this.#replies.send(response, call.method);
+    else call.batch.add(response);
+  }
+
+  /**
+   * Something to wait for before the next message is read: until fewer calls
+   * wait for a place, or fewer answers to be written.
+   */
+  pause(): Promise<void> | undefined {
+    if (this.#dependsOnPeer) {
+      if (this.#connection.stats.bytesQueued <= MOST_BYTES) return undefined;
+    } else if (this.#places.bytes > PARKED_BYTES) {
+      return new Promise((resolve) => this.#wakeParked = resolve);
+    }
+    const room = this.#connection.room();
+    return room && new Promise((resolve) => {
+      this.#wakeFull = resolve;
+      room.then(resolve, resolve);
+    });
+  }
+
+  /** Reads on if something depends on what the peer sends next. */
+  heed(): void {
+    this.#wakeParked?.();
+    this.#wakeFull?.();
+    this.#wakeParked = this.#wakeFull = undefined;
+  }
+
+  /** The caller gives a call up: the parameters of `$/cancelRequest`. */
+  cancel({ id }: { id?: unknown } = {}): void {
+    const call = this.#calls.take(id);
+    if (call === undefined) this.strays++;
+    else {
+      this.#stop(
+        call,
+        new DOMException("The caller gave the call up", "AbortError"),
+        RPC_ERRORS.cancelled,
+      );
+    }
+  }
+
+  /** The caller takes more items: the parameters of `$/credit`. */
+  credit({ id, items }: { id?: unknown; items?: unknown } = {}): void {
+    const stream = this.#calls.get(id)?.stream;
+    if (stream === undefined || !Number.isSafeInteger(items)) this.strays++;
+    else stream.credit(Math.max(0, items as number));
+  }
+
+  /** Stops the calls that are late. */
+  stopLate(now: number): void {
+    for (const call of this.#calls.takeLate(now)) {
+      this.#stop(
+        call,
+        new DOMException("The time for the call is over", "TimeoutError"),
+        RPC_ERRORS.timedOut,
+      );
+    }
+  }
+
+  /** Takes no more calls on. */
+  drain(): void {
+    this.#isDraining = true;
+    this.rest();
+  }
+
+  /** There will be no more calls, and no credit either. */
+  end(): void {
+    this.#isFlowing = true;
+    for (const { stream } of this.#calls.values()) stream?.flow();
+    this.heed();
+    this.drain();
+  }
+
+  /** Stops all calls: there is nobody left to answer. */
+  abort(reason: unknown): void {
+    this.#places.clear();
+    for (const call of this.#calls.takeAll()) this.#stop(call, reason);
+  }
+
+  /** Tells if there is nothing more to do. */
+  rest(): void {
+    if (this.#isDraining && this.size === 0) this.#options.onRest();
+  }
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  try {
+    return typeof (value as Partial<PromiseLike<unknown>> | null)?.then ===
+      "function";
+  } catch {
+    return false; // it is not a promise that throws when it is looked at
+  }
+}

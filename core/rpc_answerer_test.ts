@@ -1,0 +1,597 @@
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertLess,
+  assertLessOrEqual,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { RawPeer, rpcPair } from "../tests/rpc_pair.ts";
+import { Connection, ConnectionClosedError } from "./connection.ts";
+import { RpcError } from "./jsonrpc.ts";
+import type { RpcContext, RpcMethods } from "./rpc_contract.ts";
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+function awake(): Disposable {
+  const timer = setInterval(() => {}, 1_000);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+function request(id: unknown, method: string, params?: unknown): object {
+  return { jsonrpc: "2.0", id, method, params };
+}
+
+function result(id: unknown, result: unknown): object {
+  return { jsonrpc: "2.0", id, result };
+}
+
+function failure(id: unknown, code: number, message: string): object {
+  return { jsonrpc: "2.0", id, error: { code, message } };
+}
+
+const cancel = (id: unknown) => ({
+  jsonrpc: "2.0",
+  method: "$/cancelRequest",
+  params: { id },
+});
+
+/** Methods that end when they are told to, and tell who is at work. */
+function gated(): {
+  methods: RpcMethods;
+  open: (name: unknown) => void;
+  running: Set<unknown>;
+  most: () => number;
+  aborted: Map<unknown, unknown>;
+} {
+  const gates = new Map<unknown, () => void>();
+  const running = new Set<unknown>();
+  const aborted = new Map<unknown, unknown>();
+  let most = 0;
+  return {
+    methods: {
+      async wait(this: RpcContext, name) {
+        const gate = Promise.withResolvers<void>();
+        running.add(name);
+        most = Math.max(most, running.size);
+        gates.set(name, () => gate.resolve());
+        this.signal.addEventListener("abort", () => {
+          aborted.set(name, this.signal.reason);
+        });
+        await gate.promise;
+        running.delete(name);
+        return name;
+      },
+      now: (name) => name,
+    },
+    open: (name) => gates.get(name)!(),
+    running,
+    most: () => most,
+    aborted,
+  };
+}
+
+Deno.test("Answerer answers whatever a method fails with, and tells nothing of it", async () => {
+  const frozen = Object.freeze(new Error("secret"));
+  const proxy = new Proxy({}, {
+    get() {
+      throw new Error("secret");
+    },
+  });
+  const kinds = [
+    new Error("secret"),
+    "secret",
+    undefined,
+    null,
+    frozen,
+    proxy,
+    { message: "secret", code: 1 },
+  ];
+  const errors: unknown[] = [];
+  const { client, server } = rpcPair({
+    throws(i) {
+      throw kinds[Number(i)];
+    },
+    rejects: (i) => Promise.reject(kinds[Number(i)]),
+  }, {
+    onError(error, method, connection) {
+      errors.push(error, method);
+      assertInstanceOf(connection, Connection);
+      throw new Error("a log that fails");
+    },
+  });
+  for (const [i, kind] of kinds.entries()) {
+    for (const method of ["throws", "rejects"]) {
+      const error = await assertRejects(
+        () => client.call(method, [i]),
+        RpcError,
+        "Internal error",
+      );
+      assertEquals([error.code, error.data], [-32603, undefined]);
+      assert(errors.shift() === kind);
+      assertEquals(errors.shift(), method);
+    }
+  }
+  assertEquals(server.stats.callsRunning, 0);
+  await client.close();
+});
+
+Deno.test("Answerer answers with the code, message and data of an RpcError", async () => {
+  const errors: unknown[] = [];
+  const { client } = rpcPair({
+    throws() {
+      throw new RpcError(7, "seven", { a: 1 });
+    },
+    rejects: () => Promise.reject(new RpcError(-7, "", null)),
+    unsendable: () => Promise.reject(new RpcError(8, "eight", 8n)),
+  }, { onError: (error, method) => errors.push(error, method) });
+  const first = await assertRejects(() => client.api.throws(), RpcError);
+  assertEquals([first.code, first.message, first.data], [7, "seven", { a: 1 }]);
+  const second = await assertRejects(() => client.api.rejects(), RpcError);
+  assertEquals([second.code, second.message, second.data], [-7, "", null]);
+  assertEquals(errors, []);
+  const third = await assertRejects(() => client.api.unsendable(), RpcError);
+  assertEquals([third.code, third.data], [-32603, undefined]);
+  assertEquals([errors.length, errors[1]], [2, "unsendable"]);
+  await client.close();
+});
+
+Deno.test("Answerer answers what it cannot send with an error, and goes on", async () => {
+  const errors: unknown[] = [];
+  const cyclic: unknown[] = [];
+  cyclic.push(cyclic);
+  const { client } = rpcPair(
+    {
+      bigint: () => 1n,
+      cyclic: () => cyclic,
+      function: () => () => 1,
+      symbol: () => Promise.resolve(Symbol("a")),
+      throwing: () => ({
+        toJSON() {
+          throw new Error("secret");
+        },
+      }),
+      large: () => "x".repeat(2_000),
+      nothing: () => undefined,
+    },
+    { onError: (error) => errors.push(error) },
+    {},
+    {},
+    {
+      maxFrameBytes: 1_000,
+    },
+  );
+  for (
+    const method of [
+      "bigint",
+      "cyclic",
+      "function",
+      "symbol",
+      "throwing",
+      "large",
+    ]
+  ) {
+    const error = await assertRejects(() => client.call(method), RpcError);
+    assertEquals(error.code, -32603, method);
+  }
+  assertEquals(errors.length, 6);
+  assertEquals(await client.api.nothing(), null);
+  await client.close();
+});
+
+Deno.test("Answerer answers each call of a batch whose answers are too large together", async () => {
+  const raw = new RawPeer({ large: () => "x".repeat(300) }, {}, {
+    maxFrameBytes: 1_000,
+  });
+  await raw.send([1, 2, 3, 4].map((id) => request(id, "large")));
+  assertEquals(
+    await raw.receive(1),
+    [[1, 2, 3, 4].map((id) => failure(id, -32603, "Internal error"))],
+  );
+  await raw.close();
+});
+
+Deno.test("Answerer answers no notification, and tells what went wrong with it", async () => {
+  const errors: unknown[] = [];
+  const seen: unknown[] = [];
+  const raw = new RawPeer({
+    note: (...params) => seen.push(params),
+    throws() {
+      throw new Error("thrown");
+    },
+    rejects: () => Promise.reject(new Error("rejected")),
+    async *streams() {
+      yield seen.push("never");
+    },
+  }, { onError: (error) => errors.push((error as Error).message) });
+  assertEquals(
+    await raw.exchange(
+      ...["note", "throws", "rejects", "streams", "missing"].map((method) =>
+        JSON.stringify(request(undefined, method, [1]))
+      ),
+    ),
+    [],
+  );
+  await turn();
+  assertEquals([seen, errors], [[[1]], ["thrown", "rejected"]]);
+  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 0, strays: 0 });
+  await raw.close();
+});
+
+Deno.test("Answerer stops a call that the caller gives up", async () => {
+  const { methods, running, aborted, open } = gated();
+  const raw = new RawPeer(methods);
+  await raw.send(request(1, "wait", ["a"]), request("1", "wait", ["b"]));
+  await turn();
+  await raw.send(cancel(1), cancel(2), cancel("1"), cancel("1"));
+  assertEquals(await raw.receive(2), [
+    failure(1, -32800, "Request cancelled"),
+    failure("1", -32800, "Request cancelled"),
+  ]);
+  assertEquals([...aborted.keys()], ["a", "b"]);
+  const reason = aborted.get("a");
+  assertInstanceOf(reason, DOMException);
+  assertEquals(reason.name, "AbortError");
+  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 0, strays: 2 });
+  open("a"); // its result comes too late for anybody
+  open("b");
+  assertEquals(await raw.exchange(), []);
+  assertEquals(running.size, 0);
+  await raw.close();
+});
+
+Deno.test("Answerer stops a call whose time is over, and frees its place", async () => {
+  const { methods, aborted, open } = gated();
+  const options = { maxInFlight: 1, handlerTimeout: 40 };
+  const raw = new RawPeer(methods, options);
+  using _ = awake();
+  await raw.send(
+    { ...request(1, "wait", ["mine"]), timeout: 10 },
+    request(2, "wait", ["yours"]),
+    request(3, "now", [3]),
+  );
+  assertEquals(await raw.receive(1), [failure(1, -32001, "Request timed out")]);
+  assertEquals((aborted.get("mine") as DOMException).name, "TimeoutError");
+  assertEquals(await raw.receive(1), [failure(2, -32001, "Request timed out")]);
+  assertEquals((aborted.get("yours") as DOMException).name, "TimeoutError");
+  // Both methods still work, although nobody waits: that is one too many.
+  await raw.send(cancel("mark"));
+  await turn();
+  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 1, strays: 1 });
+  open("mine");
+  assertEquals(await raw.receive(1), [result(3, 3)]);
+  open("yours");
+  assertEquals(await raw.exchange(), []);
+  await raw.close();
+});
+
+Deno.test("Answerer stops all calls when the link is lost", async () => {
+  const { methods, aborted, open } = gated();
+  const errors: unknown[] = [];
+  const raw = new RawPeer({
+    ...methods,
+    async follows(this: RpcContext) {
+      await new Promise((_, reject) => {
+        this.signal.addEventListener("abort", () => reject(this.signal.reason));
+      });
+    },
+    late: () => errors.push("called, although nobody is there"),
+  }, { onError: (error) => errors.push(error), maxInFlight: 2 });
+  const parked = request(3, "late");
+  await raw.send(request(1, "wait", ["a"]), request(2, "follows"), parked);
+  await turn();
+  raw.near.cut();
+  const { cause } = await raw.peer.connection.closed;
+  await turn();
+  const reason = aborted.get("a");
+  assertInstanceOf(reason, ConnectionClosedError);
+  assertStrictEquals(reason.cause, cause);
+  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 0, strays: 0 });
+  open("a");
+  await turn();
+  assertEquals(errors, []);
+  await raw.close();
+});
+
+Deno.test("Answerer aborts a signal also for who asks for it late", async () => {
+  const gate = Promise.withResolvers<void>();
+  const seen: unknown[] = [];
+  const raw = new RawPeer({
+    async late(this: RpcContext) {
+      await gate.promise;
+      seen.push(this.signal.aborted, this.signal.reason.name);
+      await this.call("other");
+    },
+  }, { onError: (error) => seen.push(error) });
+  await raw.send(request(1, "late"), cancel(1));
+  assertEquals(await raw.receive(1), [failure(1, -32800, "Request cancelled")]);
+  gate.resolve();
+  assertEquals(await raw.exchange(), []);
+  assertEquals(seen, [true, "AbortError"]);
+  await raw.close();
+});
+
+Deno.test("Answerer refuses an id that is taken", async () => {
+  const { methods, open } = gated();
+  const raw = new RawPeer(methods);
+  await raw.send(request(1, "wait", ["a"]), request(1, "now", ["b"]));
+  assertEquals(await raw.receive(1), [failure(1, -32600, "Invalid Request")]);
+  open("a");
+  assertEquals(await raw.receive(1), [result(1, "a")]);
+  await raw.send(request(1, "now", ["c"]));
+  assertEquals(await raw.receive(1), [result(1, "c")]);
+  await raw.close();
+});
+
+Deno.test("Answerer works on so many calls at a time, and on the next in their order", async () => {
+  const { methods, open, running, most } = gated();
+  const raw = new RawPeer(methods, { maxInFlight: 2 });
+  const names = ["a", "b", "c", "d", "e"];
+  await raw.send(...names.map((name) => request(name, "wait", [name])));
+  await turn();
+  assertEquals([...running], ["a", "b"]);
+  assertEquals(raw.peer.stats.callsRunning, 5);
+  await raw.send(cancel("c"), cancel("a"));
+  assertEquals(await raw.receive(2), [
+    failure("c", -32800, "Request cancelled"),
+    failure("a", -32800, "Request cancelled"),
+  ]);
+  await turn();
+  assertEquals([...running], ["a", "b", "d"]); // nobody waits for a
+  open("b");
+  assertEquals(await raw.receive(1), [result("b", "b")]);
+  await turn();
+  assertEquals([...running], ["a", "d", "e"]);
+  for (const name of ["a", "d", "e"]) open(name);
+  assertEquals(await raw.receive(2), [result("d", "d"), result("e", "e")]);
+  assertEquals(most(), 3);
+  await raw.close();
+});
+
+Deno.test("Answerer has no more methods at work than twice as many, whoever gives up", async () => {
+  let running = 0;
+  let most = 0;
+  const gate = Promise.withResolvers<void>();
+  const raw = new RawPeer({
+    async deaf() {
+      most = Math.max(most, ++running);
+      await gate.promise;
+      running--;
+    },
+  }, { maxInFlight: 10 });
+  for (let id = 0; id < 500; id++) {
+    await raw.send(request(id, "deaf"), cancel(id));
+  }
+  assertEquals((await raw.receive(500)).length, 500);
+  assertEquals([running, most], [20, 20]);
+  gate.resolve();
+  assertEquals(await raw.exchange(), []);
+  assertEquals([running, most], [0, 20]);
+  await raw.close();
+});
+
+Deno.test("Answerer reads no more when too many calls wait, until one ends", async () => {
+  const { methods, open, running } = gated();
+  const raw = new RawPeer(methods, { maxInFlight: 1 });
+  const padding = "x".repeat(1_000);
+  const calls = Array.from(
+    { length: 150 },
+    (_, i) => request(i, "wait", [i, padding]),
+  );
+  await raw.send(...calls);
+  await turn();
+  const { messagesReceived } = raw.peer.connection.stats;
+  assertLessOrEqual(messagesReceived, 65);
+  assertEquals(running.size, 1);
+  for (let i = 0; i < 150; i++) {
+    while (!running.has(i)) await turn();
+    open(i);
+  }
+  const answers = await raw.receive(150) as { result: number }[];
+  assertEquals(answers.map(({ result }) => result), calls.map((_, i) => i));
+  await raw.close();
+});
+
+Deno.test("Answerer reads on when something waits for what comes next, up to a limit", async () => {
+  const { methods, open } = gated();
+  const raw = new RawPeer({
+    ...methods,
+    async asks(this: RpcContext) {
+      return await this.call("question");
+    },
+  }, { maxInFlight: 2 });
+  const padding = "x".repeat(10_000);
+  await raw.send(request("asks", "asks"), request("a", "wait", ["a"]));
+  const [question] = await raw.receive(1) as { id: number }[];
+  for (let id = 0; id < 150; id++) {
+    await raw.send(request(id, "now", [id, padding]));
+  }
+  const refused = await raw.receive(45) as { id: number }[];
+  assertEquals(refused[0], failure(refused[0].id, -32000, "Too many calls"));
+  await raw.send(result(question.id, "answer"));
+  open("a");
+  const rest = await raw.receive(107) as { result: unknown }[];
+  assertEquals(
+    new Set(rest.map(({ result }) => typeof result)),
+    new Set(["string", "number"]),
+  );
+  assertEquals(await raw.exchange(), []);
+  await raw.close();
+});
+
+Deno.test("Answerer reads on when a method that runs begins to wait for the peer", async () => {
+  const gate = Promise.withResolvers<void>();
+  const raw = new RawPeer({
+    async asksLater(this: RpcContext) {
+      await gate.promise;
+      return await this.call("question");
+    },
+    now: (value) => value,
+  }, { maxInFlight: 1 });
+  const padding = "x".repeat(1_000);
+  await raw.send(request("asks", "asksLater"));
+  await raw.send(
+    ...Array.from({ length: 100 }, (_, i) => request(i, "now", [i, padding])),
+  );
+  await turn();
+  assertLess(raw.peer.connection.stats.messagesReceived, 100);
+  gate.resolve();
+  const [question] = await raw.receive(1) as { id: number }[];
+  await raw.send(result(question.id, "answer"));
+  assertEquals((await raw.receive(101))[0], result("asks", "answer"));
+  await raw.close();
+});
+
+Deno.test("Answerer reads on when a method that runs begins to stream", async () => {
+  const gate = Promise.withResolvers<void>();
+  const raw = new RawPeer({
+    async streamsLater() {
+      await gate.promise;
+      return ReadableStream.from(Array(2_000).fill(0));
+    },
+    now: (value) => value,
+  }, { maxInFlight: 1 });
+  const padding = "x".repeat(1_000);
+  await raw.send(request("stream", "streamsLater"));
+  await raw.send(
+    ...Array.from({ length: 100 }, (_, i) => request(i, "now", [i, padding])),
+    {
+      jsonrpc: "2.0",
+      method: "$/credit",
+      params: { id: "stream", items: 1_000 },
+    },
+  );
+  await turn();
+  gate.resolve();
+  let items = 0;
+  for (;;) {
+    const [message] = await raw.receive(1) as {
+      id?: unknown;
+      params?: { items: unknown[] };
+    }[];
+    if (message.id === "stream") break;
+    items += message.params!.items.length;
+  }
+  assertEquals(items, 2_000);
+  await raw.receive(100);
+  await raw.close();
+});
+
+Deno.test("Answerer reads on although answers wait, where it waits for one itself", async () => {
+  let answered: unknown;
+  const raw = new RawPeer({
+    async asks(this: RpcContext) {
+      answered = await this.call("question");
+    },
+    large: () => "x".repeat(10_000),
+  });
+  await raw.send(request("asks", "asks"));
+  const [question] = await raw.receive(1) as { id: number }[];
+  raw.near.hold();
+  for (let id = 0; id < 20; id++) await raw.send(request(id, "large"));
+  await raw.send(result(question.id, "answer"));
+  await turn();
+  assertEquals(answered, "answer");
+  raw.near.release();
+  await raw.receive(21);
+  await raw.close();
+});
+
+Deno.test("Answerer reads no more from a peer that does not read its answers", async () => {
+  const { client, server, near } = rpcPair({ large: () => "x".repeat(10_000) });
+  near.hold();
+  const replies = Array.from({ length: 1_000 }, () => client.call("large"));
+  for (let i = 0; i < 20; i++) await turn();
+  assertLess(server.connection.stats.bytesQueued, 200_000);
+  near.release();
+  assertEquals((await Promise.all(replies)).length, 1_000);
+  await client.close();
+});
+
+Deno.test("Answerer sends answers that come late when there is room for them", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { client, server, near } = rpcPair(
+    { large: () => gate.promise.then(() => "x".repeat(10_000)) },
+    {},
+    {},
+    {},
+    { maxQueuedBytes: 100_000 },
+  );
+  near.hold();
+  const replies = Array.from({ length: 50 }, () => client.call("large"));
+  await turn();
+  gate.resolve();
+  await turn();
+  assertLess(server.connection.stats.bytesQueued, 120_000);
+  near.release();
+  assertEquals((await Promise.all(replies)).length, 50);
+  await client.close();
+});
+
+Deno.test("Answerer is done when answers that came late are sent", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { client, server, near } = rpcPair(
+    { large: () => gate.promise.then(() => "x".repeat(10_000)) },
+    {},
+    {},
+    {},
+    { maxQueuedBytes: 100_000 },
+  );
+  near.hold();
+  const replies = Array.from({ length: 50 }, () => client.call("large"));
+  await turn();
+  server.connection.drain();
+  gate.resolve();
+  await turn();
+  near.release();
+  assertEquals((await Promise.all(replies)).length, 50);
+  assertEquals(await server.connection.closed, { clean: true });
+  await client.close();
+});
+
+Deno.test("Answerer says nothing of answers that nobody is left to read", async () => {
+  const errors: unknown[] = [];
+  const gate = Promise.withResolvers<void>();
+  const { client, server, near } = rpcPair({
+    slow: () => gate.promise,
+    large: () => "x".repeat(10_000),
+    async *endless() {
+      for (;;) yield 1;
+    },
+  }, { onError: (error) => errors.push(error) });
+  const replies = ["slow", "large", "endless"].map((method) =>
+    client.call(method).then((result) => result, (error) => error)
+  );
+  await turn();
+  near.hold();
+  client.call("large").catch(() => {});
+  await turn();
+  const closing = server.close();
+  gate.resolve();
+  await turn();
+  near.release();
+  await closing;
+  await Promise.all(replies);
+  await turn();
+  assertEquals(errors, []);
+  await client.close();
+});
+
+Deno.test("Answerer lets two peers call each other as much as they can", async () => {
+  const echo = async (value: unknown) => {
+    await turn();
+    return value;
+  };
+  const options = { maxInFlight: 5 };
+  const { client, server } = rpcPair({ echo }, options, { echo }, options);
+  const value = "x".repeat(2_000);
+  const replies = [client, server].flatMap((peer) =>
+    Array.from({ length: 150 }, () => peer.call("echo", [value]))
+  );
+  for (const reply of await Promise.all(replies)) assertEquals(reply, value);
+  assertEquals(client.stats, { callsOpen: 0, callsRunning: 0, strays: 0 });
+  await client.close();
+});

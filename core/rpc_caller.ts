@@ -1,0 +1,271 @@
+/**
+ * The calling half of a peer: calls that wait for their answers.
+ *
+ * @module
+ */
+import { InvalidMessageError, resolveOptions } from "../framing.ts";
+import {
+  BackpressureError,
+  checkTimeout,
+  type Connection,
+  ConnectionClosedError,
+  type ConnectionEnd,
+} from "./connection.ts";
+import {
+  CallTable,
+  isResponse,
+  RPC_ERRORS,
+  RpcError,
+  type RpcErrorObject,
+  type RpcRequest,
+  type RpcResponse,
+} from "./jsonrpc.ts";
+import type { RpcCallOptions, RpcReply } from "./rpc_contract.ts";
+import type { Failure } from "./rpc_incoming.ts";
+import { type CallOwner, OpenCall } from "./rpc_open_call.ts";
+
+const RESOLVED = Promise.resolve();
+const CALL_DEFAULTS: {
+  signal: AbortSignal | undefined;
+  timeout: number | undefined;
+} = { signal: undefined, timeout: undefined };
+
+/** Milliseconds by which clocks may differ at the end of a call. */
+const CLOCK_DIFFERENCE = 10;
+
+/** The call within which another is made. */
+export interface CallScope {
+  /** Aborted when it is over before its end. */
+  readonly signal: AbortSignal;
+  /** When its time is over; `Infinity` for never. */
+  readonly deadline: number;
+}
+
+/** Calls methods of the peer at the other end of a connection. */
+export class Caller implements CallOwner {
+  /** What came for calls that are not open: late, or never made. */
+  strays = 0;
+  readonly #connection: Connection;
+  readonly #timeout: number;
+  readonly #maxOpenCalls: number;
+  readonly #now: () => number;
+  readonly #onCall: (deadline: number) => void;
+  readonly #calls = new CallTable<unknown, OpenCall>();
+  #lastId = 0;
+  #end: ConnectionEnd | undefined;
+
+  /**
+   * Makes a caller that has no calls. It tells `onCall` of each when that is
+   * late.
+   */
+  constructor(
+    connection: Connection,
+    { timeout, maxOpenCalls }: { timeout: number; maxOpenCalls: number },
+    now: () => number,
+    onCall: (deadline: number) => void,
+  ) {
+    this.#connection = connection;
+    this.#timeout = timeout;
+    this.#maxOpenCalls = maxOpenCalls;
+    this.#now = now;
+    this.#onCall = onCall;
+  }
+
+  /** Calls that are open. */
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** No call is late before. */
+  get earliest(): number {
+    return this.#calls.earliest;
+  }
+
+  /** Calls a method; see {@linkcode RpcRemote.call}. */
+  call(
+    method: string,
+    params: object | undefined,
+    options: RpcCallOptions | undefined,
+    scope?: CallScope,
+  ): RpcReply<unknown> {
+    const call = new OpenCall(this, ++this.#lastId);
+    try {
+      this.#check(method);
+      checkParams(method, params);
+      if (options === undefined && scope === undefined) {
+        this.#send({ jsonrpc: "2.0", id: call.id, method, params });
+        call.deadline = this.#now() + this.#timeout;
+        this.#add(call);
+      } else this.#open(call, method, params, options ?? {}, scope);
+    } catch (error) {
+      call.fail(() => error);
+    }
+    return call.reply();
+  }
+
+  #add(call: OpenCall): void {
+    this.#calls.add(call.id, call);
+    this.#onCall(call.deadline);
+  }
+
+  /** Sends a call that has limits of its own. */
+  #open(
+    call: OpenCall,
+    method: string,
+    params: object | undefined,
+    options: RpcCallOptions,
+    scope: CallScope | undefined,
+  ): void {
+    const { signal, timeout } = resolveOptions(CALL_DEFAULTS, options);
+    if (timeout !== undefined) checkTimeout("timeout", timeout);
+    signal?.throwIfAborted();
+    scope?.signal.throwIfAborted();
+    const now = this.#now();
+    const left = Math.min(
+      timeout ?? Infinity,
+      Math.max(1, (scope?.deadline ?? Infinity) - now),
+    );
+    this.#send({
+      jsonrpc: "2.0",
+      id: call.id,
+      method,
+      params,
+      timeout: left < Infinity ? left : undefined,
+    });
+    const limit = timeout === undefined ? Math.min(left, this.#timeout) : left;
+    call.limits = { limit, deadline: now + left };
+    call.deadline = now + limit;
+    this.#add(call);
+    call.listen([signal, scope?.signal]);
+  }
+
+  #check(method: string): void {
+    if (this.#end !== undefined) {
+      throw gone(`call "${method}"`, this.#end);
+    }
+    if (this.#calls.size >= this.#maxOpenCalls) {
+      throw new RangeError(
+        `Cannot call "${method}": ${this.#calls.size} calls are open, limit is ${this.#maxOpenCalls}`,
+      );
+    }
+  }
+
+  #send(message: RpcRequest): void {
+    this.#connection.enqueue(message, true);
+  }
+
+  /** Sends what is not to be answered; see {@linkcode RpcRemote.notify}. */
+  notify(method: string, params: object | undefined): Promise<void> {
+    try {
+      checkParams(method, params);
+      this.#send({ jsonrpc: "2.0", method, params });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#connection.room() ?? RESOLVED;
+  }
+
+  /** Takes an answer in. */
+  settle(response: RpcResponse): void {
+    const call = this.#calls.take(response.id);
+    if (call === undefined) this.strays++;
+    else if (!isResponse(response)) {
+      call.fail(() =>
+        new InvalidMessageError(
+          "Cannot receive reply: it is no JSON-RPC 2.0 response",
+        )
+      );
+    } else if (response.error === undefined) call.succeed(response.result);
+    else if (this.#saysLate(call, response.error)) call.fail(this.#late(call));
+    else call.fail(failureOf(response.error));
+  }
+
+  /** Whether it only says what the clock here is about to say. */
+  #saysLate(call: OpenCall, { code }: RpcErrorObject): boolean {
+    return code === RPC_ERRORS.timedOut[0] &&
+      call.deadline - this.#now() <= CLOCK_DIFFERENCE;
+  }
+
+  #late({ limits }: OpenCall): Failure {
+    return () =>
+      new DOMException(
+        `Cannot receive reply: ${
+          limits?.limit ?? this.#timeout
+        } ms for it are over`,
+        "TimeoutError",
+      );
+  }
+
+  /** Takes items of a stream in: the parameters of `$/stream`. */
+  push(params: { id?: unknown; items?: unknown } = {}, bytes: number): void {
+    const call = this.#calls.get(params.id);
+    if (call === undefined || !Array.isArray(params.items)) this.strays++;
+    else call.push(params.items, bytes);
+  }
+
+  /** Gives credit for items of a stream. */
+  credit(id: number, items: number): void {
+    this.#tell("$/credit", { id, items });
+  }
+
+  /** Gives a call up, for a reason that whoever waits for it is to know. */
+  giveUp(call: OpenCall, failure?: Failure): void {
+    if (this.#calls.take(call.id) === undefined) return;
+    this.#tell("$/cancelRequest", { id: call.id });
+    call.drop(failure);
+  }
+
+  /** Gives up the calls that are late. */
+  giveUpLate(now: number): void {
+    for (const call of this.#calls.takeLate(now)) {
+      this.#tell("$/cancelRequest", { id: call.id });
+      call.drop(this.#late(call));
+    }
+  }
+
+  #tell(method: string, params: object): void {
+    try {
+      this.#send({ jsonrpc: "2.0", method, params });
+    } catch (error) {
+      if (!(error instanceof BackpressureError)) return; // the end of it all
+      this.#connection.room()?.then(() => this.#tell(method, params), () => {});
+    }
+  }
+
+  /** Lets the other end know that nobody waits for answers any more. */
+  close(): void {
+    for (const { id } of this.#calls.values()) {
+      this.#tell("$/cancelRequest", { id });
+    }
+  }
+
+  /** There will be no more answers. */
+  end(end: ConnectionEnd): void {
+    this.#end ??= end;
+    for (const call of this.#calls.takeAll()) {
+      call.fail(() => gone("receive reply", end));
+    }
+  }
+}
+
+function checkParams(method: string, params: unknown): void {
+  if (params === undefined) return;
+  if (typeof params !== "object" || params === null) {
+    throw new TypeError(
+      `Cannot call "${method}": its parameters are ${
+        params === null ? "null" : typeof params
+      }, expected an array or an object`,
+    );
+  }
+}
+
+function failureOf({ code, message, data }: RpcErrorObject): Failure {
+  return () => new RpcError(code, message, data);
+}
+
+function gone(failed: string, end: ConnectionEnd): ConnectionClosedError {
+  return new ConnectionClosedError(
+    `Cannot ${failed}: the connection ${end.clean ? "is closed" : "was lost"}`,
+    end,
+  );
+}

@@ -1,0 +1,177 @@
+/**
+ * RPC over one connection after another.
+ *
+ * @module
+ */
+import { type Connection, startTimer } from "./connection.ts";
+import type { Client } from "./reconnect.ts";
+import { apiOf } from "./rpc_api.ts";
+import type {
+  RpcApi,
+  RpcArguments,
+  RpcCallOptions,
+  RpcName,
+  RpcRemote,
+  RpcReply,
+  RpcResult,
+  RpcUntyped,
+} from "./rpc_contract.ts";
+import type { RpcPeer } from "./rpc_peer.ts";
+
+/**
+ * Calls the methods of one server, over one connection after another. Made by
+ * {@linkcode connectRpc} with the option `reconnect`.
+ *
+ * A call waits for a connection where there is none. It is sent once at most: if
+ * the connection is lost before its answer has come, it rejects, and whether the
+ * method has run only the server knows.
+ *
+ * @typeParam Remote The contract of what the server serves.
+ */
+export class RpcClient<Remote = RpcUntyped>
+  implements RpcRemote<Remote>, AsyncDisposable {
+  /** The methods of the server, to be called like functions. */
+  readonly api: RpcApi<Remote>;
+  readonly #client: Client;
+  readonly #timeout: number;
+  readonly #attach: (connection: Connection) => RpcPeer<Remote>;
+  #peer: RpcPeer<Remote> | undefined;
+  #isStaying = false;
+
+  /** Takes a client over; use {@linkcode connectRpc}. */
+  constructor(
+    client: Client,
+    timeout: number,
+    attach: (connection: Connection) => RpcPeer<Remote>,
+  ) {
+    this.#client = client;
+    this.#timeout = timeout;
+    this.#attach = attach;
+    this.api = apiOf((method, params) => this.#call(method, params));
+    this.#stayConnected();
+  }
+
+  /** The server can call at any time, so there is always to be a connection. */
+  async #stayConnected(): Promise<void> {
+    if (this.#isStaying) return;
+    this.#isStaying = true;
+    try {
+      for await (const connection of this.#client) this.#use(connection);
+    } catch {
+      // The next call tries again, and tells what is wrong.
+    }
+    this.#isStaying = false;
+  }
+
+  #use(connection: Connection): RpcPeer<Remote> {
+    if (this.#peer?.connection === connection) return this.#peer;
+    const peer = this.#attach(connection);
+    connection.closed.then(() => {
+      if (this.#peer === peer) this.#peer = undefined;
+    });
+    return this.#peer = peer;
+  }
+
+  /** Calls a method of the server; see {@linkcode RpcPeer.call}. */
+  call<Name extends RpcName<Remote>>(
+    method: Name,
+    ...rest: RpcArguments<Remote[Name], [options?: RpcCallOptions]>
+  ): RpcReply<RpcResult<Remote[Name]>> {
+    const [params, options] = rest as [
+      params?: object,
+      options?: RpcCallOptions,
+    ];
+    return this.#call(method, params, options) as RpcReply<
+      RpcResult<Remote[Name]>
+    >;
+  }
+
+  #call(
+    method: string,
+    params?: object,
+    options?: RpcCallOptions,
+  ): RpcReply<unknown> {
+    const peer = this.#peer as RpcPeer | undefined;
+    if (peer !== undefined) return peer.call(method, params, options);
+    const reply = this.#callLater(method, params, options);
+    return Object.assign(reply, {
+      [Symbol.asyncIterator]: () => iterate(reply),
+    });
+  }
+
+  async #callLater(
+    method: string,
+    params?: object,
+    options: RpcCallOptions = {},
+  ): Promise<unknown> {
+    const { timeout, signal } = options;
+    const start = performance.now();
+    const peer = await this.#connected(timeout, signal) as RpcPeer;
+    const elapsed = Math.floor(performance.now() - start);
+    return await peer.call(method, params, {
+      ...options,
+      timeout: timeout && Math.max(1, timeout - elapsed),
+    });
+  }
+
+  /** Waits for a connection. */
+  async #connected(
+    timeout = this.#timeout,
+    signal?: AbortSignal,
+  ): Promise<RpcPeer<Remote>> {
+    const { promise: givenUp, reject } = Promise.withResolvers<never>();
+    const abort = () => reject(signal?.reason);
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort);
+    const stopTimer = startTimer(timeout, () =>
+      reject(
+        new DOMException(
+          `Cannot call: no connection after ${timeout} ms`,
+          "TimeoutError",
+        ),
+      ));
+    try {
+      const connected = this.#client.connected();
+      const peer = this.#use(await Promise.race([connected, givenUp]));
+      this.#stayConnected();
+      return peer;
+    } finally {
+      stopTimer();
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Tells the server something; see {@linkcode RpcPeer.notify}. */
+  async notify<Name extends RpcName<Remote>>(
+    method: Name,
+    ...rest: RpcArguments<Remote[Name], []>
+  ): Promise<void> {
+    const peer = this.#peer ?? await this.#connected();
+    await peer.notify(method, ...rest);
+  }
+
+  /**
+   * Closes the connection and connects no more. It may be called at any time and
+   * more than once.
+   */
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+
+  /** The same as {@linkcode RpcClient.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Iterates over the stream that a call turns out to be. */
+async function* iterate(
+  reply: Promise<unknown>,
+): AsyncGenerator<unknown, unknown, void> {
+  const result = await reply;
+  const isStream = typeof result === "object" && result !== null &&
+    Symbol.asyncIterator in result;
+  return isStream
+    ? yield* result as AsyncGenerator<unknown, unknown, void>
+    : result;
+}

@@ -1,0 +1,130 @@
+/**
+ * Methods as they are called: looked up, their parameters checked.
+ *
+ * @module
+ */
+import { RPC_ERRORS, RpcError } from "./jsonrpc.ts";
+import type {
+  RpcContext,
+  RpcFunction,
+  RpcMethod,
+  RpcMethods,
+  SchemaIssue,
+  SchemaResult,
+  StandardSchema,
+} from "./rpc_contract.ts";
+
+/** Calls one method: with what `this` is, and the parameters as they came. */
+export type Invoke = (call: RpcContext, params: object | undefined) => unknown;
+
+/** Methods by their names: nothing that is not a method has a name here. */
+export type MethodTable = ReadonlyMap<string, Invoke>;
+
+const PARTS = ["description", "params", "handler"];
+
+/**
+ * Checks methods, and makes a table of them, which later changes do not change.
+ * `discover` adds a method that lists them.
+ */
+export function tableOf(
+  methods: RpcMethods,
+  discover: boolean,
+): MethodTable {
+  if (typeof methods !== "object" || methods === null) {
+    throw new TypeError(
+      `Cannot serve methods: received ${
+        methods === null ? "null" : typeof methods
+      }, expected an object`,
+    );
+  }
+  const table = new Map<string, Invoke>();
+  const list: { name: string; description?: string }[] = [];
+  for (const [name, definition] of Object.entries(methods)) {
+    if (/^(rpc\.|\$\/)/.test(name)) {
+      throw new TypeError(
+        `Cannot serve method "${name}": names that begin with "rpc." or "$/" are taken`,
+      );
+    }
+    const method = typeof definition === "function"
+      ? { handler: definition }
+      : definition;
+    check(name, method);
+    const { handler, params, description } = method;
+    table.set(
+      name,
+      params === undefined ? plain(handler) : checked(params, handler),
+    );
+    list.push({ name, description });
+  }
+  if (discover) table.set("rpc.discover", () => ({ methods: list }));
+  return table;
+}
+
+function check(name: string, method: Partial<RpcMethod>): void {
+  if (typeof method !== "object" || method === null) {
+    throw new TypeError(
+      `Cannot serve method "${name}": received ${
+        method === null ? "null" : typeof method
+      }, expected a function or an object with a handler`,
+    );
+  }
+  const unknown = Object.keys(method).find((key) => !PARTS.includes(key));
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `Cannot serve method "${name}": it has a part "${unknown}", which does not exist`,
+    );
+  }
+  const { description, params, handler } = method;
+  if (typeof handler !== "function") {
+    throw new TypeError(
+      `Cannot serve method "${name}": its handler is ${typeof handler}, expected a function`,
+    );
+  }
+  if (description !== undefined && typeof description !== "string") {
+    throw new TypeError(
+      `Cannot serve method "${name}": its description is ${typeof description}, expected a string`,
+    );
+  }
+  if (
+    params !== undefined &&
+    typeof params?.["~standard"]?.validate !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot serve method "${name}": its params are no Standard Schema`,
+    );
+  }
+}
+
+/** By position they are parameters, by name they are one. */
+function plain(handler: RpcFunction): Invoke {
+  return (call, params) =>
+    params === undefined
+      ? handler.call(call)
+      : Array.isArray(params)
+      ? handler.apply(call, params)
+      : handler.call(call, params);
+}
+
+/** All together are one parameter, as the schema makes it. */
+function checked(schema: StandardSchema, handler: RpcFunction): Invoke {
+  return (call, params) => {
+    function handle(result: SchemaResult<unknown>): unknown {
+      if (result.issues === undefined) return handler.call(call, result.value);
+      const [code, message] = RPC_ERRORS.invalidParams;
+      throw new RpcError(code, message, result.issues.map(issueOf));
+    }
+    const result = schema["~standard"].validate(params);
+    return result instanceof Promise ? result.then(handle) : handle(result);
+  };
+}
+
+/** An issue as it is sent, without what a library adds to it. */
+function issueOf({ message, path }: SchemaIssue): object {
+  return {
+    message,
+    path: path?.map((part) => {
+      const key = typeof part === "object" ? part.key : part;
+      return typeof key === "number" ? key : String(key);
+    }),
+  };
+}

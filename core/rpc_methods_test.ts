@@ -1,0 +1,158 @@
+import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
+import { RpcError } from "./jsonrpc.ts";
+import type { RpcContext, StandardSchema } from "./rpc_contract.ts";
+import { method } from "./rpc_contract.ts";
+import { type MethodTable, tableOf } from "./rpc_methods.ts";
+
+// No method here looks at its call.
+const CALL = {} as RpcContext;
+
+function schema<T>(
+  validate: StandardSchema<T>["~standard"]["validate"],
+): StandardSchema<T> {
+  return { "~standard": { version: 1, vendor: "test", validate } };
+}
+
+const PAIR = schema<[number, number]>((value) =>
+  Array.isArray(value) && value.length === 2
+    ? { value: [Number(value[0]), Number(value[1])] }
+    : {
+      issues: [
+        { message: "expected two", path: ["a", 1, { key: "b" }, Symbol("c")] },
+        { message: "no path" },
+      ],
+    }
+);
+
+function invoke(table: MethodTable, name: string, params?: object): unknown {
+  return table.get(name)!(CALL, params);
+}
+
+Deno.test("tableOf() calls a function with its parameters", () => {
+  const seen: unknown[][] = [];
+  const table = tableOf({
+    all(this: RpcContext, ...params: unknown[]) {
+      seen.push([this === CALL, ...params]);
+    },
+  }, false);
+  invoke(table, "all");
+  invoke(table, "all", []);
+  invoke(table, "all", [1, [2], { c: 3 }]);
+  invoke(table, "all", { a: 1, b: 2 });
+  assertEquals(seen, [
+    [true],
+    [true],
+    [true, 1, [2], { c: 3 }],
+    [true, { a: 1, b: 2 }],
+  ]);
+});
+
+Deno.test("tableOf() has the methods that are own properties, and nothing else", () => {
+  class Base {
+    inherited() {}
+  }
+  class Methods extends Base {
+    [name: string]: () => unknown;
+    own = () => "own";
+  }
+  const methods = new Methods();
+  const table = tableOf(methods, false);
+  assertEquals([...table.keys()], ["own"]);
+  for (
+    const name of [
+      "constructor",
+      "__proto__",
+      "toString",
+      "valueOf",
+      "hasOwnProperty",
+      "then",
+      "inherited",
+      "rpc.discover",
+      "",
+    ]
+  ) {
+    assertEquals(table.get(name), undefined, name);
+  }
+  methods.late = () => "late";
+  assertEquals(table.get("late"), undefined);
+});
+
+Deno.test("tableOf() checks parameters where there is a schema", () => {
+  const table = tableOf({
+    add: method({ params: PAIR, handler: ([a, b]) => a + b }),
+  }, false);
+  assertEquals(invoke(table, "add", ["1", "2"]), 3);
+  for (const params of [undefined, {}, [1], [1, 2, 3]]) {
+    const error = assertThrows(
+      () => invoke(table, "add", params),
+      RpcError,
+      "Invalid params",
+    );
+    assertEquals(error.code, -32602);
+    assertEquals(error.data, [
+      { message: "expected two", path: ["a", 1, "b", "Symbol(c)"] },
+      { message: "no path", path: undefined },
+    ]);
+  }
+});
+
+Deno.test("tableOf() waits for a schema that takes its time", async () => {
+  const table = tableOf({
+    upper: method({
+      params: schema<string>((value) =>
+        Promise.resolve(
+          Array.isArray(value)
+            ? { value: String(value[0]).toUpperCase() }
+            : { issues: [{ message: "no array" }] },
+        )
+      ),
+      handler: (text) => text,
+    }),
+  }, false);
+  assertEquals(await invoke(table, "upper", ["a"]), "A");
+  const error = await Promise.resolve(invoke(table, "upper", {}))
+    .catch((error) => error);
+  assertInstanceOf(error, RpcError);
+  assertEquals(error.data, [{ message: "no array", path: undefined }]);
+});
+
+Deno.test("tableOf() lists the methods if it is to", () => {
+  const methods = {
+    plain: () => 1,
+    add: method({ description: "Adds", params: PAIR, handler: () => 1 }),
+    other: { handler: () => 1 },
+  };
+  assertEquals(
+    JSON.stringify(invoke(tableOf(methods, true), "rpc.discover")),
+    '{"methods":[{"name":"plain"},{"name":"add","description":"Adds"},{"name":"other"}]}',
+  );
+});
+
+Deno.test("tableOf() rejects what is no method", () => {
+  const cases: [methods: unknown, text: string][] = [
+    [null, "Cannot serve methods: received null, expected an object"],
+    [() => {}, "received function, expected an object"],
+    [{ a: 1 }, 'Cannot serve method "a": received number, expected a function'],
+    [{ a: null }, "received null"],
+    [{ a: {} }, "its handler is undefined, expected a function"],
+    [
+      { a: { handler() {}, param: 1 } },
+      'it has a part "param", which does not',
+    ],
+    [{ a: { handler() {}, description: 1 } }, "its description is number"],
+    [{ a: { handler() {}, params: {} } }, "its params are no Standard Schema"],
+    [
+      { a: { handler() {}, params: null } },
+      "its params are no Standard Schema",
+    ],
+    [{ "rpc.a"() {} }, 'names that begin with "rpc." or "$/" are taken'],
+    [{ "$/a"() {} }, 'Cannot serve method "$/a"'],
+  ];
+  for (const [methods, text] of cases) {
+    assertThrows(
+      () => tableOf(methods as Record<string, () => void>, false),
+      TypeError,
+      text,
+    );
+  }
+});

@@ -1,0 +1,146 @@
+/**
+ * A call that waits for its answer.
+ *
+ * @module
+ */
+import type { RpcReply } from "./rpc_contract.ts";
+import { type Failure, IncomingStream, raise } from "./rpc_incoming.ts";
+
+/** Whose calls they are. */
+export interface CallOwner {
+  /** Gives a call up, for a reason that whoever waits for it is to know. */
+  giveUp(call: OpenCall, failure?: Failure): void;
+  /** Gives credit for items of a stream. */
+  credit(id: number, items: number): void;
+}
+
+/** Limits that few calls have, and that cost nothing for the others. */
+export interface CallLimits {
+  /** Milliseconds until it is late. */
+  readonly limit: number;
+  /** When all of it has to be over. */
+  readonly deadline: number;
+}
+
+/** The key under which a reply has its call. */
+const CALL = Symbol("call");
+
+type Reply = RpcReply<unknown> & { [CALL]: OpenCall };
+
+/** What a reply has as its way to be iterated over. */
+function iterate(this: Reply): AsyncGenerator<unknown, unknown, void> {
+  return this[CALL].iterate(this);
+}
+
+const captured: {
+  resolve: (result: unknown) => void;
+  reject: (failure: Failure) => void;
+} = { resolve() {}, reject() {} };
+
+/**
+ * The executor of every promise: a closure for each would cost as much again,
+ * and what is allocated for a call is what it costs.
+ */
+function capture(
+  resolve: (result: unknown) => void,
+  reject: (failure: Failure) => void,
+): void {
+  captured.resolve = resolve;
+  captured.reject = reject;
+}
+
+/** One call that waits for its answer, or for the rest of a stream. */
+export class OpenCall {
+  /** What it is known by. */
+  readonly id: number;
+  /** When it is late: for its answer to begin, then for all of it. */
+  deadline = Infinity;
+  /** Limits of its own. */
+  limits: CallLimits | undefined;
+  readonly #owner: CallOwner;
+  readonly #settled = new Promise<unknown>(capture);
+  readonly #resolve = captured.resolve;
+  readonly #reject = captured.reject;
+  #stream: IncomingStream<unknown, unknown> | undefined;
+  #failure: Failure | undefined;
+  #stopListening: (() => void) | undefined;
+
+  /** Makes a call that waits. */
+  constructor(owner: CallOwner, id: number) {
+    this.#owner = owner;
+    this.id = id;
+  }
+
+  /** What whoever calls has of it; made once. */
+  reply(): RpcReply<unknown> {
+    // The error is made behind a promise of its own, where the engine finds the
+    // stack of whoever awaits that one.
+    const reply = this.#settled.then(undefined, raise) as Reply;
+    reply[Symbol.asyncIterator] = iterate;
+    reply[CALL] = this;
+    return reply;
+  }
+
+  /** Gives up when a signal is aborted. */
+  listen(signals: (AbortSignal | undefined)[]): void {
+    const abort = (event: Event) => {
+      const { reason } = event.target as AbortSignal;
+      this.#owner.giveUp(this, () => reason);
+    };
+    for (const signal of signals) signal?.addEventListener("abort", abort);
+    this.#stopListening = () => {
+      for (const signal of signals) signal?.removeEventListener("abort", abort);
+    };
+  }
+
+  /** The answer is a stream, or is taken for one. */
+  #open(): IncomingStream<unknown, unknown> {
+    const stream = new IncomingStream({
+      credit: (items) => this.#owner.credit(this.id, items),
+      cancel: () => this.#owner.giveUp(this),
+    });
+    this.#resolve(stream);
+    return this.#stream = stream;
+  }
+
+  /** Gives what `reply`, which is this call's, is iterated over with. */
+  iterate(reply: Promise<unknown>): AsyncGenerator<unknown, unknown, void> {
+    const stream = this.#stream ?? this.#open();
+    if (this.#failure !== undefined) {
+      // It is told where it is iterated.
+      reply.catch(() => {});
+      stream.fail(this.#failure);
+    }
+    return stream;
+  }
+
+  /** Items have come. */
+  push(items: readonly unknown[], bytes: number): void {
+    this.deadline = this.limits?.deadline ?? Infinity;
+    (this.#stream ?? this.#open()).push(items, bytes);
+  }
+
+  /** The result has come. */
+  succeed(result: unknown): void {
+    this.#stopListening?.();
+    if (this.#stream === undefined) this.#resolve(result);
+    else this.#stream.finish(result);
+  }
+
+  /** There will be no result; what came before is still handed out. */
+  fail(failure: Failure): void {
+    this.#stopListening?.();
+    this.#failure = failure;
+    if (this.#stream === undefined) this.#reject(failure);
+    else this.#stream.fail(failure);
+  }
+
+  /** Nobody waits for it any more. */
+  drop(failure?: Failure): void {
+    if (failure === undefined) this.#stopListening?.();
+    else {
+      this.#stream?.drop(failure);
+      this.fail(failure);
+    }
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * JSON-RPC 2.0 over a connection: either end may call the other.
+ *
+ * @module
+ */
+import { clearTimeout, setTimeout } from "node:timers";
+import {
+  type Decoded,
+  InvalidMessageError,
+  type JsonValue,
+} from "../framing.ts";
+import {
+  type Connection,
+  ConnectionClosedError,
+  type ConnectionEnd,
+} from "./connection.ts";
+import {
+  failureOf,
+  idOf,
+  kindOf,
+  RPC_ERRORS,
+  type RpcRequest,
+  type RpcResponse,
+} from "./jsonrpc.ts";
+import { Answerer } from "./rpc_answerer.ts";
+import { apiOf } from "./rpc_api.ts";
+import { Caller } from "./rpc_caller.ts";
+import type {
+  RpcApi,
+  RpcArguments,
+  RpcCallOptions,
+  RpcName,
+  RpcRemote,
+  RpcReply,
+  RpcResult,
+  RpcUntyped,
+} from "./rpc_contract.ts";
+import { Batch, Replies } from "./rpc_replies.ts";
+import type { RpcSettings } from "./rpc_settings.ts";
+
+/**
+ * Replies that are handed out before those who wait for them get their turn, so
+ * that their next calls leave while the rest follows.
+ */
+const REPLY_RUN = 16;
+const RESOLVED = Promise.resolve();
+
+/** What a peer has to do with, now and so far. */
+export interface RpcStats {
+  /** Calls to the peer that wait for their answer, or for more of a stream. */
+  readonly callsOpen: number;
+  /** Calls of the peer that methods work on, or that wait for a place. */
+  readonly callsRunning: number;
+  /**
+   * Replies, items, credits and cancellations so far that belong to no call:
+   * late ones, mostly.
+   */
+  readonly strays: number;
+}
+
+/**
+ * One end of a connection that speaks JSON-RPC 2.0: calls the methods of the
+ * other end, and answers with its own. Made by {@linkcode rpc},
+ * {@linkcode connectRpc} and {@linkcode serveRpc}.
+ *
+ * @typeParam Remote The contract of what the other end serves: an interface of
+ * its methods, or the type of the object that has them. Nothing checks it at
+ * run time.
+ */
+export class RpcPeer<Remote = RpcUntyped>
+  implements RpcRemote<Remote>, AsyncDisposable {
+  /** The connection, which belongs to the peer from now on. */
+  readonly connection: Connection;
+  readonly #settings: RpcSettings;
+  readonly #caller: Caller;
+  readonly #answerer: Answerer;
+  readonly #replies: Replies;
+  #api: RpcApi<Remote> | undefined;
+  #end: ConnectionEnd | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Infinity;
+  #settled = 0;
+
+  /** Takes a connection over; use {@linkcode rpc}. */
+  constructor(connection: Connection, settings: RpcSettings) {
+    this.connection = connection;
+    this.#settings = settings;
+    const { methods, options } = settings;
+    this.#caller = new Caller(connection, options, now, (deadline) => {
+      this.#watch(deadline);
+      this.#answerer.heed();
+    });
+    this.#replies = new Replies(
+      connection,
+      options.onError,
+      () => this.#answerer.rest(),
+    );
+    this.#answerer = new Answerer(
+      methods,
+      {
+        connection,
+        caller: this.#caller,
+        handlerTimeout: options.handlerTimeout,
+        now,
+      },
+      this.#replies,
+      {
+        maxInFlight: options.maxInFlight,
+        onDeadline: (deadline) => this.#watch(deadline),
+        onRest: () => connection.closeFor(this.#end ?? { clean: true }),
+      },
+    );
+    const answerer = this.#answerer;
+    connection.consume({
+      get size() {
+        return answerer.size;
+      },
+      receive: (message, bytes) => this.#receive(message, bytes),
+      end: (end) => this.#endReceiving(end),
+      drain: () => answerer.drain(),
+    });
+    connection.closed.then((end) => this.#over(end));
+  }
+
+  /** The methods of the other end, to be called like functions. */
+  get api(): RpcApi<Remote> {
+    return this.#api ??= apiOf((method, params) =>
+      this.#caller.call(method, params, undefined)
+    );
+  }
+
+  /** What the peer has to do with, now and so far. */
+  get stats(): RpcStats {
+    return {
+      callsOpen: this.#caller.size,
+      callsRunning: this.#answerer.size,
+      strays: this.#caller.strays + this.#answerer.strays,
+    };
+  }
+
+  /**
+   * Calls a method of the other end.
+   *
+   * @param method Its name.
+   * @param rest Its parameters, as an array or, by name, as an object; and
+   * options of the call.
+   * @returns A promise of the result; see {@linkcode RpcReply}.
+   * @throws {RpcError} If the other end answers with an error.
+   * @throws {ConnectionClosedError} If the connection has ended, or ends before
+   * the answer has come.
+   * @throws {DOMException} With the name `TimeoutError`, if the answer does not
+   * come in time.
+   * @throws {RangeError} If `maxOpenCalls` are open already.
+   * @throws {InvalidMessageError} If JSON cannot carry the parameters.
+   */
+  call<Name extends RpcName<Remote>>(
+    method: Name,
+    ...rest: RpcArguments<Remote[Name], [options?: RpcCallOptions]>
+  ): RpcReply<RpcResult<Remote[Name]>> {
+    const [params, options] = rest as [
+      params?: object,
+      options?: RpcCallOptions,
+    ];
+    return this.#caller.call(method, params, options) as RpcReply<
+      RpcResult<Remote[Name]>
+    >;
+  }
+
+  /**
+   * Calls a method of the other end that is not to answer.
+   *
+   * @param method Its name.
+   * @param rest Its parameters, as an array or, by name, as an object.
+   * @returns A promise that resolves when there is room for more.
+   * @throws {ConnectionClosedError} If the connection has ended.
+   * @throws {InvalidMessageError} If JSON cannot carry the parameters.
+   */
+  notify<Name extends RpcName<Remote>>(
+    method: Name,
+    ...rest: RpcArguments<Remote[Name], []>
+  ): Promise<void> {
+    return this.#caller.notify(method, ...rest as [params?: object]);
+  }
+
+  #receive(
+    message: Decoded<JsonValue>,
+    bytes: number,
+  ): Promise<void> | undefined {
+    if (message instanceof InvalidMessageError) {
+      this.#replies.send(failureOf(null, RPC_ERRORS.parseError));
+    } else if (Array.isArray(message)) this.#receiveBatch(message, bytes);
+    else this.#dispatch(message, bytes);
+    if (this.#settled < REPLY_RUN) return this.#answerer.pause();
+    this.#settled = 0;
+    return RESOLVED;
+  }
+
+  #receiveBatch(messages: JsonValue[], bytes: number): void {
+    const { length } = messages;
+    if (length === 0 || length > this.#settings.options.maxBatch) {
+      this.#replies.send(failureOf(null, RPC_ERRORS.invalidRequest));
+      return;
+    }
+    const batch = new Batch(
+      length,
+      (responses) => this.#replies.send(responses),
+    );
+    for (const message of messages) {
+      this.#dispatch(message, bytes / length, batch);
+    }
+  }
+
+  #dispatch(message: JsonValue, bytes: number, batch?: Batch): void {
+    const kind = kindOf(message);
+    if (kind === "request") {
+      const request = message as unknown as RpcRequest;
+      if (request.method.startsWith("$/")) this.#control(request, bytes, batch);
+      else this.#answerer.receive(request, bytes, batch);
+    } else if (kind === "response") {
+      this.#settled++;
+      this.#caller.settle(message as unknown as RpcResponse);
+      batch?.add();
+    } else {
+      const failure = failureOf(idOf(message), RPC_ERRORS.invalidRequest);
+      if (batch === undefined) this.#replies.send(failure);
+      else batch.add(failure);
+    }
+  }
+
+  /** What is about calls: none of it has an answer. */
+  #control(
+    { method, params, id }: RpcRequest,
+    bytes: number,
+    batch: Batch | undefined,
+  ): void {
+    if (id !== undefined) {
+      const failure = failureOf(id, RPC_ERRORS.methodNotFound);
+      if (batch === undefined) this.#replies.send(failure, method);
+      else batch.add(failure);
+      return;
+    }
+    batch?.add();
+    if (method === "$/stream") this.#caller.push(params, bytes);
+    else if (method === "$/credit") this.#answerer.credit(params);
+    else if (method === "$/cancelRequest") this.#answerer.cancel(params);
+  }
+
+  #endReceiving(end: ConnectionEnd): void {
+    this.#end = end;
+    this.#caller.end(end);
+    this.#answerer.end();
+  }
+
+  #over(end: ConnectionEnd): void {
+    this.#timerAt = -Infinity;
+    clearTimeout(this.#timer);
+    this.#answerer.abort(
+      new ConnectionClosedError(
+        `Cannot go on: the connection ${end.clean ? "is closed" : "was lost"}`,
+        end,
+      ),
+    );
+  }
+
+  /** Looks for late calls at that time. */
+  #watch(deadline: number): void {
+    if (deadline >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = deadline;
+    this.#timer = setTimeout(
+      () => this.#lookForLate(),
+      Math.max(1, Math.ceil(deadline - now())),
+    );
+    // Whoever waits for the connection keeps the process alive.
+    this.#timer.unref();
+  }
+
+  #lookForLate(): void {
+    this.#timerAt = Infinity;
+    const time = now();
+    this.#caller.giveUpLate(time);
+    this.#answerer.stopLate(time);
+    this.#watch(Math.min(this.#caller.earliest, this.#answerer.earliest));
+  }
+
+  /**
+   * Closes the connection once everything sent before has left. Calls that are
+   * open reject, and the other end hears that they are given up; methods at work
+   * are aborted.
+   */
+  close(): Promise<void> {
+    this.#caller.close();
+    return this.connection.close();
+  }
+
+  /** The same as {@linkcode RpcPeer.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function now(): number {
+  return Math.floor(performance.now());
+}

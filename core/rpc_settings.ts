@@ -1,0 +1,110 @@
+/**
+ * What is to be known before a peer is made: its options and methods.
+ *
+ * @module
+ */
+import { checkLimit, resolveOptions } from "../framing.ts";
+import { checkTimeout } from "./connection.ts";
+import type { RpcMethods } from "./rpc_contract.ts";
+import { type MethodTable, tableOf } from "./rpc_methods.ts";
+import type { RpcErrorHandler } from "./rpc_replies.ts";
+
+/** Options of a peer. */
+export interface RpcOptions {
+  /**
+   * Milliseconds for the answer to a call to begin, where the call has no
+   * timeout of its own: to come, or to turn out to be a stream.
+   *
+   * @default {30_000}
+   */
+  timeout?: number;
+  /**
+   * Milliseconds for a method to answer, or to begin a stream, where the caller
+   * allows no less; then the answer is -32001, and the method's `signal` is
+   * aborted.
+   *
+   * @default {60_000}
+   */
+  handlerTimeout?: number;
+  /**
+   * Calls of the peer that methods work on at the same time. More wait for a
+   * place: up to 64 KiB of them, then no more is read; or, where something here
+   * waits for what the peer sends next, up to 1 MiB, and those beyond are
+   * answered with -32000.
+   *
+   * @default {100}
+   */
+  maxInFlight?: number;
+  /**
+   * Calls to the peer that are open at the same time; more are rejected.
+   *
+   * @default {65_536}
+   */
+  maxOpenCalls?: number;
+  /**
+   * Messages in a batch; a longer one is answered with a single error.
+   *
+   * @default {100}
+   */
+  maxBatch?: number;
+  /**
+   * Whether `rpc.discover` lists the methods and their descriptions.
+   *
+   * @default {false}
+   */
+  discover?: boolean;
+  /**
+   * Called with what a method failed with, unless it is an `RpcError`, and with
+   * the error of an answer that cannot be sent: the caller sees only "Internal
+   * error". What it throws is ignored.
+   */
+  onError?: RpcErrorHandler;
+}
+
+/** The defaults of {@linkcode RpcOptions}. */
+export const RPC_DEFAULTS: Readonly<Required<Omit<RpcOptions, "onError">>> =
+  Object.freeze({
+    timeout: 30_000,
+    handlerTimeout: 60_000,
+    maxInFlight: 100,
+    maxOpenCalls: 65_536,
+    maxBatch: 100,
+    discover: false,
+  });
+
+/**
+ * Options and methods that are checked: the same for all connections of a
+ * server.
+ * @internal
+ */
+export class RpcSettings {
+  /** The options, with defaults. */
+  readonly options: typeof RPC_DEFAULTS & Pick<RpcOptions, "onError">;
+  /** The methods. */
+  readonly methods: MethodTable;
+
+  /** Checks options and methods. */
+  constructor(methods: RpcMethods, options: RpcOptions) {
+    const resolved = resolveOptions<RpcSettings["options"]>(
+      { ...RPC_DEFAULTS, onError: undefined },
+      options,
+    );
+    checkTimeout("timeout", resolved.timeout);
+    checkTimeout("handlerTimeout", resolved.handlerTimeout);
+    checkLimit("maxInFlight", resolved.maxInFlight);
+    checkLimit("maxOpenCalls", resolved.maxOpenCalls);
+    checkLimit("maxBatch", resolved.maxBatch);
+    checkType("discover", resolved.discover, "boolean");
+    checkType("onError", resolved.onError, "function");
+    this.options = resolved;
+    this.methods = tableOf(methods, resolved.discover);
+  }
+}
+
+function checkType(name: string, value: unknown, type: string): void {
+  if (value !== undefined && typeof value !== type) {
+    throw new TypeError(
+      `Cannot use option "${name}": received ${typeof value}, expected a ${type}`,
+    );
+  }
+}

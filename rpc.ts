@@ -1,0 +1,294 @@
+/**
+ * JSON-RPC 2.0 over connections: many calls at once, both ways, cancellable,
+ * streaming, typed from one contract.
+ *
+ * {@linkcode serveRpc} serves methods, {@linkcode connectRpc} calls them,
+ * {@linkcode rpc} does both over any connection. On the wire it is what the
+ * [specification](https://www.jsonrpc.org/specification) says, one message a
+ * frame, so a peer needs nothing of ours but the length in front of it.
+ *
+ * ```ts
+ * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const methods = {
+ *   add: (a: number, b: number) => a + b,
+ *   async *count({ to }: { to: number }) {
+ *     for (let i = 1; i <= to; i++) yield i;
+ *   },
+ * };
+ * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, methods);
+ * await using client = await connectRpc<typeof methods>(server.addr);
+ * assertEquals(await client.api.add(1, 2), 3);
+ * assertEquals(await Array.fromAsync(client.api.count({ to: 3 })), [1, 2, 3]);
+ * ```
+ *
+ * @module
+ */
+import {
+  connect,
+  CONNECT_DEFAULTS,
+  type ConnectOptions,
+  type ReconnectingOptions,
+} from "./client.ts";
+import type { Connection } from "./core/connection.ts";
+import { keepAlive } from "./core/heartbeat.ts";
+import { RpcClient } from "./core/rpc_client.ts";
+import type { RpcMethods, RpcUntyped } from "./core/rpc_contract.ts";
+import { RpcPeer } from "./core/rpc_peer.ts";
+import { type RpcOptions, RpcSettings } from "./core/rpc_settings.ts";
+import { type ServeOptions, Server } from "./server.ts";
+
+export { RpcError } from "./core/jsonrpc.ts";
+export { RpcClient } from "./core/rpc_client.ts";
+export {
+  method,
+  type RpcApi,
+  type RpcArguments,
+  type RpcCallOptions,
+  type RpcCallParams,
+  type RpcContext,
+  type RpcFunction,
+  type RpcMethod,
+  type RpcMethods,
+  type RpcName,
+  type RpcParams,
+  type RpcRemote,
+  type RpcReply,
+  type RpcResult,
+  type RpcSignature,
+  type RpcStream,
+  type RpcUntyped,
+  type SchemaIssue,
+  type SchemaResult,
+  type StandardSchema,
+} from "./core/rpc_contract.ts";
+export { RpcPeer, type RpcStats } from "./core/rpc_peer.ts";
+export { type RpcErrorHandler } from "./core/rpc_replies.ts";
+export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc_settings.ts";
+
+/** Options of {@linkcode serveRpc}: those of `serve` and those of a peer. */
+export interface ServeRpcOptions
+  extends Omit<ServeOptions, "maxInFlight" | "onError">, RpcOptions {}
+
+/** Options of {@linkcode connectRpc}: those of `connect` and those of a peer. */
+export interface ConnectRpcOptions
+  extends Omit<ConnectOptions, "heartbeat">, RpcOptions {
+  /**
+   * Whether to call `rpc.ping` when nothing has come for `heartbeatInterval`.
+   * Any peer answers it, if only that there is no such method, and one that
+   * does not is gone.
+   *
+   * @default {false}
+   */
+  heartbeat?: boolean;
+}
+
+/** Options of {@linkcode connectRpc} for a client that connects again. */
+export interface ReconnectingRpcOptions extends ConnectRpcOptions {
+  /** See `connect`. */
+  reconnect: ReconnectingOptions["reconnect"];
+}
+
+/** Those options that are a peer's, and the others. */
+function split<O extends RpcOptions>(options: O): [
+  own: RpcOptions,
+  others: Omit<O, keyof RpcOptions>,
+] {
+  const {
+    timeout,
+    handlerTimeout,
+    maxInFlight,
+    maxOpenCalls,
+    maxBatch,
+    discover,
+    onError,
+    ...others
+  } = options;
+  return [{
+    timeout,
+    handlerTimeout,
+    maxInFlight,
+    maxOpenCalls,
+    maxBatch,
+    discover,
+    onError,
+  }, others];
+}
+
+/**
+ * Speaks JSON-RPC over a connection, which belongs to the peer from then on:
+ * over TCP, TLS, a Unix socket, or anything that bytes go through.
+ *
+ * ```ts
+ * import { type Connection } from "@blackbelt/networking";
+ * import { rpc } from "@blackbelt/networking/rpc";
+ *
+ * async function greet(connection: Connection): Promise<string> {
+ *   await using peer = rpc<{ greet(name: string): string }>(connection);
+ *   return await peer.api.greet("Ada");
+ * }
+ * ```
+ *
+ * @typeParam Remote The contract of what the other end serves: an interface of
+ * its methods, or the type of the object that has them.
+ * @param connection The connection.
+ * @param methods What this end serves.
+ * @param options Limits of calls.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TypeError} If an option does not exist or has the wrong type, or a
+ * method is none.
+ */
+export function rpc<Remote = RpcUntyped>(
+  connection: Connection,
+  methods: RpcMethods<Remote> = {},
+  options: RpcOptions = {},
+): RpcPeer<Remote> {
+  return new RpcPeer(connection, new RpcSettings(methods, options));
+}
+
+/**
+ * Serves methods until it is shut down. Made by {@linkcode serveRpc}.
+ *
+ * @typeParam Remote The contract of what the clients serve.
+ */
+export class RpcServer<Remote = RpcUntyped> extends Server {
+  /** The peers that are connected, to call them. */
+  readonly peers: ReadonlySet<RpcPeer<Remote>>;
+
+  /** Opens the socket and serves; use {@linkcode serveRpc}. */
+  constructor(options: ServeRpcOptions, methods: RpcMethods<Remote>) {
+    const [own, others] = split(options);
+    const settings = new RpcSettings(methods, own);
+    const peers = new Set<RpcPeer<Remote>>();
+    super(others, (connection) => {
+      const peer = new RpcPeer<Remote>(connection, settings);
+      peers.add(peer);
+      connection.closed.then(() => peers.delete(peer));
+    });
+    this.peers = peers;
+  }
+}
+
+/**
+ * Serves methods, as `serve` answers messages: with TLS, authentication, limits
+ * and all else that `serve` has. Shutting down, it takes no more calls, and lets
+ * those that it has taken end.
+ *
+ * A method is a function, or has a description and a schema for its parameters;
+ * see {@linkcode RpcFunction}, {@linkcode RpcMethod} and {@linkcode method}.
+ *
+ * ```ts
+ * import { connectRpc, type RpcContext, RpcError, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const methods = {
+ *   divide(a: number, b: number): number {
+ *     if (b === 0) throw new RpcError(1, "Division by zero");
+ *     return a / b;
+ *   },
+ *   async greet(this: RpcContext, { greeting }: { greeting: string }) {
+ *     return `${greeting}, ${await this.call("name")}`; // calls the caller
+ *   },
+ * };
+ * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, methods);
+ * await using client = await connectRpc<typeof methods>(server.addr, { name: () => "Ada" });
+ * assertEquals(await client.api.greet({ greeting: "Hello" }), "Hello, Ada");
+ * await assertRejects(() => client.api.divide(1, 0), RpcError, "Division by zero");
+ * ```
+ *
+ * @typeParam Remote The contract of what the clients serve.
+ * @param options Where to listen, and limits.
+ * @param methods What to serve.
+ * @throws {Deno.errors.AddrInUse} If the address is in use.
+ * @throws {Deno.errors.NotCapable} If the permission to listen there is
+ * missing.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TypeError} If an option does not exist or has the wrong type, or a
+ * method is none.
+ */
+export function serveRpc<Remote = RpcUntyped>(
+  options: ServeRpcOptions,
+  methods: RpcMethods<Remote>,
+): RpcServer<Remote> {
+  return new RpcServer(options, methods);
+}
+
+/**
+ * Connects to a server and calls its methods, as `connect` connects: with TLS,
+ * authentication and all else that `connect` has. With `reconnect`, there is a
+ * new connection when one is lost.
+ *
+ * ```ts
+ * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertRejects } from "@std/assert";
+ *
+ * interface Clock {
+ *   ticks(params: { every: number }): AsyncIterable<number>;
+ *   never(): Promise<void>;
+ * }
+ * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, {
+ *   async *ticks() {
+ *     for (let tick = 1;; tick++) yield tick;
+ *   },
+ *   never: () => new Promise(() => {}),
+ * });
+ * await using client = await connectRpc<Clock>(server.addr);
+ * for await (const tick of client.api.ticks({ every: 10 })) {
+ *   if (tick === 3) break; // ends the generator at the other end, too
+ * }
+ * await assertRejects(() => client.call("never", [], { timeout: 5 }), DOMException);
+ * ```
+ *
+ * @typeParam Remote The contract of what the server serves: an interface of its
+ * methods, or the type of the object that has them.
+ * @param options Where to connect to, and limits.
+ * @param methods What this end serves for the server to call.
+ * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+ * @throws {Deno.errors.NotCapable} If the permission to connect there is
+ * missing.
+ * @throws {DOMException} With the name `TimeoutError`, if it takes longer than
+ * `connectTimeout`.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TypeError} If an option does not exist or has the wrong type, or a
+ * method is none.
+ */
+export function connectRpc<Remote = RpcUntyped>(
+  options: ReconnectingRpcOptions,
+  methods?: RpcMethods<Remote>,
+): Promise<RpcClient<Remote>>;
+/**
+ * Connects to a server and calls its methods.
+ *
+ * @typeParam Remote The contract of what the server serves: an interface of its
+ * methods, or the type of the object that has them.
+ * @param options Where to connect to, and limits.
+ * @param methods What this end serves for the server to call.
+ */
+export function connectRpc<Remote = RpcUntyped>(
+  options?: ConnectRpcOptions,
+  methods?: RpcMethods<Remote>,
+): Promise<RpcPeer<Remote>>;
+export async function connectRpc<Remote>(
+  options: ConnectRpcOptions & Partial<ReconnectingRpcOptions> = {},
+  methods: RpcMethods<Remote> = {},
+): Promise<RpcPeer<Remote> | RpcClient<Remote>> {
+  const [own, { heartbeat = false, reconnect, ...others }] = split(options);
+  if (typeof heartbeat !== "boolean") {
+    throw new TypeError(
+      `Cannot use option "heartbeat": received ${typeof heartbeat}, expected a boolean`,
+    );
+  }
+  const { heartbeatInterval = CONNECT_DEFAULTS.heartbeatInterval } = others;
+  const settings = new RpcSettings(methods, own);
+  function attach(connection: Connection): RpcPeer<Remote> {
+    const peer = new RpcPeer(connection, settings);
+    if (heartbeat) {
+      keepAlive(connection, () => peer.call("rpc.ping"), heartbeatInterval);
+    }
+    return peer as RpcPeer<Remote>;
+  }
+  if (reconnect === undefined) return attach(await connect(others));
+  const client = await connect({ ...others, reconnect });
+  return new RpcClient(client, settings.options.timeout, attach);
+}

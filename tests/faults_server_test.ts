@@ -1,0 +1,859 @@
+/**
+ * Faults of accepting, of handlers and of shutting down, provoked from outside.
+ */
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertInstanceOf,
+  assertLess,
+  assertLessOrEqual,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { connect as connectNode } from "node:net";
+import {
+  type Address,
+  connect,
+  type Connection,
+  ConnectionClosedError,
+  type JsonValue,
+  listen,
+  serve,
+  type ServerEvent,
+  type ServerStats,
+  sharedSecret,
+} from "../mod.ts";
+import {
+  assertServed,
+  delay,
+  faultTest,
+  until,
+  whileServed,
+} from "./ledger.ts";
+import { connectResetter, frame, LOCAL, Peer, portOf } from "./peers.ts";
+import { SEED, seeded } from "./random.ts";
+import { processorTime, startLimited, startScript } from "./scripts.ts";
+
+const SECRET = sharedSecret("a secret of the tests");
+
+function echo(message: JsonValue): JsonValue {
+  return message;
+}
+
+function median(numbers: number[]): number {
+  return numbers.toSorted((one, other) => one - other)[numbers.length >> 1];
+}
+
+/** Events, and how many there are of a type. */
+class EventLog {
+  readonly events: ServerEvent[] = [];
+  readonly onEvent = (event: ServerEvent) => void this.events.push(event);
+
+  of<Type extends ServerEvent["type"]>(
+    type: Type,
+  ): Extract<ServerEvent, { type: Type }>[] {
+    return this.events.filter((event) => event.type === type) as never;
+  }
+
+  /** Every connection that began has ended, once. */
+  assertBalanced(): void {
+    const begun = this.of("connected").map(({ connection }) => connection);
+    const ended = this.of("closed").map(({ connection }) => connection);
+    assertEquals(new Set(begun).size, begun.length);
+    assertEquals(ended.length, begun.length);
+    assertEquals(new Set(ended), new Set(begun));
+  }
+}
+
+/** The reply to a message from another address of this machine. */
+function askFrom(localAddress: string, port: number): Promise<number> {
+  const start = performance.now();
+  const socket = connectNode({ host: "127.0.0.1", port, localAddress });
+  return new Promise((resolve, reject) => {
+    socket.on("connect", () => socket.write(frame("1")));
+    socket.on("data", () => {
+      resolve(performance.now() - start);
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
+
+faultTest(
+  "serve() serves 80 clients where it may have 64 descriptors, and hardly works while it has none",
+  async () => {
+    // Deno sets up its signals half a second after the start, and panics if it
+    // has no descriptor for them then; who listens for one has them from the start.
+    await using child = await startScript(
+      `Deno.addSignalListener("SIGTERM", () => Deno.exit());
+    const server = networking.serve(
+      { hostname: "127.0.0.1", port: 0 },
+      (message) => message === "stats" ? server.stats() : message,
+    );
+    console.log(server.addr.port);`,
+      { descriptors: 64 },
+    );
+    const port = Number((await child.line(/^\d+$/))[0]);
+    const clients = await Promise.all(
+      Array.from({ length: 80 }, () => connect({ ...LOCAL, port })),
+    );
+    const served: Connection[] = [];
+    const replies = clients.map(async (client, i) => {
+      assertEquals(await client.request(i), i);
+      served.push(client);
+      return client;
+    });
+    const witness = await Promise.race(replies);
+    const stats = async () =>
+      await witness.request("stats") as unknown as ServerStats;
+    while ((await stats()).acceptFailures === 0) await delay(10);
+
+    const { acceptFailures, accepted } = await stats();
+    assertEquals(accepted, served.length);
+    const processor = processorTime(child.pid);
+    await delay(1_000);
+    const more = (await stats()).acceptFailures - acceptFailures;
+    const busy = processorTime(child.pid) - processor;
+    console.log(
+      `${served.length} of 80 served; in a second without a descriptor ${more} attempts, ${busy} ms of work`,
+    );
+    assertLessOrEqual(more, 12);
+    assertLessOrEqual(busy, 50);
+    assertEquals(
+      await Promise.all(served.map((client, i) => client.request(i))),
+      served.map((_, i) => i),
+    );
+
+    const leave = [...served];
+    await Promise.all(leave.map((client) => client.close()));
+    await Promise.all(replies);
+    assertEquals(served.length, 80);
+    await Promise.all(clients.map((client) => client.close()));
+  },
+);
+
+faultTest(
+  "the server program serves 80 clients where it may have 64 descriptors, and says why some wait",
+  async () => {
+    await using server = startLimited(64, [
+      ...["run", "--no-prompt", "--allow-net=127.0.0.1:0", "server.ts"],
+      ...["--hostname=127.0.0.1", "--port=0"],
+    ]);
+    const port = Number((await server.line(/127\.0\.0\.1:(\d+)/))[1]);
+    const clients = await Promise.all(
+      Array.from({ length: 80 }, () => connect({ ...LOCAL, port })),
+    );
+    let served = 0;
+    const over = Promise.withResolvers<void>();
+    const replies = clients.map(async (client, i) => {
+      assertEquals(await client.request({ message: i }), {
+        status: "success",
+        echo: i,
+      });
+      if (++served === 30) setTimeout(over.resolve, 200);
+      await over.promise;
+      await client.close();
+    });
+    await Promise.all(replies);
+    server.kill();
+    assertEquals((await server.status).code, 0);
+    const lines = (await server.stderr()).trim().split("\n");
+    assertLess(lines.length, 4);
+    for (const line of lines) {
+      assertMatch(
+        line,
+        /^server: cannot accept a connection: .+; trying again$/,
+      );
+    }
+  },
+);
+
+faultTest(
+  "serve() has those beyond maxConnections wait, and serves them within 50 ms of a free place",
+  async () => {
+    let most = 0;
+    await using server = serve({ ...LOCAL, maxConnections: 5 }, (message) => {
+      most = Math.max(most, server.connections.size);
+      return message;
+    });
+    const clients = await Promise.all(
+      Array.from({ length: 16 }, () => connect(server.addr)),
+    );
+    const replies = clients.map((client, i) => client.request(i));
+    await Promise.all(replies.slice(0, 5));
+    const times: number[] = [];
+    for (let i = 5; i < clients.length; i++) {
+      const start = performance.now();
+      await clients[i - 5].close();
+      assertEquals(await replies[i], i);
+      times.push(performance.now() - start);
+    }
+    assertEquals(most, 5);
+    assertLess(median(times), 50);
+    await Promise.all(clients.map((client) => client.close()));
+  },
+);
+
+faultTest(
+  "serve() keeps maxConnectionsPerIp of one address, and lets others in within 50 ms",
+  async () => {
+    const log = new EventLog();
+    await using server = serve(
+      { ...LOCAL, maxConnectionsPerIp: 20, onEvent: log.onEvent },
+      echo,
+    );
+    const peers = await Promise.all(
+      Array.from({ length: 200 }, () => Peer.connect(server.addr)),
+    );
+    await until(() => server.stats().rejected === 180, "none was rejected");
+    assertEquals(server.connections.size, 20);
+    assert(
+      log.of("rejected").every(({ reason }) =>
+        reason === "maxConnectionsPerIp"
+      ),
+    );
+    const times: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      times.push(await askFrom("127.0.0.2", portOf(server.addr)));
+    }
+    assertLess(median(times), 50);
+    const rejected = new Set(
+      log.of("rejected").map(({ remoteAddr }) => portOf(remoteAddr)),
+    );
+    for (const peer of peers) {
+      // Those who were rejected know it.
+      if (rejected.has(peer.conn.localAddr.port)) await peer.ended();
+      peer[Symbol.dispose]();
+    }
+    await until(() => server.connections.size === 0, "connections are open");
+    for (let i = 0; i < 20; i++) {
+      const peer = await Peer.connect(server.addr);
+      await peer.write(frame("1"));
+      assertEquals(await peer.take(1), [1]);
+      peers.push(peer);
+    }
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() takes an IPv4 address that IPv6 carries for the same peer, and counts nobody behind a Unix socket",
+  async () => {
+    const log = new EventLog();
+    await using server = serve({
+      hostname: "::",
+      port: 0,
+      maxConnectionsPerIp: 1,
+      onEvent: log.onEvent,
+    }, echo);
+    const port = portOf(server.addr);
+    await using first = await connect({ ...LOCAL, port });
+    assertEquals(await first.request(1), 1);
+    await using second = await connect({ ...LOCAL, port });
+    await assertRejects(() => second.request(2), ConnectionClosedError);
+    await using other = await connect({ hostname: "::1", port });
+    assertEquals(await other.request(3), 3);
+    assertEquals(log.of("rejected").map(({ reason }) => reason), [
+      "maxConnectionsPerIp",
+    ]);
+
+    const directory = await Deno.makeTempDir();
+    {
+      const path = `${directory}/socket`;
+      await using server = serve({ path, maxConnectionsPerIp: 1 }, echo);
+      for (const i of [1, 2, 3]) {
+        await using _client = await connect(server.addr);
+        assertEquals(await _client.request(i), i);
+      }
+      const clients = await Promise.all(
+        [1, 2, 3].map(() => connect(server.addr)),
+      );
+      const replies = clients.map((client, i) => client.request(i));
+      assertEquals(await Promise.all(replies), [0, 1, 2]);
+      await Promise.all(clients.map((client) => client.close()));
+    }
+    await Deno.remove(directory);
+  },
+);
+
+faultTest(
+  "serve() never has more than maxPending strangers, drops the oldest, and lets a friend in",
+  async () => {
+    const log = new EventLog();
+    let most = 0;
+    await using server = serve({
+      ...LOCAL,
+      maxPending: 20,
+      authenticate: SECRET,
+      onEvent(event) {
+        log.onEvent(event);
+        if (event.type === "rejected") {
+          most = Math.max(most, server.stats().pending);
+        }
+      },
+    }, echo);
+    const peers: Peer[] = [];
+    for (let i = 0; i < 10; i++) {
+      peers.push(
+        ...await Promise.all(
+          Array.from({ length: 20 }, () => Peer.connect(server.addr)),
+        ),
+      );
+    }
+    await until(() => server.stats().accepted === 200, "not all were accepted");
+    await delay(20);
+    assertEquals(server.stats().pending, 20);
+    assertLessOrEqual(most, 20);
+    const rejected = log.of("rejected");
+    assert(rejected.every(({ reason }) => reason === "maxPending"));
+    assertEquals(rejected.length, 180);
+    const last = new Set(
+      peers.slice(-20).map(({ conn }) => conn.localAddr.port),
+    );
+    assert(rejected.every(({ remoteAddr }) => !last.has(portOf(remoteAddr))));
+    const start = performance.now();
+    await using friend = await connect({
+      ...server.addr,
+      authenticate: SECRET,
+    });
+    assertEquals(await friend.request(1), 1);
+    assertLess(performance.now() - start, 1_000);
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() lets a friend in while 200 strangers come and say nothing",
+  async () => {
+    await using server = serve({
+      ...LOCAL,
+      maxPending: 20,
+      authenticate: SECRET,
+    }, echo);
+    const peers: Peer[] = [];
+    const flood = (async () => {
+      while (peers.length < 200) {
+        peers.push(await Peer.connect(server.addr));
+        await delay(1);
+      }
+    })();
+    const times: number[] = [];
+    while (peers.length < 200) {
+      const start = performance.now();
+      await using friend = await connect({
+        ...server.addr,
+        authenticate: SECRET,
+      });
+      assertEquals(await friend.request(1), 1);
+      times.push(performance.now() - start);
+    }
+    await flood;
+    assertGreater(times.length, 10);
+    assertLess(median(times), 50);
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() counts nobody as refused who left without a word",
+  async () => {
+    await using server = serve({ ...LOCAL, authenticate: SECRET }, echo);
+    for (let i = 0; i < 20; i++) (await Peer.connect(server.addr)).conn.close();
+    await until(() => server.stats().rejected === 20, "not all were rejected");
+    await using friend = await connect({
+      ...server.addr,
+      authenticate: SECRET,
+    });
+    assertEquals(await friend.request(1), 1);
+  },
+);
+
+faultTest(
+  "serve() outlives hooks and handlers that throw, again and again",
+  async () => {
+    const log = new EventLog();
+    await using server = serve({
+      ...LOCAL,
+      authenticate(message) {
+        if (message === "throw") throw new Error("from the hook");
+        return true;
+      },
+      onEvent(event) {
+        log.onEvent(event);
+        throw new Error("from the log");
+      },
+      onError() {
+        throw new Error("from the error hook");
+      },
+    }, () => {
+      throw new Error("from the handler");
+    });
+    for (let i = 0; i < 4; i++) {
+      using peer = await Peer.connect(server.addr);
+      await peer.write(frame('"throw"'));
+      assertEquals(await peer.rest(), [{ authenticated: false }]);
+    }
+    for (let i = 0; i < 6; i++) {
+      using peer = await Peer.connect(server.addr);
+      await peer.write(frame('"enter"'));
+      await peer.write(frame('"work"'));
+      assertEquals(await peer.rest(), [{ authenticated: true }]);
+    }
+    await until(() => server.connections.size === 0, "connections are open");
+    assertEquals(log.of("rejected").length, 4);
+    log.assertBalanced();
+  },
+);
+
+faultTest("serve() frees the port when onListen throws", async () => {
+  let addr: Address | undefined;
+  assertThrows(
+    () =>
+      serve({
+        ...LOCAL,
+        onListen(listening) {
+          addr = listening;
+          throw new Error("from the hook");
+        },
+      }, echo),
+    Error,
+    "from the hook",
+  );
+  assert(addr !== undefined);
+  await delay(0); // a pending accept holds the port until it is rejected
+  Deno.listen({ ...LOCAL, port: portOf(addr) }).close();
+});
+
+faultTest(
+  "accept() may be called many times before anybody comes",
+  async () => {
+    using listener = listen(LOCAL);
+    const accepted = Promise.all(
+      Array.from({ length: 5 }, () => listener.accept()),
+    );
+    const clients = await Promise.all(
+      Array.from({ length: 5 }, () => connect(listener.addr)),
+    );
+    const connections = await accepted;
+    assertEquals(new Set(connections).size, 5);
+    await Promise.all([...clients, ...connections].map((one) => one.close()));
+  },
+);
+
+/** What handlers may throw, and what looks into it may not survive. */
+function* thrown(): Generator<[string, unknown]> {
+  yield ["an Error", new Error("a secret detail")];
+  yield ["text", "a secret detail"];
+  yield ["undefined", undefined];
+  yield ["null", null];
+  yield ["a frozen Error", Object.freeze(new Error("a secret detail"))];
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  yield ["a revoked Proxy", proxy];
+  const trap = () => {
+    throw new Error("a secret detail");
+  };
+  yield [
+    "a Proxy that throws",
+    new Proxy(new Error(), { get: trap, getPrototypeOf: trap, has: trap }),
+  ];
+  yield [
+    "an Error whose message throws",
+    Object.defineProperty(new Error(), "message", { get: trap }),
+  ];
+}
+
+for (const [kind, error] of thrown()) {
+  faultTest(
+    `serve() closes the connection, and tells the peer nothing, when a handler throws or rejects with ${kind}`,
+    async () => {
+      for (const how of ["throw", "reject"]) {
+        const log = new EventLog();
+        await using server = serve(
+          { ...LOCAL, onEvent: log.onEvent },
+          (message) => {
+            if (message === "throw") throw error;
+            return message === "reject" ? Promise.reject(error) : message;
+          },
+        );
+        await using witness = await connect(server.addr);
+        using peer = await Peer.connect(server.addr);
+        await peer.write(frame("1"));
+        await peer.write(frame(`"${how}"`));
+        await peer.write(frame("2"));
+        assertEquals(await peer.rest(), [1]);
+        peer[Symbol.dispose]();
+        await until(() => log.of("closed").length === 1, "none was closed");
+        const [{ end }] = log.of("closed");
+        assert(!end.clean);
+        assertStrictEquals(end.cause, error);
+        assertEquals(await witness.request(3), 3);
+      }
+    },
+  );
+}
+
+faultTest(
+  "serve() answers others while a handler never ends, and is freed of it when its peer resets",
+  async () => {
+    let aborted: Promise<[number, unknown]> | undefined;
+    const log = new EventLog();
+    await using server = serve(
+      { ...LOCAL, onEvent: log.onEvent },
+      (message, { signal }) => {
+        if (message !== "hang") return message;
+        aborted = new Promise((resolve) => {
+          signal.addEventListener("abort", () => {
+            resolve([performance.now(), signal.reason]);
+          });
+        });
+        return new Promise(() => {});
+      },
+    );
+    const resetter = await connectResetter(server.addr);
+    await resetter.write(frame('"hang"'));
+    await until(() => aborted !== undefined, "the handler was not called");
+    assertServed(await whileServed(server.addr, () => delay(50)));
+    const start = performance.now();
+    await resetter.reset();
+    const [time, reason] = await aborted!;
+    assertLess(time - start, 50);
+    assertInstanceOf(reason, ConnectionClosedError);
+    assertInstanceOf(reason.cause, Deno.errors.ConnectionReset);
+    await until(() => server.connections.size === 0, "it was not freed", 100);
+    assertEquals(log.of("closed").length, 2);
+  },
+);
+
+faultTest(
+  "serve() throws away what a handler returns, throws or rejects with after its connection is gone",
+  async () => {
+    const gates = [0, 1, 2].map(() => Promise.withResolvers<void>());
+    let left = 0;
+    await using server = serve(LOCAL, async (message) => {
+      left++;
+      await gates[message as number].promise;
+      if (message === 1) throw new Error("too late");
+      if (message === 2) return 1n;
+      return "too late";
+    });
+    const clients = await Promise.all(gates.map(() => connect(server.addr)));
+    const replies = clients.map((client, i) =>
+      assertRejects(() => client.request(i), ConnectionClosedError)
+    );
+    await until(() => left === 3, "the handlers were not called");
+    for (const connection of server.connections) connection.abort();
+    const ends = [...server.connections].map(({ closed }) => closed);
+    await Promise.all([...ends, ...replies]);
+    for (const { resolve } of gates) resolve();
+    await delay(0);
+    assertEquals(server.stats().messagesSent, 0);
+    await Promise.all(clients.map((client) => client.close()));
+  },
+);
+
+faultTest(
+  "serve() closes the connection when a reply is none, and answers for it where onError does",
+  async () => {
+    const cycle: Record<string, unknown> = {};
+    cycle.cycle = cycle;
+    const replies: unknown[] = [
+      1n,
+      () => {},
+      Symbol("reply"),
+      cycle,
+      { toJSON: () => Promise.reject },
+      Object.defineProperty({}, "get", {
+        enumerable: true,
+        get() {
+          throw new Error("from the getter");
+        },
+      }),
+      "x".repeat(1_048_576),
+      Object.defineProperty({}, "then", {
+        get() {
+          throw new Error("from the promise");
+        },
+      }),
+    ];
+    for (const onError of [undefined, () => "sorry"]) {
+      await using server = serve(
+        { ...LOCAL, onError },
+        (message) => replies[message as number],
+      );
+      for (const i of replies.keys()) {
+        await using client = await connect(server.addr);
+        const reply = client.request(i);
+        if (onError !== undefined && i < 7) assertEquals(await reply, "sorry");
+        else await assertRejects(() => reply, ConnectionClosedError);
+      }
+    }
+  },
+);
+
+faultTest("serve() publishes its events on a diagnostics channel", async () => {
+  const log = new EventLog();
+  const published: unknown[] = [];
+  const subscriber = (event: unknown) => void published.push(event);
+  subscribe("@blackbelt/networking:server", subscriber);
+  const server = serve({ ...LOCAL, onEvent: log.onEvent }, echo);
+  await using client = await connect(server.addr);
+  assertEquals(await client.request(1), 1);
+  await server.shutdown();
+  unsubscribe("@blackbelt/networking:server", subscriber);
+  assertEquals(published, log.events);
+  log.assertBalanced();
+});
+
+faultTest("stats() tells what happened and what is open", async () => {
+  await using server = serve({ ...LOCAL, authenticate: SECRET }, echo);
+  using stranger = await Peer.connect(server.addr);
+  const friends = await Promise.all(
+    [1, 2].map(() => connect({ ...server.addr, authenticate: SECRET })),
+  );
+  await friends[0].request("é");
+  await friends[1].request(1);
+  await friends[1].close();
+  await until(() => server.connections.size === 1, "it was not closed");
+  await until(() => server.stats().pending === 1, "nobody is pending");
+  const { messagesReceived, messagesSent, ...rest } = server.stats();
+  // The two messages of a login are messages, too.
+  assertEquals([messagesReceived, messagesSent], [6, 6]);
+  assertEquals(rest.accepted, 3);
+  assertEquals(rest.rejected, 0);
+  assertEquals(rest.connections, 1);
+  assertEquals(rest.acceptFailures, 0);
+  assertEquals(rest.bytesQueued, 0);
+  stranger[Symbol.dispose]();
+  await until(() => server.stats().rejected === 1, "nobody was rejected");
+  assertEquals(server.stats().pending, 0);
+  await friends[0].close();
+});
+
+faultTest(
+  "shutdown() loses no reply of a handler that has begun",
+  seeded(async (random) => {
+    console.log(`TEST_SEED=${SEED}`);
+    let begun = 0;
+    const server = serve(LOCAL, async (message) => {
+      begun++;
+      await delay(random.integer(1, 60));
+      return message;
+    });
+    const clients = await Promise.all(
+      Array.from({ length: 20 }, () => connect(server.addr)),
+    );
+    const replies = clients.flatMap((client) =>
+      Array.from({ length: 10 }, (_, i) => client.request(i))
+    );
+    const settled = Promise.allSettled(replies);
+    await until(() => begun > 100, "too few handlers were called");
+    await delay(20);
+    await server.shutdown();
+    const outcomes = await settled;
+    const answered = outcomes.filter(({ status }) => status === "fulfilled");
+    assertEquals(answered.length, begun);
+    await Promise.all(clients.map((client) => client.close()));
+  }),
+);
+
+faultTest(
+  "shutdown() closes idle connections at once, whatever the others do",
+  async () => {
+    const gate = Promise.withResolvers<void>();
+    let begun = false;
+    const server = serve(LOCAL, async () => {
+      begun = true;
+      await gate.promise;
+      return "at last";
+    });
+    const idle = await Promise.all([1, 2, 3].map(() => connect(server.addr)));
+    const busy = await connect(server.addr);
+    const reply = busy.request(1);
+    await until(() => begun, "the handler was not called");
+    await until(() => server.connections.size === 4, "not all are connected");
+    const start = performance.now();
+    const shutdown = server.shutdown();
+    const ends = await Promise.all(
+      idle.map((client) => client[Symbol.asyncIterator]().next()),
+    );
+    assertLess(performance.now() - start, 100);
+    assert(ends.every(({ done }) => done));
+    gate.resolve();
+    assertEquals(await reply, "at last");
+    await shutdown;
+    await Promise.all([...idle, busy].map((client) => client.close()));
+  },
+);
+
+faultTest(
+  "shutdown() waits no longer than shutdownTimeout for a peer that reads nothing",
+  async () => {
+    const text = "x".repeat(1_000_000);
+    const server = serve({ ...LOCAL, shutdownTimeout: 100 }, () => text);
+    using peer = await Peer.connect(server.addr);
+    for (let i = 0; i < 30; i++) await peer.write(frame("1"));
+    await until(() => server.stats().bytesQueued > 0, "nothing is queued");
+    await delay(20);
+    const start = performance.now();
+    await server.shutdown();
+    const time = performance.now() - start;
+    assert(time >= 95 && time < 1_100, `it took ${time} ms`);
+  },
+);
+
+faultTest(
+  "shutdown() ends those who wait for a place, and no handler sees what they sent",
+  async () => {
+    const seen: JsonValue[] = [];
+    const server = serve({ ...LOCAL, maxConnections: 1 }, (message) => {
+      seen.push(message);
+      return message;
+    });
+    await using first = await connect(server.addr);
+    assertEquals(await first.request("first"), "first");
+    await using second = await connect(server.addr);
+    const reply = assertRejects(
+      () => second.request("second"),
+      ConnectionClosedError,
+    );
+    await server.shutdown();
+    await reply;
+    assertEquals(seen, ["first"]);
+  },
+);
+
+faultTest(
+  "shutdown() drops strangers, and leaves nothing of those who were refused",
+  async () => {
+    const server = serve({ ...LOCAL, authenticate: SECRET }, echo);
+    using silent = await Peer.connect(server.addr);
+    using refused = await Peer.connect(server.addr);
+    await refused.write(frame('"let me in"'));
+    assertEquals(await refused.take(1), [{ authenticated: false }]);
+    assertEquals(server.stats().pending, 1);
+    const start = performance.now();
+    await server.shutdown();
+    await Promise.all([silent.ended(), refused.ended()]);
+    assertLess(performance.now() - start, 100);
+  },
+);
+
+faultTest(
+  "shutdown() may be called in a handler: without waiting for it the reply leaves, and waiting ends with the time",
+  async () => {
+    {
+      const server = serve(LOCAL, () => {
+        server.shutdown();
+        return "goodbye";
+      });
+      await using client = await connect(server.addr);
+      assertEquals(await client.request(1), "goodbye");
+      await server.finished;
+    }
+    const server = serve({ ...LOCAL, shutdownTimeout: 50 }, async () => {
+      await server.shutdown();
+      return "never";
+    });
+    await using client = await connect(server.addr);
+    await assertRejects(() => client.request(1), ConnectionClosedError);
+    await server.finished;
+  },
+);
+
+faultTest(
+  "shutdown() may come at any time: twice, in onListen, in an event, after the end",
+  async () => {
+    const controller = new AbortController();
+    const early = serve({
+      ...LOCAL,
+      signal: controller.signal,
+      onListen: () => controller.abort(),
+    }, echo);
+    await early.finished;
+    const late = serve({
+      ...LOCAL,
+      onEvent(event) {
+        if (event.type === "connected") late.shutdown();
+      },
+    }, echo);
+    await using client = await connect(late.addr);
+    assertEquals((await client[Symbol.asyncIterator]().next()).done, true);
+    assertStrictEquals(late.shutdown(), late.shutdown());
+    const start = performance.now();
+    await late.finished;
+    assertLess(performance.now() - start, 500);
+    await late.shutdown();
+    await late[Symbol.asyncDispose]();
+  },
+);
+
+faultTest(
+  "serve() leaves signals alone, and the process ends by itself once it is shut down",
+  async () => {
+    {
+      await using child = await startScript(
+        `const server = networking.serve({ hostname: "127.0.0.1", port: 0 }, (m) => m);
+      console.log(server.addr.port);`,
+        { flags: ["--allow-net=127.0.0.1"] },
+      );
+      await child.line(/^\d+$/);
+      child.kill("SIGTERM");
+      assertEquals((await child.status).signal, "SIGTERM");
+    }
+    await using child = await startScript(
+      `const asked = Promise.withResolvers();
+    const server = networking.serve({ hostname: "127.0.0.1", port: 0 }, async (message) => {
+      console.log("asked");
+      await asked.promise;
+      return message;
+    });
+    Deno.addSignalListener("SIGTERM", async () => {
+      setTimeout(asked.resolve, 50);
+      await server.shutdown();
+      console.log("over");
+    });
+    console.log(server.addr.port);`,
+      { flags: ["--allow-net=127.0.0.1"] },
+    );
+    const port = Number((await child.line(/^\d+$/))[0]);
+    await using client = await connect({ ...LOCAL, port });
+    const reply = client.request("in flight");
+    await child.line(/asked/);
+    child.kill("SIGTERM");
+    assertEquals(await reply, "in flight");
+    await child.line(/over/);
+    // A signal listener does not keep the process alive, nor does the server.
+    const start = performance.now();
+    assertEquals((await child.status).code, 0);
+    assertLess(performance.now() - start, 200);
+  },
+);
+
+faultTest("serve() is shut down at the end of await using", async () => {
+  let server;
+  let reply: Promise<JsonValue>;
+  let client: Connection;
+  {
+    let asked = false;
+    await using scoped = serve(LOCAL, async (message) => {
+      asked = true;
+      await delay(20);
+      return message;
+    });
+    server = scoped;
+    client = await connect(server.addr);
+    reply = client.request("in flight");
+    await until(() => asked, "the handler was not called");
+  }
+  assertEquals(await reply, "in flight");
+  await assertRejects(
+    () => connect(server.addr),
+    Deno.errors.ConnectionRefused,
+  );
+  await client.close();
+});

@@ -1,0 +1,107 @@
+/** Peers in memory: two of ours, or one of ours and whatever a test writes. */
+import { Connection, type ConnectionOptions } from "../core/connection.ts";
+import type { RpcMethods, RpcUntyped } from "../core/rpc_contract.ts";
+import { RpcPeer } from "../core/rpc_peer.ts";
+import { type RpcOptions, RpcSettings } from "../core/rpc_settings.ts";
+import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
+
+export interface Ends<Remote> {
+  client: RpcPeer<Remote>;
+  server: RpcPeer;
+  near: MemoryEnd;
+  far: MemoryEnd;
+}
+
+/** A server with methods and its client. */
+export function rpcPair<Remote = RpcUntyped>(
+  methods: RpcMethods,
+  options: RpcOptions = {},
+  clientMethods: RpcMethods = {},
+  clientOptions: RpcOptions = {},
+  connectionOptions: ConnectionOptions = {},
+): Ends<Remote> {
+  const [near, far] = memoryPair();
+  return {
+    server: new RpcPeer(
+      new Connection(near, connectionOptions),
+      new RpcSettings(methods, options),
+    ),
+    client: new RpcPeer(
+      new Connection(far),
+      new RpcSettings(clientMethods, clientOptions),
+    ),
+    near,
+    far,
+  };
+}
+
+/** The far end of a peer, as one sees it who has only frames of JSON. */
+export class RawPeer<Remote = RpcUntyped> {
+  readonly peer: RpcPeer<Remote>;
+  readonly near: MemoryEnd;
+  readonly far: MemoryEnd;
+  readonly connection: Connection;
+  readonly #messages: AsyncIterator<unknown>;
+
+  constructor(
+    methods: RpcMethods = {},
+    options: RpcOptions = {},
+    connectionOptions: ConnectionOptions = {},
+  ) {
+    [this.near, this.far] = memoryPair();
+    this.peer = new RpcPeer(
+      new Connection(this.near, connectionOptions),
+      new RpcSettings(methods, options),
+    );
+    this.connection = new Connection(this.far);
+    this.#messages = this.connection[Symbol.asyncIterator]();
+  }
+
+  /** Sends payloads as they are, good JSON or not. */
+  async write(...payloads: string[]): Promise<void> {
+    const bytes = payloads.flatMap((payload) => {
+      const text = new TextEncoder().encode(payload);
+      return [...prefix(text.length), ...text];
+    });
+    await this.far.write(Uint8Array.from(bytes));
+  }
+
+  /** Sends messages. */
+  async send(...messages: unknown[]): Promise<void> {
+    await this.write(...messages.map((message) => JSON.stringify(message)));
+  }
+
+  /** Receives so many messages. */
+  async receive(count: number): Promise<unknown[]> {
+    const messages: unknown[] = [];
+    while (messages.length < count) {
+      const { done, value } = await this.#messages.next();
+      if (done) throw new Error(`Cannot receive more than ${messages.length}`);
+      messages.push(value);
+    }
+    return messages;
+  }
+
+  /** Sends payloads, and gives what is answered before a call that is. */
+  async exchange(...payloads: string[]): Promise<unknown[]> {
+    const mark = '{"jsonrpc":"2.0","id":"mark","method":"$/mark"}';
+    await this.write(...payloads, mark);
+    const answers: unknown[] = [];
+    for (;;) {
+      const [answer] = await this.receive(1);
+      if ((answer as { id?: unknown }).id === "mark") return answers;
+      answers.push(answer);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.peer.close();
+    await this.connection.close();
+  }
+}
+
+function prefix(length: number): Uint8Array {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, length);
+  return bytes;
+}

@@ -1,0 +1,431 @@
+/** RPC as it is published: over TCP, TLS, Unix sockets and in memory. */
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertLess,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
+import * as z from "npm:zod@4.6.7";
+import {
+  AuthenticationError,
+  type ClientEvent,
+  connect,
+  Connection,
+  ConnectionClosedError,
+  listen,
+  sharedToken,
+} from "../mod.ts";
+import {
+  connectRpc,
+  type ConnectRpcOptions,
+  method,
+  rpc,
+  RPC_DEFAULTS,
+  type RpcContext,
+  RpcError,
+  serveRpc,
+  type ServeRpcOptions,
+} from "../rpc.ts";
+import { certificates } from "./certificates.ts";
+import { defaultTags } from "./default_tags.ts";
+import { memoryPair } from "./memory_pair.ts";
+
+const LOCAL = { hostname: "127.0.0.1", port: 0 };
+
+const methods = {
+  add: (a: number, b: number) => a + b,
+  echo: (value: unknown) => value,
+  fail() {
+    throw new RpcError(7, "It fails", { why: "because" });
+  },
+  async sleep(this: RpcContext, { ms }: { ms: number }): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const timer = setTimeout(() => resolve("slept"), ms);
+    this.signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(this.signal.reason);
+    });
+    return await promise;
+  },
+  async *count({ to }: { to: number }): AsyncGenerator<number, string> {
+    for (let i = 1; i <= to; i++) yield i;
+    return "counted";
+  },
+  async ask(this: RpcContext<{ name(): string }>): Promise<string> {
+    return `Hello, ${await this.api.name()}`;
+  },
+};
+
+type Methods = typeof methods;
+
+Deno.test("serveRpc() and connectRpc() speak over TCP, TLS and a Unix socket", async () => {
+  const folder = await Deno.makeTempDir();
+  const { ca, server: identity } = certificates();
+  const token = sharedToken("a token that is long enough");
+  const cases: [ServeRpcOptions, ConnectRpcOptions][] = [
+    [LOCAL, {}],
+    [{ path: `${folder}/socket` }, {}],
+    [{ ...LOCAL, tls: identity }, { tls: { ca } }],
+    [
+      { ...LOCAL, tls: identity, authenticate: token },
+      { tls: { ca }, authenticate: token },
+    ],
+  ];
+  for (const [serverOptions, clientOptions] of cases) {
+    await using server = serveRpc(serverOptions, methods);
+    await using client = await connectRpc<Methods>(
+      { ...server.addr, ...clientOptions },
+      { name: () => "Ada" },
+    );
+    assertEquals(await client.api.add(1, 2), 3);
+    assertEquals(await client.api.ask(), "Hello, Ada");
+    const items = await Array.fromAsync(client.api.count({ to: 3_000 }));
+    assertEquals(items.length, 3_000);
+    const error = await assertRejects(() => client.api.fail(), RpcError);
+    assertEquals([error.code, error.data], [7, { why: "because" }]);
+    await assertRejects(
+      () => client.call("sleep", { ms: 60_000 }, { timeout: 20 }),
+      DOMException,
+    );
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("serveRpc() lets in only who is authenticated", async () => {
+  const authenticate = sharedToken("a token that is long enough");
+  await using server = serveRpc({ ...LOCAL, authenticate }, methods);
+  await assertRejects(
+    () =>
+      connectRpc({
+        ...server.addr,
+        authenticate: sharedToken("another that is long enough"),
+      }),
+    AuthenticationError,
+  );
+  await using client = await connectRpc<Methods>({
+    ...server.addr,
+    authenticate,
+  });
+  assertEquals(await client.api.add(1, 2), 3);
+});
+
+Deno.test("rpc() speaks over any connection", async () => {
+  const [near, far] = memoryPair();
+  const server = rpc(new Connection(near), methods);
+  const client = rpc<Methods>(new Connection(far), { name: () => "Bob" });
+  assertEquals(await client.api.ask(), "Hello, Bob");
+  await client.close();
+  await server.connection.closed;
+
+  using listener = listen(LOCAL);
+  const accepting = listener.accept();
+  await using caller = rpc<Methods>(await connect(listener.addr));
+  await using answerer = rpc(await accepting, methods);
+  assertEquals(await caller.api.add(2, 3), 5);
+  assertEquals(answerer.stats.callsRunning, 0);
+});
+
+Deno.test("RpcServer knows its peers, and can call them", async () => {
+  await using server = serveRpc<{ name(): string }>(LOCAL, methods);
+  const names = ["Ada", "Bob", "Eve"];
+  const clients = await Promise.all(
+    names.map((name) => connectRpc<Methods>(server.addr, { name: () => name })),
+  );
+  for (const client of clients) await client.api.add(0, 0);
+  assertEquals(server.peers.size, 3);
+  const answers = await Promise.all(
+    [...server.peers].map((peer) => peer.api.name()),
+  );
+  assertEquals(answers.toSorted(), names);
+  for (const client of clients) await client.close();
+  while (server.peers.size > 0) {
+    await new Promise((next) => setTimeout(next, 1));
+  }
+});
+
+Deno.test("RpcServer shuts down when the calls that it has are answered", async () => {
+  const gate = Promise.withResolvers<string>();
+  const server = serveRpc(LOCAL, { ...methods, wait: () => gate.promise });
+  const idle = await connectRpc(server.addr);
+  const client = await connectRpc<Methods & { wait(): string }>(server.addr);
+  const waiting = client.api.wait();
+  const items = client.api.count({ to: 5_000 })[Symbol.asyncIterator]();
+  await items.next();
+  const shutdown = server.shutdown();
+  await idle.connection.closed;
+  const error = await assertRejects(() => client.api.add(1, 2), RpcError);
+  assertEquals(error.code, -32002);
+  gate.resolve("done");
+  assertEquals(await waiting, "done");
+  let count = 1;
+  while (!(await items.next()).done) count++;
+  assertEquals(count, 5_000);
+  await shutdown;
+  await server.finished;
+  assertEquals(await client.connection.closed, { clean: true });
+});
+
+Deno.test("RpcServer aborts what is left after shutdownTimeout", async () => {
+  const server = serveRpc({ ...LOCAL, shutdownTimeout: 50 }, methods);
+  const client = await connectRpc<Methods>(server.addr);
+  const sleeping = assertRejects(
+    () => client.api.sleep({ ms: 60_000 }),
+    ConnectionClosedError,
+  );
+  await client.api.add(0, 0);
+  await server.shutdown();
+  await sleeping;
+  await client.close();
+});
+
+Deno.test("a call is cancelled at the other end, over TCP", async () => {
+  const aborted = Promise.withResolvers<unknown>();
+  await using server = serveRpc(LOCAL, {
+    async never(this: RpcContext) {
+      await new Promise(() => {
+        this.signal.addEventListener(
+          "abort",
+          () => aborted.resolve(this.signal.reason),
+        );
+      });
+    },
+  });
+  await using client = await connectRpc(server.addr);
+  const controller = new AbortController();
+  const call = client.call("never", [], { signal: controller.signal });
+  controller.abort(new Error("never mind"));
+  await assertRejects(() => call, Error, "never mind");
+  const reason = await aborted.promise;
+  assertInstanceOf(reason, DOMException);
+  assertEquals(reason.name, "AbortError");
+});
+
+Deno.test("a method's parameters are checked by a schema of Zod", async () => {
+  const checked = {
+    add: method({
+      params: z.union([
+        z.tuple([z.number(), z.number()]),
+        z.object({ a: z.number(), b: z.number() })
+          .transform(({ a, b }): [number, number] => [a, b]),
+      ]),
+      handler: ([a, b]) => a + b,
+    }),
+    later: method({
+      params: z.object({
+        name: z.string().refine((name) => Promise.resolve(name !== "taken")),
+      }),
+      handler: ({ name }) => name.toUpperCase(),
+    }),
+    list: method({
+      params: z.tuple([z.array(z.object({ id: z.int() }))]),
+      async *handler([list]) {
+        for (const { id } of list) yield id;
+      },
+    }),
+  };
+  await using server = serveRpc(LOCAL, checked);
+  await using client = await connectRpc<typeof checked>(server.addr);
+  assertEquals(await client.api.add(1, 2), 3);
+  assertEquals(await client.api.add({ a: 1, b: 2 }), 3);
+  assertEquals(await client.api.later({ name: "free" }), "FREE");
+  const ids = client.api.list([{ id: 1 }, { id: 2 }]);
+  assertEquals(await Array.fromAsync(ids), [1, 2]);
+
+  const wrong: [method: string, params: object | undefined, path: unknown[]][] =
+    [
+      ["add", [1], []],
+      ["add", [1, "2"], []],
+      ["add", undefined, []],
+      ["later", { name: 1 }, ["name"]],
+      ["later", { name: "taken" }, ["name"]],
+      ["list", [[{ id: 1 }, { id: 0.5 }]], [0, 1, "id"]],
+    ];
+  for (const [name, params, path] of wrong) {
+    const error = await assertRejects(
+      () => client.call(name as "add", params as [number, number]),
+      RpcError,
+      "Invalid params",
+    );
+    assertEquals(error.code, -32602);
+    const [issue] = error.data as { message: string; path: unknown[] }[];
+    assertEquals(issue.path, path);
+    assert(issue.message.length > 0);
+  }
+});
+
+Deno.test("connectRpc() connects again, and sends no call twice", async () => {
+  let runs = 0;
+  const never = { ...methods, never: () => new Promise(() => runs++) };
+  const server = serveRpc(LOCAL, never);
+  const { addr } = server;
+  const events: ClientEvent["type"][] = [];
+  await using client = await connectRpc<
+    Methods & { never(): void; name(): string }
+  >({
+    ...addr,
+    reconnect: { minDelay: 1, maxDelay: 5 },
+    onEvent: ({ type }) => events.push(type),
+  }, { name: () => "Ada" });
+  assertEquals(await client.api.add(1, 2), 3);
+  const lost = assertRejects(() => client.api.never(), ConnectionClosedError);
+  await client.api.add(0, 0);
+  for (const connection of server.connections) connection.abort();
+  await lost;
+  const later = client.api.add(2, 3);
+  assertEquals(await later, 5);
+  assertEquals(await client.api.ask(), "Hello, Ada");
+  assertEquals(runs, 1);
+
+  for (const connection of server.connections) connection.abort();
+  await server.shutdown();
+  while (events.at(-1) !== "waiting") {
+    await new Promise((next) => setTimeout(next, 1));
+  }
+  await assertRejects(
+    () => client.call("add", [1, 2], { timeout: 20 }),
+    DOMException,
+    "Cannot call: no connection after 20 ms",
+  );
+  await assertRejects(
+    () =>
+      client.call("add", [1, 2], {
+        signal: AbortSignal.abort(new Error("never mind")),
+      }),
+    Error,
+    "never mind",
+  );
+  const controller = new AbortController();
+  const { signal } = controller;
+  const aborted = assertRejects(
+    () => client.call("add", [1, 2], { signal }),
+    Error,
+    "enough",
+  );
+  controller.abort(new Error("enough"));
+  await aborted;
+  const items = Array.fromAsync(client.api.count({ to: 3 }));
+  const plain = client.call("add", [3, 4], { timeout: 5_000 });
+  const note = client.notify("add", [1, 1]);
+  await using _ = serveRpc({ ...addr }, never);
+  assertEquals(await items, [1, 2, 3]);
+  assertEquals(await plain, 7);
+  await note;
+});
+
+Deno.test("connectRpc() stays connected again after a call that had to try again", async () => {
+  const first = serveRpc(LOCAL, methods);
+  const { addr } = first;
+  await using client = await connectRpc<Methods>(
+    { ...addr, reconnect: { minDelay: 1, maxDelay: 1, maxAttempts: 1 } },
+    { name: () => "Ada" },
+  );
+  await first.shutdown();
+  await assertRejects(() => client.api.add(1, 2)); // it has given up
+  await using server = serveRpc<{ name(): string }>({ ...addr }, methods);
+  assertEquals(await client.api.add(1, 2), 3);
+  const [lost] = server.peers;
+  lost.connection.abort();
+  while ([...server.peers].every((peer) => peer === lost)) {
+    await new Promise((next) => setTimeout(next, 1));
+  }
+  const [found] = [...server.peers].filter((peer) => peer !== lost);
+  assertEquals(await found.api.name(), "Ada");
+});
+
+Deno.test("connectRpc() rejects calls when it is closed", async () => {
+  await using server = serveRpc(LOCAL, methods);
+  const client = await connectRpc<Methods>({ ...server.addr, reconnect: true });
+  await client.close();
+  await client.close();
+  await assertRejects(() => client.api.add(1, 2), ConnectionClosedError);
+  await assertRejects(
+    () => client.notify("add", [1, 2]),
+    ConnectionClosedError,
+  );
+});
+
+Deno.test("connectRpc() finds out that a server is gone without a word", async () => {
+  using listener = listen(LOCAL);
+  const client = await connectRpc({
+    ...listener.addr,
+    heartbeat: true,
+    heartbeatInterval: 20,
+  });
+  const silent = await listener.accept();
+  const end = await client.connection.closed;
+  assert(!end.clean);
+  assertInstanceOf(end.cause, DOMException);
+  assertEquals(end.cause.name, "TimeoutError");
+  silent.abort();
+
+  await using server = serveRpc(LOCAL, methods);
+  await using other = await connectRpc<Methods>({
+    ...server.addr,
+    heartbeat: true,
+    heartbeatInterval: 10,
+  });
+  await new Promise((next) => setTimeout(next, 100));
+  assertEquals(await other.api.add(1, 2), 3);
+});
+
+Deno.test("serveRpc() and connectRpc() reject what they do not know, before anything is opened", async () => {
+  const wrong: [options: object, text: string][] = [
+    [{ maxBatch: 0 }, 'option "maxBatch": received 0'],
+    [{ maxBatches: 1 }, 'option "maxBatches": it does not exist'],
+    [{ port: -1 }, 'option "port": received -1'],
+    [{ timeout: "soon" }, 'option "timeout": received string'],
+  ];
+  for (const [options, text] of wrong) {
+    assertThrows(
+      () => serveRpc({ ...LOCAL, ...options }, methods),
+      Error,
+      text,
+    );
+    await assertRejects(
+      () => connectRpc({ hostname: "127.0.0.1", port: 1, ...options }),
+      Error,
+      text,
+    );
+  }
+  assertThrows(() => serveRpc(LOCAL, { one: 1 } as never), TypeError, '"one"');
+  await assertRejects(
+    () => connectRpc({ heartbeat: 1 as never }),
+    TypeError,
+    'option "heartbeat": received number',
+  );
+  await assertRejects(
+    () => connectRpc({}, { "rpc.mine": () => 1 }),
+    TypeError,
+    "are taken",
+  );
+});
+
+Deno.test("a stream with a caller that reads slowly takes no memory, over TCP", async () => {
+  let yielded = 0;
+  const text = "x".repeat(1_000);
+  await using server = serveRpc(LOCAL, {
+    async *endless() {
+      for (;; yielded++) yield text;
+    },
+  });
+  await using client = await connectRpc(server.addr);
+  const items = client.api.endless()[Symbol.asyncIterator]();
+  let taken = 0;
+  for (let round = 0; round < 50; round++) {
+    for (let i = 0; i < 20; i++, taken++) await items.next();
+    await new Promise((next) => setTimeout(next, 1));
+    assertLess(yielded - taken, 1_025);
+  }
+  for (const { bytesQueued } of [...server.connections].map((c) => c.stats)) {
+    assertLess(bytesQueued, 300_000);
+  }
+  await items.return!();
+});
+
+Deno.test("the options of RPC have the defaults that they say", async () => {
+  const url = new URL("../core/rpc_settings.ts", import.meta.url);
+  const tags = await defaultTags(url, "RpcOptions");
+  assertEquals(tags, { ...RPC_DEFAULTS });
+});
