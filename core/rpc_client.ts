@@ -119,25 +119,25 @@ export class RpcClient<Remote = RpcUntyped>
     timeout = this.#timeout,
     signal?: AbortSignal,
   ): Promise<RpcPeer<Remote>> {
-    const { promise: givenUp, reject } = Promise.withResolvers<never>();
-    const abort = () => reject(signal?.reason);
-    if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort);
-    const stopTimer = startTimer(timeout, () =>
-      reject(
+    const late = new AbortController();
+    const stopTimer = startTimer(timeout, () => {
+      late.abort(
         new DOMException(
           `Cannot call: no connection after ${timeout} ms`,
           "TimeoutError",
         ),
-      ));
+      );
+    });
     try {
-      const connected = this.#client.connected();
-      const peer = this.#use(await Promise.race([connected, givenUp]));
+      const connection = await this.#client.connected({
+        signal: signal === undefined
+          ? late.signal
+          : AbortSignal.any([signal, late.signal]),
+      });
       this.#stayConnected();
-      return peer;
+      return this.#use(connection);
     } finally {
       stopTimer();
-      signal?.removeEventListener("abort", abort);
     }
   }
 
