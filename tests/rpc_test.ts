@@ -324,7 +324,8 @@ Deno.test("connectRpc() stays connected again after a call that had to try again
     onEvent: ({ type }) => type === "failed" && failed.resolve(),
   }, { name: () => "Ada" });
   await first.shutdown();
-  await failed.promise; // it has given up
+  await failed.promise;
+  await new Promise((next) => setTimeout(next, 1)); // it has given up
   await using server = serveRpc<{ name(): string }>({ ...addr }, methods);
   assertEquals(await client.api.add(1, 2), 3);
   const [lost] = server.peers;
