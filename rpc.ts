@@ -36,8 +36,12 @@ import { keepAlive } from "./core/heartbeat.ts";
 import { RpcClient } from "./core/rpc_client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc_contract.ts";
 import { RpcPeer } from "./core/rpc_peer.ts";
-import { type RpcOptions, RpcSettings } from "./core/rpc_settings.ts";
-import { type ServeOptions, Server } from "./server.ts";
+import {
+  RPC_DEFAULTS,
+  type RpcOptions,
+  RpcSettings,
+} from "./core/rpc_settings.ts";
+import { SERVE_DEFAULTS, type ServeOptions, Server } from "./server.ts";
 
 export { RpcError } from "./core/jsonrpc.ts";
 export { RpcClient } from "./core/rpc_client.ts";
@@ -71,6 +75,10 @@ export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc_settings.ts";
 export interface ServeRpcOptions
   extends Omit<ServeOptions, "maxInFlight" | "onError">, RpcOptions {}
 
+/** The defaults of {@linkcode ServeRpcOptions}. */
+export const SERVE_RPC_DEFAULTS: typeof SERVE_DEFAULTS & typeof RPC_DEFAULTS =
+  Object.freeze({ ...SERVE_DEFAULTS, ...RPC_DEFAULTS });
+
 /** Options of {@linkcode connectRpc}: those of `connect` and those of a peer. */
 export interface ConnectRpcOptions
   extends Omit<ConnectOptions, "heartbeat">, RpcOptions {
@@ -83,6 +91,16 @@ export interface ConnectRpcOptions
    */
   heartbeat?: boolean;
 }
+
+/** The defaults of {@linkcode ConnectRpcOptions}. */
+export const CONNECT_RPC_DEFAULTS:
+  & typeof CONNECT_DEFAULTS
+  & typeof RPC_DEFAULTS
+  & Required<Pick<ConnectRpcOptions, "heartbeat">> = Object.freeze({
+    ...CONNECT_DEFAULTS,
+    ...RPC_DEFAULTS,
+    heartbeat: false,
+  });
 
 /** Options of {@linkcode connectRpc} for a client that connects again. */
 export interface ReconnectingRpcOptions extends ConnectRpcOptions {
@@ -121,13 +139,18 @@ function split<O extends RpcOptions>(options: O): [
  * over TCP, TLS, a Unix socket, or anything that bytes go through.
  *
  * ```ts
- * import { type Connection } from "@blackbelt/networking";
+ * import { fromStreams } from "@blackbelt/networking";
  * import { rpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
  *
- * async function greet(connection: Connection): Promise<string> {
- *   await using peer = rpc<{ greet(name: string): string }>(connection);
- *   return await peer.api.greet("Ada");
- * }
+ * const there = new TransformStream<Uint8Array, Uint8Array>();
+ * const back = new TransformStream<Uint8Array, Uint8Array>();
+ * const methods = { greet: (name: string) => `Hello, ${name}` };
+ * rpc(fromStreams({ readable: there.readable, writable: back.writable }), methods);
+ * await using client = rpc<typeof methods>(
+ *   fromStreams({ readable: back.readable, writable: there.writable }),
+ * );
+ * assertEquals(await client.api.greet("Ada"), "Hello, Ada");
  * ```
  *
  * @typeParam Remote The contract of what the other end serves: an interface of
@@ -273,7 +296,8 @@ export async function connectRpc<Remote>(
   options: ConnectRpcOptions & Partial<ReconnectingRpcOptions> = {},
   methods: RpcMethods<Remote> = {},
 ): Promise<RpcPeer<Remote> | RpcClient<Remote>> {
-  const [own, { heartbeat = false, reconnect, ...others }] = split(options);
+  const [own, { reconnect, ...rest }] = split(options);
+  const { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat, ...others } = rest;
   if (typeof heartbeat !== "boolean") {
     throw new TypeError(
       `Cannot use option "heartbeat": received ${typeof heartbeat}, expected a boolean`,

@@ -119,6 +119,11 @@ const RESULTS: Results = {
       millisecondsOfHalf: 50,
       buffersPerFrame: 1.5,
     },
+    calls: {
+      itemsPerSecond: 1_234_567,
+      openCalls: 10_000,
+      milliseconds: 45.67,
+    },
   },
 };
 
@@ -167,6 +172,8 @@ Deno.test("tables() shows every figure, and leaves out what was not measured", (
       "12.3",
       "2.50 KiB",
       "10 500 a second",
+      "1 230 000 a second",
+      "45.7 ms",
       "313",
     ]
   ) {

@@ -24,6 +24,7 @@ export interface PeerEntry {
 export const PEERS: readonly PeerEntry[] = [
   { name: "ours, request", module: "./peer_request.ts", runtime: "deno" },
   { name: "ours, for await", module: "./peer_iterate.ts", runtime: "deno" },
+  { name: "ours, JSON-RPC", module: "./peer_rpc.ts", runtime: "deno" },
   {
     name: "node:net, framed by hand",
     module: "./peer_node_net.mjs",
@@ -43,6 +44,11 @@ export const PEERS: readonly PeerEntry[] = [
   {
     name: "vscode-jsonrpc over TCP",
     module: "./peer_jsonrpc.ts",
+    runtime: "deno",
+  },
+  {
+    name: "capnweb over WebSocket",
+    module: "./peer_capnweb.ts",
     runtime: "deno",
   },
   {

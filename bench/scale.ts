@@ -1,4 +1,5 @@
 /** How the server program behaves as there is more to do. */
+import type { Calls } from "./calls.ts";
 import type { Churn } from "./churn.ts";
 import type { Fairness } from "./fairness.ts";
 import type { IdleMemory } from "./idle_memory.ts";
@@ -22,6 +23,7 @@ export interface Scale {
   readonly churn: Churn;
   readonly fairness: Fairness;
   readonly pieces: Pieces;
+  readonly calls: Calls;
 }
 
 /** How much of it. */
@@ -68,7 +70,12 @@ export async function measureScale(
   const fairness = await measure<Fairness>("fairness.ts", "p99");
   progress.step("scale, pieces.ts");
   const pieces = await figuresOf<Pieces>("pieces.ts");
-  return { idleMemory, idleMemoryOfNode, churn, fairness, pieces };
+  progress.step("scale, calls.ts");
+  const calls = await figuresOf<Calls>(
+    "calls.ts",
+    String(milliseconds / 1_000),
+  );
+  return { idleMemory, idleMemoryOfNode, churn, fairness, pieces, calls };
 }
 
 async function measureIdleMemory(
@@ -88,7 +95,7 @@ function idleMemoryText({ bytesPerConnection }: IdleMemory): string {
 
 /** The figures as a table. */
 export function scaleTable(
-  { idleMemory, idleMemoryOfNode, churn, fairness, pieces }: Scale,
+  { idleMemory, idleMemoryOfNode, churn, fairness, pieces, calls }: Scale,
 ): string {
   return table(["what", "figure"], [
     [
@@ -119,5 +126,13 @@ export function scaleTable(
       times(pieces.milliseconds, pieces.millisecondsOfHalf),
     ],
     ["buffers that it takes", `${rounded(pieces.buffersPerFrame)} × the frame`],
+    [
+      "small items of a stream, JSON-RPC",
+      `${rounded(calls.itemsPerSecond)} a second`,
+    ],
+    [
+      `${whole(calls.openCalls)} open calls rejected when the link is cut`,
+      `${rounded(calls.milliseconds)} ms`,
+    ],
   ]);
 }

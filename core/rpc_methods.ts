@@ -20,6 +20,8 @@ export type Invoke = (call: RpcContext, params: object | undefined) => unknown;
 /** Methods by their names: nothing that is not a method has a name here. */
 export type MethodTable = ReadonlyMap<string, Invoke>;
 
+/** More parameters by position could take more stack than there is. */
+const MOST_PARAMS = 10_000;
 const PARTS = ["description", "params", "handler"];
 
 /**
@@ -97,12 +99,13 @@ function check(name: string, method: Partial<RpcMethod>): void {
 
 /** By position they are parameters, by name they are one. */
 function plain(handler: RpcFunction): Invoke {
-  return (call, params) =>
-    params === undefined
-      ? handler.call(call)
-      : Array.isArray(params)
-      ? handler.apply(call, params)
-      : handler.call(call, params);
+  return (call, params) => {
+    if (params === undefined) return handler.call(call);
+    if (!Array.isArray(params)) return handler.call(call, params);
+    if (params.length <= MOST_PARAMS) return handler.apply(call, params);
+    const [code, message] = RPC_ERRORS.invalidParams;
+    throw new RpcError(code, message);
+  };
 }
 
 /** All together are one parameter, as the schema makes it. */

@@ -47,6 +47,17 @@ Deno.test("tableOf() calls a function with its parameters", () => {
   ]);
 });
 
+Deno.test("tableOf() takes no more parameters than a function can", () => {
+  const table = tableOf({ count: (...params) => params.length }, false);
+  assertEquals(invoke(table, "count", Array(10_000).fill(0)), 10_000);
+  const error = assertThrows(
+    () => invoke(table, "count", Array(500_000).fill(0)),
+    RpcError,
+    "Invalid params",
+  );
+  assertEquals(error.code, -32602);
+});
+
 Deno.test("tableOf() has the methods that are own properties, and nothing else", () => {
   class Base {
     inherited() {}

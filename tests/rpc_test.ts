@@ -18,6 +18,7 @@ import {
   sharedToken,
 } from "../mod.ts";
 import {
+  CONNECT_RPC_DEFAULTS,
   connectRpc,
   type ConnectRpcOptions,
   method,
@@ -25,6 +26,7 @@ import {
   RPC_DEFAULTS,
   type RpcContext,
   RpcError,
+  SERVE_RPC_DEFAULTS,
   serveRpc,
   type ServeRpcOptions,
 } from "../rpc.ts";
@@ -428,7 +430,16 @@ Deno.test("a stream with a caller that reads slowly takes no memory, over TCP", 
 });
 
 Deno.test("the options of RPC have the defaults that they say", async () => {
-  const url = new URL("../core/rpc_settings.ts", import.meta.url);
-  const tags = await defaultTags(url, "RpcOptions");
-  assertEquals(tags, { ...RPC_DEFAULTS });
+  const cases: [path: string, name: string, defaults: object][] = [
+    ["core/rpc_settings.ts", "RpcOptions", RPC_DEFAULTS],
+    ["rpc.ts", "ServeRpcOptions", SERVE_RPC_DEFAULTS],
+    ["rpc.ts", "ConnectRpcOptions", CONNECT_RPC_DEFAULTS],
+  ];
+  for (const [path, name, defaults] of cases) {
+    const tags = await defaultTags(
+      new URL(`../${path}`, import.meta.url),
+      name,
+    );
+    assertEquals(tags, { ...defaults }, name);
+  }
 });

@@ -1,0 +1,939 @@
+/** Faults of encryption and of authentication, provoked from outside. */
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertInstanceOf,
+  assertLess,
+  assertLessOrEqual,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
+import { connect as connectNode } from "node:net";
+import {
+  type Address,
+  AuthenticationError,
+  connect,
+  type Connection,
+  ConnectionClosedError,
+  type JsonValue,
+  serve,
+  type ServeOptions,
+  type Server,
+  type ServerEvent,
+  sharedSecret,
+  sharedToken,
+  TlsError,
+  type Verifier,
+} from "../mod.ts";
+import { certificates } from "./certificates.ts";
+import { delay, faultTest, openSockets, until } from "./ledger.ts";
+import { frame, join, LOCAL, Peer, portOf, prefix } from "./peers.ts";
+import { type Running, start } from "./process.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const { ca, otherCa, folder, server: IDENTITY, client: CLIENT, stranger } =
+  certificates();
+const TEXT = "Kröte-0123456789abcdef";
+const SECRET = sharedSecret(TEXT);
+const TOKEN = sharedToken(TEXT);
+
+function echo(message: JsonValue): JsonValue {
+  return message;
+}
+
+function median(numbers: number[]): number {
+  return numbers.toSorted((one, other) => one - other)[numbers.length >> 1];
+}
+
+/** A server, and those whom it rejected. */
+class Guarded implements AsyncDisposable {
+  readonly server: Server;
+  readonly rejected: Extract<ServerEvent, { type: "rejected" }>[] = [];
+  readonly closed: Extract<ServerEvent, { type: "closed" }>[] = [];
+  /** What the handler has seen. */
+  readonly handled: JsonValue[] = [];
+
+  constructor(options: ServeOptions) {
+    this.server = serve({
+      ...LOCAL,
+      ...options,
+      onEvent: (event) => {
+        if (event.type === "rejected") this.rejected.push(event);
+        if (event.type === "closed") this.closed.push(event);
+      },
+    }, (message) => {
+      this.handled.push(message);
+      return message;
+    });
+  }
+
+  get addr(): Address {
+    return this.server.addr;
+  }
+
+  get reasons(): string[] {
+    return this.rejected.map(({ reason }) => reason);
+  }
+
+  async untilRejected(count: number, milliseconds?: number): Promise<void> {
+    await until(
+      () => this.rejected.length >= count,
+      `${count} were to be rejected`,
+      milliseconds,
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.server.shutdown();
+  }
+}
+
+function connectAll(addr: Address, count: number): Promise<Peer[]> {
+  return Promise.all(
+    Array.from({ length: count }, () => Peer.connect(addr)),
+  );
+}
+
+function leaveAll(peers: Peer[]): void {
+  for (const peer of peers) peer[Symbol.dispose]();
+}
+
+faultTest(
+  "serve({ tls }) lets a client in within 100 ms while 50 peers say nothing",
+  async () => {
+    await using guarded = new Guarded({ tls: IDENTITY });
+    const peers = await connectAll(guarded.addr, 50);
+    const times: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const start = performance.now();
+      await using client = await connect({ ...guarded.addr, tls: { ca } });
+      assertEquals(await client.request(i), i);
+      times.push(performance.now() - start);
+    }
+    console.log(`let in within ${median(times).toFixed(1)} ms`);
+    assertLess(median(times), 100);
+    assertEquals(guarded.server.stats().pending, 50);
+    leaveAll(peers);
+    await guarded.untilRejected(50);
+    assert(guarded.reasons.every((reason) => reason === "tls"));
+  },
+);
+
+faultTest(
+  "serve({ tls }) frees the descriptors of silent peers at handshakeTimeout, though they stay",
+  async () => {
+    await using guarded = new Guarded({ tls: IDENTITY, handshakeTimeout: 100 });
+    const before = openSockets();
+    const start = performance.now();
+    const peers = await connectAll(guarded.addr, 50);
+    await guarded.untilRejected(50);
+    assertGreater(performance.now() - start, 95);
+    assert(guarded.reasons.every((reason) => reason === "handshakeTimeout"));
+    await delay(0);
+    assertEquals(openSockets(), before + 50);
+    assertEquals(guarded.server.stats().pending, 0);
+    leaveAll(peers);
+  },
+);
+
+faultTest(
+  "serve({ tls }) never has more descriptors open than maxConnections, however many stall",
+  async () => {
+    await using guarded = new Guarded({
+      tls: IDENTITY,
+      maxConnections: 30,
+      handshakeTimeout: 60,
+    });
+    const before = openSockets();
+    const peers: Peer[] = [];
+    let most = 0;
+    for (let i = 0; i < 10; i++) {
+      peers.push(...await connectAll(guarded.addr, 20));
+      most = Math.max(most, openSockets() - before - peers.length);
+    }
+    while (guarded.rejected.length < 200) {
+      most = Math.max(most, openSockets() - before - peers.length);
+      await delay(5);
+    }
+    assertLessOrEqual(most, 30);
+    assertGreater(most, 20);
+    leaveAll(peers);
+  },
+);
+
+faultTest(
+  "serve({ tls }) rejects a peer that does not speak TLS, tells it, and goes on",
+  async () => {
+    await using guarded = new Guarded({ tls: IDENTITY });
+    for (const text of ["GET / HTTP/1.0\r\n\r\n", '\0\0\0\x0D"hello there"']) {
+      using peer = await Peer.connect(guarded.addr);
+      await peer.write(new TextEncoder().encode(text));
+      const alert = new Uint8Array(100);
+      assertEquals(await peer.conn.read(alert), 7);
+      assertEquals(alert[0], 0x15); // a record of TLS that holds an alert
+      await peer.ended();
+    }
+    await guarded.untilRejected(2);
+    for (const { reason, error } of guarded.rejected) {
+      assertEquals(reason, "tls");
+      assertInstanceOf(error, TlsError);
+      assertEquals(
+        error.message,
+        "Cannot secure the connection: the peer does not speak TLS",
+      );
+    }
+    await using client = await connect({ ...guarded.addr, tls: { ca } });
+    assertEquals(await client.request(1), 1);
+  },
+);
+
+faultTest(
+  "connect({ tls }) rejects when the server does not speak TLS, which says so, too",
+  async () => {
+    await using guarded = new Guarded({});
+    const start = performance.now();
+    await assertRejects(
+      () => connect({ ...guarded.addr, tls: { ca } }),
+      TlsError,
+      "Cannot secure the connection",
+    );
+    assertLess(performance.now() - start, 500);
+    await until(() => guarded.closed.length === 1, "it was not closed");
+    const { cause } = guarded.closed[0].end;
+    assertInstanceOf(cause, RangeError);
+    assertMatch(cause.message, /the peer seems to speak TLS/);
+    assertEquals(guarded.handled, []);
+  },
+);
+
+faultTest(
+  "connect({ tls }) gives up at handshakeTimeout, and frees its descriptor though the server stays",
+  async () => {
+    using listener = Deno.listen(LOCAL);
+    const accepting = listener.accept();
+    const before = openSockets();
+    const error = await assertRejects(
+      () =>
+        connect({
+          ...LOCAL,
+          port: listener.addr.port,
+          tls: { ca },
+          handshakeTimeout: 50,
+        }),
+      DOMException,
+      "Cannot connect: the handshake is not done after 50 ms",
+    );
+    assertEquals(error.name, "TimeoutError");
+    const conn = await accepting;
+    await delay(0);
+    assertEquals(openSockets(), before + 1);
+    conn.close();
+  },
+);
+
+/** A connection that its server has let in for good. */
+async function letIn(
+  options: Parameters<typeof connect>[0],
+): Promise<Connection> {
+  const client = await connect(options);
+  try {
+    await client.request("hello");
+  } catch (error) {
+    // By TLS 1.3 the client is done before the server has seen its certificate.
+    assertInstanceOf(error, ConnectionClosedError);
+    throw error.cause;
+  }
+  return client;
+}
+
+faultTest(
+  "connect({ tls }) trusts nobody else, and never goes on without TLS",
+  async () => {
+    const cases: [ServeOptions["tls"], object, string, string][] = [
+      [
+        IDENTITY,
+        { ca: otherCa },
+        "the certificate's issuer is unknown, or it is not valid now",
+        "the peer does not accept the certificate",
+      ],
+      [
+        IDENTITY,
+        {},
+        "the certificate's issuer is unknown, or it is not valid now",
+        "the peer does not accept the certificate",
+      ],
+      [
+        IDENTITY,
+        { ca, serverName: "example.com" },
+        'the certificate is not valid for "example.com"',
+        "",
+      ],
+      [
+        { ...IDENTITY, alpnProtocols: ["one"] },
+        { ca, alpnProtocols: ["two"] },
+        "no ALPN protocol in common",
+        "no ALPN protocol in common",
+      ],
+      [
+        { ...IDENTITY, minVersion: "TLSv1.3", ca },
+        { ca },
+        "the peer demands a certificate",
+        "the peer shows no certificate",
+      ],
+      [
+        { ...IDENTITY, ca },
+        { ca, ...stranger },
+        "the peer does not accept the certificate",
+        "the certificate's issuer is unknown, or it is not valid now",
+      ],
+    ];
+    for (const [serverTls, clientTls, here, there] of cases) {
+      await using guarded = new Guarded({ tls: serverTls });
+      await assertRejects(
+        () => letIn({ ...guarded.addr, tls: clientTls }),
+        TlsError,
+        `Cannot secure the connection: ${here}`,
+      );
+      await until(
+        () => guarded.rejected.length + guarded.closed.length === 1,
+        "the server does not know",
+      );
+      for (const { reason, error } of guarded.rejected) {
+        assertEquals(reason, "tls");
+        assertInstanceOf(error, TlsError);
+        assertMatch(error.message, new RegExp(there));
+      }
+      assertEquals(guarded.handled, []);
+      assertEquals(guarded.server.stats().accepted, 1);
+    }
+  },
+);
+
+faultTest(
+  "serve({ tls: { ca } }) shows the handler and the verifier who the peer is",
+  async () => {
+    const subjects: unknown[] = [];
+    await using server = serve({
+      ...LOCAL,
+      tls: { ...IDENTITY, ca },
+      authenticate: (_message, { tls }) => ({
+        name: tls?.peerCertificate?.subject.CN,
+      }),
+    }, (_message, { tls, identity }) => {
+      subjects.push(tls?.peerCertificate?.subjectAltNames);
+      return [identity as JsonValue, tls?.protocol as string];
+    });
+    await using client = await connect({
+      ...server.addr,
+      tls: { ca, ...CLIENT },
+      authenticate: () => null,
+    });
+    assertEquals(await client.request(1), [{ name: "client" }, "TLSv1.3"]);
+    assertEquals(subjects, [["URI:spiffe://example.com/client"]]);
+    assertEquals(client.tls?.peerCertificate?.subject.CN, "server");
+  },
+);
+
+/** Passes bytes on until one of the two links is closed. */
+async function pipe(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+  const space = new Uint8Array(65_536);
+  try {
+    for (;;) {
+      const count = await from.read(space);
+      if (count === null) return;
+      await to.write(space.subarray(0, count));
+    }
+  } catch {
+    // The relay was cut.
+  }
+}
+
+faultTest(
+  "connections over TLS do not take the end of TCP for the word of the peer",
+  async () => {
+    await using guarded = new Guarded({ tls: IDENTITY });
+    using listener = Deno.listen(LOCAL);
+    const conns = (async () => {
+      const near = await listener.accept();
+      const far = await Deno.connect({ ...LOCAL, port: portOf(guarded.addr) });
+      pipe(near, far);
+      pipe(far, near);
+      return [near, far];
+    })();
+    const client = await connect({
+      ...LOCAL,
+      port: listener.addr.port,
+      tls: { ca },
+    });
+    assertEquals(await client.request("whole"), "whole");
+    const message = assertRejects(
+      () => client[Symbol.asyncIterator]().next(),
+      ConnectionClosedError,
+    );
+    for (const conn of await conns) await conn.closeWrite();
+    assertInstanceOf((await message).cause, TlsError);
+    assert(!(await client.closed).clean);
+    await until(() => guarded.closed.length === 1, "the server does not know");
+    const { end } = guarded.closed[0];
+    assert(!end.clean);
+    assertInstanceOf(end.cause, TlsError);
+    for (const conn of await conns) conn.close();
+  },
+);
+
+faultTest(
+  "serve({ tls }) frees the descriptor of a peer that reads nothing, though it stays",
+  async () => {
+    const text = "x".repeat(1_000_000);
+    const ends: unknown[] = [];
+    const server = serve({
+      ...LOCAL,
+      tls: IDENTITY,
+      writeTimeout: 100,
+      onEvent(event) {
+        if (event.type === "closed") ends.push(event.end.cause);
+      },
+    }, () => text);
+    const client = await connect({ ...server.addr, tls: { ca } });
+    const before = openSockets();
+    for (let i = 0; i < 30; i++) client.send(1); // and nobody reads the replies
+    await until(() => ends.length === 1, "it is still open", 2_000);
+    assertInstanceOf(ends[0], DOMException);
+    assertEquals(ends[0].name, "TimeoutError");
+    await until(() => openSockets() === before - 1, "it was not freed", 100);
+    client.abort();
+    await server.shutdown();
+  },
+);
+
+faultTest(
+  "serve({ tls }) throws when it cannot use what it is given, and leaves no listener",
+  async () => {
+    const listener = Deno.listen(LOCAL);
+    const port = listener.addr.port;
+    listener.close();
+    const { cert, key } = IDENTITY;
+    const cases: [unknown, string][] = [
+      [{}, '"cert": expected certificates as PEM text'],
+      [{ cert }, '"key": expected a private key'],
+      [{ cert: "nonsense", key }, '"cert": expected certificates as PEM text'],
+      [{ cert, key: "nonsense" }, '"key": expected a private key'],
+      [
+        { cert, key: CLIENT.key },
+        '"key": it does not belong to the certificate',
+      ],
+      [
+        { cert, key, ca: "nonsense" },
+        '"ca": expected certificates as PEM text',
+      ],
+      [{ cert, key, minVersion: "TLSv1" }, '"minVersion"'],
+      [{ cert, key, requestCert: true }, '"requestCert": it does not exist'],
+    ];
+    for (const [tls, text] of cases) {
+      const error = assertThrows(
+        () => serve({ ...LOCAL, port, tls: tls as ServeOptions["tls"] }, echo),
+        TypeError,
+        text,
+      );
+      assert(!error.message.includes("PRIVATE"));
+    }
+    await serve({ ...LOCAL, port, tls: IDENTITY }, echo).shutdown();
+  },
+);
+
+const PYTHON_CLIENT = `
+import json, socket, ssl, struct, sys
+port, certificate = int(sys.argv[1]), sys.argv[2:]
+context = ssl.create_default_context(cafile="ca.pem")
+if certificate:
+    context.load_cert_chain(*certificate)
+with socket.create_connection(("127.0.0.1", port)) as plain:
+    with context.wrap_socket(plain, server_hostname="localhost") as secured:
+        payload = json.dumps({"message": "from Python"}).encode()
+        secured.sendall(struct.pack(">I", len(payload)) + payload)
+        stream = secured.makefile("rb")
+        (size,) = struct.unpack(">I", stream.read(4))
+        print(secured.version(), stream.read(size).decode(), flush=True)
+        secured.unwrap()
+`;
+
+function startPython(port: number, ...certificate: string[]): Running {
+  const args = ["-B", "-c", PYTHON_CLIENT, `${port}`, ...certificate];
+  return start("python3", args, { cwd: folder });
+}
+
+/** A client that ends when the server does, as this one has nothing to add. */
+async function startOpenssl(port: number, ...args: string[]): Promise<Running> {
+  // deno-fmt-ignore
+  const openssl = start("openssl", [
+    "s_client", "-connect", `127.0.0.1:${port}`, "-CAfile", "ca.pem",
+    "-verify_return_error", "-verify_hostname", "localhost", "-quiet", ...args,
+  ], { cwd: folder, stdin: "piped" });
+  await openssl.write('\0\0\0\x16{"message":"openssl"}\n');
+  return openssl;
+}
+
+/** The server program behind TLS. */
+async function startProgram(
+  files: string[],
+  ...args: string[]
+): Promise<Running & { port: number }> {
+  const paths = files.map((file) => `${folder}/${file}`);
+  const server = start(Deno.execPath(), [
+    ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
+    ...[`--allow-read=${paths.join(",")}`, "server.ts"],
+    ...["--hostname=127.0.0.1", "--port=0", ...args],
+  ], { cwd: ROOT });
+  const [, port] = await server.line(/^Listening on 127\.0\.0\.1:(\d+)$/);
+  return Object.assign(server, { port: Number(port) });
+}
+
+const TLS_FILES = ["server.pem", "server.key"];
+const TLS_ARGS = [
+  `--tls-cert=${folder}/server.pem`,
+  `--tls-key=${folder}/server.key`,
+];
+
+faultTest(
+  "serve({ tls }) and the server program speak TLS with Python and with openssl",
+  async () => {
+    const reply = '{"status":"success","echo":"openssl"}';
+    await using server = serve(
+      { ...LOCAL, tls: IDENTITY, idleTimeout: 150 },
+      (message) => ({
+        status: "success",
+        echo: (message as { message: string }).message,
+      }),
+    );
+    await using program = await startProgram(
+      TLS_FILES,
+      ...TLS_ARGS,
+      "--idle-timeout=150",
+    );
+    for (const port of [portOf(server.addr), program.port]) {
+      await using python = startPython(port);
+      await python.line(
+        /^TLSv1\.3 \{"status":"success","echo":"from Python"\}$/,
+      );
+      assertEquals((await python.status).code, 0);
+      await using openssl = await startOpenssl(port);
+      assertEquals((await openssl.status).code, 0);
+      const output = await openssl.stdout();
+      assertEquals(
+        output,
+        `\0\0\0${String.fromCharCode(reply.length)}${reply}`,
+      );
+    }
+  },
+);
+
+faultTest(
+  "the server program demands certificates of clients with --tls-ca",
+  async () => {
+    await using server = await startProgram(
+      [...TLS_FILES, "ca.pem"],
+      ...TLS_ARGS,
+      `--tls-ca=${folder}/ca.pem`,
+    );
+    await using friend = startPython(server.port, "client.pem", "client.key");
+    await friend.line(/^TLSv1\.3 \{"status":"success","echo":"from Python"\}$/);
+    for (const files of [[], ["stranger.pem", "stranger.key"]]) {
+      await using refused = startPython(server.port, ...files);
+      assert((await refused.status).code !== 0);
+      assertEquals(await refused.stdout(), "");
+    }
+    await using openssl = await startOpenssl(
+      server.port,
+      ...["-cert", "client.pem", "-key", "client.key"],
+    );
+    server.kill();
+    assertEquals((await server.status).code, 0);
+    await openssl.status;
+    const output = await server.stdout();
+    assertMatch(
+      output,
+      /rejected: tls: cannot secure the connection: the peer shows no certificate/,
+    );
+  },
+);
+
+faultTest(
+  "the client program trusts --tls-ca, and says why it trusts nobody else",
+  async () => {
+    await using server = await startProgram(
+      [...TLS_FILES, "ca.pem"],
+      ...TLS_ARGS,
+      `--tls-ca=${folder}/ca.pem`,
+    );
+    const cases: [string, string[], number, RegExp, RegExp][] = [
+      ["ca.pem", ["client"], 0, /^\{"status":"success","echo":"hi"\}\n$/, /^$/],
+      [
+        "otherCa.pem",
+        ["client"],
+        1,
+        /^$/,
+        /^client: cannot connect to .*the certificate's issuer is unknown.*\n$/,
+      ],
+    ];
+    for (const [authority, [name], code, stdout, stderr] of cases) {
+      const files = [authority, `${name}.pem`, `${name}.key`]
+        .map((file) => `${folder}/${file}`);
+      const [caFile, certFile, keyFile] = files;
+      await using client = start(Deno.execPath(), [
+        ...["run", "--no-prompt", `--allow-net=127.0.0.1:${server.port}`],
+        ...[`--allow-read=${files.join(",")}`, "client.ts"],
+        ...["--hostname=127.0.0.1", `--port=${server.port}`],
+        ...[`--tls-ca=${caFile}`, `--tls-cert=${certFile}`],
+        ...[`--tls-key=${keyFile}`, '{"message":"hi"}'],
+      ], { cwd: ROOT });
+      assertMatch(await client.stdout(), stdout);
+      assertMatch(await client.stderr(), stderr);
+      assertEquals((await client.status).code, code);
+    }
+  },
+);
+
+/** All that a server sends to a peer that sends this, until it ends. */
+async function answerTo(addr: Address, bytes: Uint8Array): Promise<string> {
+  using peer = await Peer.connect(addr);
+  await peer.write(bytes);
+  const space = new Uint8Array(1_000);
+  let received = "";
+  for (;;) {
+    const count = await peer.conn.read(space);
+    if (count === null) return received;
+    received += space.subarray(0, count).toHex();
+  }
+}
+
+const REFUSED = frame('{"authenticated":false}').toHex();
+
+faultTest(
+  "serve({ authenticate }) gives the same bytes and the same end to all whom it refuses, and no handler sees them",
+  async () => {
+    const message = (value: JsonValue) => frame(JSON.stringify(value));
+    const attempts = [
+      message({ authenticate: "token", token: "wrong, but long enough" }),
+      message({ authenticate: "token", token: TEXT.toUpperCase() }),
+      message({ authenticate: "token" }),
+      message({ authenticate: "token", token: [TEXT] }),
+      message({ token: TEXT }),
+      message({ authenticate: "challenge" }),
+      message({ method: "toString", id: 1 }),
+      message([{ authenticate: "token", token: TEXT }]),
+      message(null),
+      frame("{no JSON"),
+      frame(Uint8Array.of(0x22, 0xff, 0x22)),
+      frame(""),
+      join(message("first"), message({ authenticate: "token", token: TEXT })),
+    ];
+    const handled: JsonValue[] = [];
+    for (const attempt of attempts) {
+      await using guarded = new Guarded({ authenticate: TOKEN });
+      assertEquals(await answerTo(guarded.addr, attempt), REFUSED);
+      assertEquals(guarded.reasons, ["authentication"]);
+      handled.push(...guarded.handled);
+    }
+    assertEquals(handled, []);
+  },
+);
+
+faultTest(
+  "serve({ authenticate }) takes what was sent behind a good login, and nothing behind a bad one",
+  async () => {
+    await using guarded = new Guarded({ authenticate: TOKEN });
+    const login = frame(JSON.stringify({ authenticate: "token", token: TEXT }));
+    using peer = await Peer.connect(guarded.addr);
+    await peer.write(join(login, frame("1"), frame("2")));
+    assertEquals(await peer.take(3), [{ authenticated: true }, 1, 2]);
+    assertEquals(
+      await answerTo(guarded.addr, join(frame('"x"'), login, frame("3"))),
+      REFUSED,
+    );
+    assertEquals(guarded.handled, [1, 2]);
+  },
+);
+
+faultTest(
+  "serve({ authenticate }) reads no more than 16 KiB of a stranger, and a MiB of a friend",
+  async () => {
+    await using guarded = new Guarded({ authenticate: TOKEN });
+    using stranger = await Peer.connect(guarded.addr);
+    const start = performance.now();
+    await stranger.write(prefix(16_385));
+    await stranger.ended();
+    assertLess(performance.now() - start, 500);
+    const [{ reason, error }] = guarded.rejected;
+    assertEquals(reason, "authentication");
+    assertInstanceOf(error, AuthenticationError);
+    const padding = " ".repeat(16_384 - 100);
+    using friend = await Peer.connect(guarded.addr);
+    await friend.write(frame(
+      JSON.stringify({ authenticate: "token", token: TEXT, padding }),
+    ));
+    const large = "x".repeat(1_000_000);
+    await friend.write(frame(`"${large}"`));
+    assertEquals(await friend.take(2), [{ authenticated: true }, large]);
+  },
+);
+
+faultTest(
+  "serve({ authenticate }) drops who says nothing, or too slowly, at handshakeTimeout",
+  async () => {
+    await using guarded = new Guarded({
+      authenticate: SECRET,
+      handshakeTimeout: 100,
+    });
+    const start = performance.now();
+    using silent = await Peer.connect(guarded.addr);
+    using slow = await Peer.connect(guarded.addr);
+    using halfway = await Peer.connect(guarded.addr);
+    await halfway.write(frame('{"authenticate":"challenge"}'));
+    const dripping = slow.drip(frame(`"${"x".repeat(100)}"`), 10);
+    await Promise.all([silent.ended(), slow.ended(), halfway.ended()]);
+    const time = performance.now() - start;
+    assert(time > 95 && time < 350, `after ${time} ms`);
+    await dripping;
+    assertEquals(guarded.reasons, Array(3).fill("handshakeTimeout"));
+    assertEquals(guarded.handled, []);
+  },
+);
+
+/** The reply to a login with a token from another address of this machine. */
+function logInFrom(localAddress: string, port: number): Promise<string> {
+  const socket = connectNode({ host: "127.0.0.1", port, localAddress });
+  const login = JSON.stringify({ authenticate: "token", token: TEXT });
+  return new Promise((resolve, reject) => {
+    socket.on("connect", () => socket.write(frame(login)));
+    socket.on("data", (bytes) => {
+      resolve(bytes.subarray(4).toString());
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
+
+faultTest(
+  "serve({ authenticate }) hears five wrong logins a second of one address",
+  async () => {
+    await using guarded = new Guarded({ authenticate: TOKEN });
+    const wrong = frame('{"authenticate":"token","token":"guess"}');
+    const start = performance.now();
+    const answers: string[] = [];
+    for (let i = 0; i < 30; i++) {
+      // Closed without a word, or reset, as what was sent is not read.
+      answers.push(await answerTo(guarded.addr, wrong).catch(() => ""));
+    }
+    assertLess(performance.now() - start, 900);
+    assertEquals(answers.filter((answer) => answer === REFUSED).length, 5);
+    assertEquals(answers.filter((answer) => answer === "").length, 25);
+    assertEquals(guarded.reasons.slice(5), Array(25).fill("failures"));
+    await assertRejects(() =>
+      connect({ ...guarded.addr, authenticate: TOKEN })
+    );
+    assertEquals(
+      await logInFrom("127.0.0.2", portOf(guarded.addr)),
+      '{"authenticated":true}',
+    );
+    await delay(1_010 - (performance.now() - start));
+    await using client = await connect({
+      ...guarded.addr,
+      authenticate: TOKEN,
+    });
+    assertEquals(await client.request(1), 1);
+  },
+);
+
+faultTest("sharedSecret() lets in no recorded login, 100 of 100", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/test.sock`;
+  const recorded: Uint8Array[] = [];
+  {
+    // A server that hears all, and passes on what it hears.
+    const relay = Deno.listen({ transport: "unix", path: `${path}.relay` });
+    await using server = serve({ path, authenticate: SECRET }, echo);
+    const passing = relay.accept().then(async (near) => {
+      const far = await Deno.connect({ transport: "unix", path });
+      const back = pipe(far, near);
+      const space = new Uint8Array(1_000);
+      for (let count; (count = await near.read(space)) !== null;) {
+        recorded.push(space.slice(0, count));
+        await far.write(space.subarray(0, count));
+      }
+      await far.closeWrite();
+      await back;
+      near.close();
+      far.close();
+    });
+    const client = await connect({
+      path: `${path}.relay`,
+      authenticate: SECRET,
+    });
+    assertEquals(await client.request("to be replayed"), "to be replayed");
+    await client.close();
+    await passing;
+    relay.close();
+    assertEquals(server.stats().rejected, 0);
+  }
+  assertEquals(recorded.length, 3);
+  await using guarded = new Guarded({
+    path,
+    hostname: undefined,
+    port: undefined,
+    authenticate: SECRET,
+  });
+  for (let i = 0; i < 100; i++) {
+    const conn = await Deno.connect({ transport: "unix", path });
+    const space = new Uint8Array(1_000);
+    await conn.write(recorded[0]);
+    await conn.read(space); // the challenge, another one
+    await conn.write(join(...recorded.slice(1)));
+    const count = await conn.read(space) ?? 0;
+    assertEquals(space.subarray(0, count).toHex(), REFUSED);
+    conn.close();
+  }
+  assertEquals(guarded.rejected.length, 100);
+  assertEquals(guarded.handled, []);
+  await guarded.server.shutdown();
+  await Deno.remove(directory, { recursive: true });
+});
+
+faultTest(
+  "serve({ authenticate }) refuses whatever a verifier does but say yes",
+  async () => {
+    const verifiers: [Verifier, string][] = [
+      [() => 1, "authentication"],
+      [() => "yes", "authentication"],
+      [() => [], "authentication"],
+      [() => undefined, "authentication"],
+      [() => false, "authentication"],
+      [() => new Error("no"), "authentication"],
+      [() => Promise.resolve("yes"), "authentication"],
+      [() => {
+        throw new Error("broken");
+      }, "authentication"],
+      [() => Promise.reject(new Error("broken")), "authentication"],
+      [() => new Promise(() => {}), "handshakeTimeout"],
+    ];
+    for (const [authenticate, reason] of verifiers) {
+      await using guarded = new Guarded({ authenticate, handshakeTimeout: 50 });
+      const answer = await answerTo(guarded.addr, join(frame("1"), frame("2")))
+        .catch(() => REFUSED);
+      assert(answer === REFUSED || reason === "handshakeTimeout");
+      assertEquals(guarded.reasons, [reason]);
+      assertEquals(guarded.handled, []);
+    }
+    await using guarded = new Guarded({
+      authenticate: () => ({ name: "Ada" }),
+    });
+    await using client = await connect({
+      ...guarded.addr,
+      authenticate: () => null,
+    });
+    assertEquals(await client.request(1), 1);
+    const [connection] = guarded.server.connections;
+    assertEquals(connection.identity, { name: "Ada" });
+  },
+);
+
+faultTest(
+  "serve() and connect() send no token beyond this machine without TLS, unless they are told to",
+  async () => {
+    assertThrows(
+      () => serve({ hostname: "0.0.0.0", port: 0, authenticate: TOKEN }, echo),
+      TypeError,
+      'TCP to "0.0.0.0" is not encrypted',
+    );
+    await assertRejects(
+      () => connect({ hostname: "192.0.2.1", authenticate: TOKEN }),
+      TypeError,
+      'TCP to "192.0.2.1" is not encrypted',
+    );
+    for (
+      const options of [
+        { tls: IDENTITY, authenticate: TOKEN },
+        { authenticate: sharedToken(TEXT, { allowPlaintext: true }) },
+        { authenticate: SECRET },
+      ]
+    ) {
+      await using server = serve(
+        { hostname: "0.0.0.0", port: 0, ...options },
+        echo,
+      );
+      await using client = await connect({
+        ...LOCAL,
+        port: portOf(server.addr),
+        ...options,
+        tls: "tls" in options ? { ca } : undefined,
+      });
+      assertEquals(await client.request(1), 1);
+    }
+  },
+);
+
+faultTest(
+  "the server program lets in who knows the secret, and tells it to nobody",
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const good = `${directory}/good`;
+    const bad = `${directory}/bad`;
+    await Deno.writeTextFile(good, `${TEXT}\n`);
+    await Deno.writeTextFile(bad, "not the secret of the tests\n");
+    const output: string[] = [];
+    for (const log of ["text", "json"]) {
+      await using server = start(Deno.execPath(), [
+        ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
+        ...[`--allow-read=${good}`, "server.ts", "--verbose", `--log=${log}`],
+        ...["--hostname=127.0.0.1", "--port=0", `--token-file=${good}`],
+      ], { cwd: ROOT });
+      const [, port] = await server.line(/127\.0\.0\.1\D+(\d+)/);
+      for (const [file, code] of [[good, 0], [bad, 1]] as const) {
+        await using python = start("python3", [
+          ...["-B", "interop/login.py", "127.0.0.1", port, "challenge", file],
+        ], { cwd: ROOT });
+        assertEquals((await python.status).code, code);
+        assertEquals(
+          await python.stdout(),
+          code === 0 ? '{"status": "success", "echo": "hi"}\n' : "",
+        );
+        await using client = start(Deno.execPath(), [
+          ...["run", "--no-prompt", `--allow-net=127.0.0.1:${port}`],
+          ...["--allow-env=SECRET", "client.ts", "--hostname=127.0.0.1"],
+          ...[`--port=${port}`, "--token-env=SECRET", '{"message":"hi"}'],
+        ], {
+          cwd: ROOT,
+          env: { SECRET: (await Deno.readTextFile(file)).trim() },
+        });
+        assertEquals((await client.status).code, code);
+        output.push(await client.stdout(), await client.stderr());
+        output.push(await python.stderr());
+      }
+      server.kill();
+      assertEquals((await server.status).code, 0);
+      output.push(await server.stdout(), await server.stderr());
+    }
+    const all = output.join("\n");
+    assertMatch(all, /does not let us in/);
+    assertMatch(all, /rejected: authentication/);
+    const bytes = new TextEncoder().encode(TEXT);
+    for (const secret of [TEXT, bytes.toHex(), bytes.toBase64()]) {
+      assert(!all.includes(secret));
+    }
+    await Deno.remove(directory, { recursive: true });
+  },
+);
+
+faultTest("login.py logs in with a token", async () => {
+  await using guarded = new Guarded({ authenticate: TOKEN });
+  const file = await Deno.makeTempFile();
+  await Deno.writeTextFile(file, TEXT);
+  await using python = start("python3", [
+    ...["-B", "-X", "utf8", "interop/login.py", "127.0.0.1"],
+    ...[`${portOf(guarded.addr)}`, "token", file],
+  ], { cwd: ROOT });
+  assertEquals((await python.status).code, 0, await python.stderr());
+  assertEquals(guarded.handled, [{ message: "hi" }]);
+  await Deno.remove(file);
+});
