@@ -6,7 +6,6 @@
 import {
   type Address,
   AuthenticationError,
-  type Client,
   connect,
   CONNECT_DEFAULTS,
   type Connection,

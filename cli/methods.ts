@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type JsonValue } from "../mod.ts";
+import type { JsonValue } from "../mod.ts";
 import {
   method,
   type RpcContext,

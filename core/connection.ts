@@ -639,7 +639,10 @@ export class Connection<T = JsonValue>
    * `patient`, and wait for more to leave with.
    * @internal
    */
-  enqueue(message: unknown, patient = this.#consumer === undefined): void {
+  enqueue(
+    message: unknown,
+    patient: boolean = this.#consumer === undefined,
+  ): void {
     if (this.#sealed) throw this.#gone("send message");
     const { bytesQueued } = this.#outbox;
     const { maxQueuedBytes } = this.#settings;

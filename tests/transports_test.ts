@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   connect,
-  Connection,
+  type Connection,
   ConnectionClosedError,
   type ConnectionOptions,
   listen,
@@ -63,34 +63,40 @@ async function echo(connection: Connection): Promise<number> {
   return count;
 }
 
-for (const [name, open] of TRANSPORTS) {
-  function transportTest(
-    what: string,
-    body: (pair: Pair) => Promise<void>,
-    options: ConnectionOptions = {},
-  ): void {
-    faultTest(`over ${name}, ${what}`, async () => {
-      const pair = await open(options);
-      await body(pair);
-      for (const connection of pair) connection.abort();
-      await Promise.all(pair.map(({ closed }) => closed));
-    });
-  }
-
-  transportTest("a thousand requests get their replies in order", async ([
-    client,
-    server,
-  ]) => {
-    const echoing = echo(server);
-    const numbers = Array.from({ length: 1_000 }, (_, i) => i);
-    const replies = numbers.map((number) => client.request(number));
-    assertEquals(await Promise.all(replies), numbers);
-    await client.close();
-    assertEquals(await echoing, 1_000);
-    assertEquals(await server.closed, { clean: true });
+/** Declares a test of a pair over a transport. */
+function transportTest(
+  [name, open]: typeof TRANSPORTS[number],
+  what: string,
+  body: (pair: Pair) => Promise<void>,
+  options: ConnectionOptions = {},
+): void {
+  faultTest(`over ${name}, ${what}`, async () => {
+    const pair = await open(options);
+    await body(pair);
+    for (const connection of pair) connection.abort();
+    await Promise.all(pair.map(({ closed }) => closed));
   });
+}
 
-  transportTest("large frames go both ways, of any text", async ([
+for (const transport of TRANSPORTS) {
+  transportTest(
+    transport,
+    "a thousand requests get their replies in order",
+    async ([
+      client,
+      server,
+    ]) => {
+      const echoing = echo(server);
+      const numbers = Array.from({ length: 1_000 }, (_, i) => i);
+      const replies = numbers.map((number) => client.request(number));
+      assertEquals(await Promise.all(replies), numbers);
+      await client.close();
+      assertEquals(await echoing, 1_000);
+      assertEquals(await server.closed, { clean: true });
+    },
+  );
+
+  transportTest(transport, "large frames go both ways, of any text", async ([
     client,
     server,
   ]) => {
@@ -104,6 +110,7 @@ for (const [name, open] of TRANSPORTS) {
   });
 
   transportTest(
+    transport,
     "senders at the same time keep frames whole and in order",
     async ([
       client,
@@ -121,19 +128,24 @@ for (const [name, open] of TRANSPORTS) {
     },
   );
 
-  transportTest("a client that has ended its side gets every reply", async ([
-    client,
-    server,
-  ]) => {
-    const echoing = echo(server);
-    for (let i = 0; i < 100; i++) client.send(i);
-    await client.closeWrite();
-    assertEquals(await Array.fromAsync(client), [...Array(100).keys()]);
-    assertEquals(await echoing, 100);
-    assertEquals(await client.closed, { clean: true });
-  });
+  transportTest(
+    transport,
+    "a client that has ended its side gets every reply",
+    async ([
+      client,
+      server,
+    ]) => {
+      const echoing = echo(server);
+      for (let i = 0; i < 100; i++) client.send(i);
+      await client.closeWrite();
+      assertEquals(await Array.fromAsync(client), [...Array(100).keys()]);
+      assertEquals(await echoing, 100);
+      assertEquals(await client.closed, { clean: true });
+    },
+  );
 
   transportTest(
+    transport,
     "close() sends what was sent before, and ends the iteration of the peer",
     async ([
       client,
@@ -148,6 +160,7 @@ for (const [name, open] of TRANSPORTS) {
   );
 
   transportTest(
+    transport,
     "abort() rejects everything that waits, here and there",
     async ([
       client,
@@ -167,17 +180,22 @@ for (const [name, open] of TRANSPORTS) {
     },
   );
 
-  transportTest("the deadline of an idle peer ends the connection", async ([
-    client,
-    server,
-  ]) => {
-    // Deadlines do not keep a process alive, and memory does not either.
-    const alive = setTimeout(() => {}, 5_000);
-    const iteration = server[Symbol.asyncIterator]().next();
-    const error = await assertRejects(() => iteration, ConnectionClosedError);
-    clearTimeout(alive);
-    assert(error.cause instanceof DOMException);
-    assertEquals(error.cause.name, "TimeoutError");
-    client.abort();
-  }, { idleTimeout: 40 });
+  transportTest(
+    transport,
+    "the deadline of an idle peer ends the connection",
+    async ([
+      client,
+      server,
+    ]) => {
+      // Deadlines do not keep a process alive, and memory does not either.
+      const alive = setTimeout(() => {}, 5_000);
+      const iteration = server[Symbol.asyncIterator]().next();
+      const error = await assertRejects(() => iteration, ConnectionClosedError);
+      clearTimeout(alive);
+      assert(error.cause instanceof DOMException);
+      assertEquals(error.cause.name, "TimeoutError");
+      client.abort();
+    },
+    { idleTimeout: 40 },
+  );
 }
