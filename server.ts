@@ -262,8 +262,8 @@ export class Listener<T = JsonValue>
   readonly #listener: Deno.Listener;
   readonly #options: typeof LISTEN_DEFAULTS;
   readonly #settings: Settings;
-  /** The settings of a peer that is not authenticated yet. */
-  readonly #strangerSettings: Settings;
+  /** What a peer may send that is not authenticated yet. */
+  readonly #strangerFraming: Framing;
   readonly #tls: TlsServerContext | undefined;
   readonly #verify: Verifier | undefined;
   readonly #events: Events<ServerEvent<T>>;
@@ -327,10 +327,10 @@ export class Listener<T = JsonValue>
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
     const connectionOptions = pickOptions(CONNECTION_DEFAULTS, options);
     this.#settings = new Settings(connectionOptions);
-    const { maxFrameBytes } = this.#settings.framing;
-    this.#strangerSettings = new Settings({
-      ...connectionOptions,
-      maxFrameBytes: Math.min(maxFrameBytes, STRANGER_FRAME_BYTES),
+    const { framing } = this.#settings;
+    this.#strangerFraming = new Framing({
+      ...framing,
+      maxFrameBytes: Math.min(framing.maxFrameBytes, STRANGER_FRAME_BYTES),
     });
     this.#tls = resolved.tls && new TlsServerContext(resolved.tls);
     const endpoint = checkEndpoint(options, LISTEN_DEFAULTS);
@@ -490,14 +490,13 @@ export class Listener<T = JsonValue>
       const secure = this.#tls && await secureServer(conn, this.#tls, signal);
       connection = new Connection<T>(
         secure?.duplex ?? conn,
-        this.#verify ? this.#strangerSettings : this.#settings,
+        this.#settings,
         { ...info, tls: secure?.info },
       );
       if (this.#verify !== undefined) {
-        connection.admit(
-          await admit(connection, this.#verify, signal),
-          this.#settings.framing,
-        );
+        connection.limit(this.#strangerFraming);
+        connection.identity = await admit(connection, this.#verify, signal);
+        connection.limit(this.#settings.framing);
       }
       signal.throwIfAborted();
       this.#deliver(connection);

@@ -200,6 +200,11 @@ export class Connection<T = JsonValue>
   readonly localAddr: Address | undefined;
   /** Where the peer is, where that is known. */
   readonly remoteAddr: Address | undefined;
+  /**
+   * Who the peer is: what `authenticate` on the server has said; `undefined`
+   * where nobody was asked.
+   */
+  identity: unknown;
   /** What TLS found out; nothing over a link that is not encrypted. */
   readonly tls: TlsInfo | undefined;
 
@@ -214,7 +219,6 @@ export class Connection<T = JsonValue>
   #closingFor: ConnectionEnd | undefined;
   #abortController: AbortController | undefined;
 
-  #identity: unknown;
   #pumping = false;
   /** Whether it is the peer's turn: a read is pending. */
   #reading = false;
@@ -277,19 +281,10 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Who the peer is: what `authenticate` on the server has said; `undefined`
-   * where nobody was asked.
-   */
-  get identity(): unknown {
-    return this.#identity;
-  }
-
-  /**
-   * Lets the peer in, under the limits that hold from then on.
+   * Receives under other limits from now on; the layout stays.
    * @internal
    */
-  admit(identity: unknown, framing: Framing): void {
-    this.#identity = identity;
+  limit(framing: Framing): void {
     this.#decoder.limit(framing);
   }
 

@@ -681,7 +681,7 @@ faultTest(
     assertEquals(verdict, { authenticated: true });
     assert(reply === large);
   },
-  { ignore: true },
+  {},
 );
 
 faultTest(
