@@ -389,6 +389,8 @@ const NONE: readonly never[] = Object.freeze([]);
  * interrupted, so one array serves all decoders.
  */
 const runLengths: number[] = [];
+/** How many of them hold no message, as far as it is decoded. */
+let badInRun = 0;
 const TEXT_ENCODER = new TextEncoder();
 // A byte order mark stays in the text, where JSON.parse rejects it.
 const TEXT_DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -674,6 +676,7 @@ export class FrameDecoder<T = JsonValue> {
   #decodeRun(from: number, to: number): Decoded<T>[] {
     const { prefixBytes } = this.#framing;
     const lengths = runLengths;
+    badInRun = 0;
     const first = from + prefixBytes;
     let offset = from;
     for (let i = 0; i < lengths.length; i++) {
@@ -690,16 +693,11 @@ export class FrameDecoder<T = JsonValue> {
     const messages: Decoded<T>[] = [];
     if (text.length === to - first) { // ASCII: lengths in the text are lengths in bytes
       let position = 0;
-      let bad = 0;
-      for (let i = 0; i < lengths.length && bad < BAD_RUN; i++) {
+      for (let i = 0; i < lengths.length && badInRun < BAD_RUN; i++) {
         const end = position + lengths[i];
-        const message = this.#parse(
-          text.slice(position, end),
-          first + position,
-          lengths[i],
+        messages.push(
+          this.#parse(text.slice(position, end), first + position, lengths[i]),
         );
-        if (message instanceof InvalidMessageError) bad++;
-        messages.push(message);
         position = end + prefixBytes;
       }
       return messages;
@@ -730,13 +728,11 @@ export class FrameDecoder<T = JsonValue> {
   #decodeEach(from: number): Decoded<T>[] {
     const messages: Decoded<T>[] = [];
     let offset = from;
-    let bad = 0;
-    for (let i = 0; i < runLengths.length && bad < BAD_RUN; i++) {
+    badInRun = 0;
+    for (let i = 0; i < runLengths.length && badInRun < BAD_RUN; i++) {
       const payload = offset + this.#framing.prefixBytes;
       offset = payload + runLengths[i];
-      const message = this.#decode(payload, runLengths[i]);
-      if (message instanceof InvalidMessageError) bad++;
-      messages.push(message);
+      messages.push(this.#decode(payload, runLengths[i]));
     }
     return messages;
   }
@@ -746,6 +742,7 @@ export class FrameDecoder<T = JsonValue> {
       const bytes = this.#buffer.subarray(payload, payload + length);
       return this.#parse(decodeUtf8(bytes), payload, length);
     } catch (cause) {
+      badInRun++;
       return new InvalidMessageError(
         `Cannot decode message: payload of ${length} bytes is not UTF-8`,
         { cause },
@@ -777,6 +774,7 @@ export class FrameDecoder<T = JsonValue> {
       length > 2 * maxDepth && hasManyOpeners(text, maxDepth) &&
       isTooDeep(this.#buffer.subarray(payload, payload + length), maxDepth)
     ) {
+      badInRun++;
       return new InvalidMessageError(
         `Cannot decode message: payload of ${length} bytes is nested deeper than ${maxDepth} levels`,
       );
@@ -784,6 +782,7 @@ export class FrameDecoder<T = JsonValue> {
     try {
       return JSON.parse(text);
     } catch {
+      badInRun++;
       // The engine's own error quotes the text, so it is not kept as the cause.
       return new InvalidMessageError(
         `Cannot decode message: payload of ${length} bytes is not JSON`,

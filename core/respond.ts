@@ -128,11 +128,13 @@ export class Responder<T> implements Consumer<T> {
     if (isPromiseLike(reply)) this.#settle(this.#hold(bytes), reply);
     else if (this.#replies.size === 0) {
       const replacement = this.#send(reply);
-      if (replacement !== undefined) {
-        const held = this.#hold(bytes);
-        held.replaced = true;
-        this.#settle(held, replacement);
+      if (replacement === undefined) {
+        if (this.#ended !== undefined) this.#closeIfDone();
+        return this.#connection.room();
       }
+      const held = this.#hold(bytes);
+      held.replaced = true;
+      this.#settle(held, replacement);
     } else {
       const held = this.#hold(bytes);
       held.settled = true;

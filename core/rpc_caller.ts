@@ -140,9 +140,7 @@ export class Caller implements CallOwner {
   }
 
   #check(method: string): void {
-    if (this.#end !== undefined) {
-      throw gone(`call "${method}"`, this.#end);
-    }
+    if (this.#end !== undefined) throw gone(`call "${method}"`, this.#end)();
     if (this.#calls.size >= this.#maxOpenCalls) {
       throw new RangeError(
         `Cannot call "${method}": ${this.#calls.size} calls are open, limit is ${this.#maxOpenCalls}`,
@@ -242,9 +240,9 @@ export class Caller implements CallOwner {
   /** There will be no more answers. */
   end(end: ConnectionEnd): void {
     this.#end ??= end;
-    for (const call of this.#calls.takeAll()) {
-      call.fail(() => gone("receive reply", end));
-    }
+    // Each makes an error of its own, but they share how.
+    const failure = gone("receive reply", end);
+    for (const call of this.#calls.takeAll()) call.fail(failure);
   }
 }
 
@@ -263,9 +261,9 @@ function failureOf({ code, message, data }: RpcErrorObject): Failure {
   return () => new RpcError(code, message, data);
 }
 
-function gone(failed: string, end: ConnectionEnd): ConnectionClosedError {
-  return new ConnectionClosedError(
-    `Cannot ${failed}: the connection ${end.clean ? "is closed" : "was lost"}`,
-    end,
-  );
+function gone(failed: string, end: ConnectionEnd): Failure {
+  const message = `Cannot ${failed}: the connection ${
+    end.clean ? "is closed" : "was lost"
+  }`;
+  return () => new ConnectionClosedError(message, end);
 }

@@ -21,7 +21,7 @@ export interface RpcOptions {
   /**
    * Milliseconds for a method to answer, or to begin a stream, where the caller
    * allows no less; then the answer is -32001, and the method's `signal` is
-   * aborted.
+   * aborted. Nothing can stop a method that never awaits anything.
    *
    * @default {60_000}
    */

@@ -87,7 +87,7 @@ faultTest(
   "serve() serves 80 clients where it may have 64 descriptors, and hardly works while it has none",
   async () => {
     // Deno sets up its signals half a second after the start, and panics if it
-    // has no descriptor for them then; who listens for one has them from the start.
+    // has no descriptor for them then; who listens for one has them at once.
     await using child = await startScript(
       `Deno.addSignalListener("SIGTERM", () => Deno.exit());
     const server = networking.serve(

@@ -1,4 +1,5 @@
 /** Faults of encryption and of authentication, provoked from outside. */
+import { Buffer } from "node:buffer";
 import {
   assert,
   assertEquals,
@@ -8,6 +9,7 @@ import {
   assertLessOrEqual,
   assertMatch,
   assertRejects,
+  assertStrictEquals,
   assertThrows,
 } from "@std/assert";
 import { connect as connectNode } from "node:net";
@@ -232,6 +234,37 @@ faultTest(
     await delay(0);
     assertEquals(openSockets(), before + 1);
     conn.close();
+  },
+);
+
+faultTest(
+  "connect({ tls, authenticate }) gives up with its signal in every handshake, and frees its descriptor",
+  async () => {
+    using silent = Deno.listen(LOCAL);
+    await using guarded = new Guarded({
+      tls: IDENTITY,
+      authenticate: () => new Promise(() => {}),
+      handshakeTimeout: 100,
+    });
+    for (const port of [silent.addr.port, portOf(guarded.addr)]) {
+      const accepting = port === silent.addr.port ? silent.accept() : undefined;
+      const before = openSockets();
+      const controller = new AbortController();
+      const connecting = connect({
+        ...LOCAL,
+        port,
+        tls: { ca },
+        authenticate: () => "let me in",
+        signal: controller.signal,
+      });
+      await delay(20);
+      const reason = new Error("enough");
+      controller.abort(reason);
+      assertStrictEquals(await assertRejects(() => connecting, Error), reason);
+      (await accepting)?.close();
+      await until(() => openSockets() <= before, "it was not freed");
+    }
+    await guarded.untilRejected(1);
   },
 );
 
@@ -659,6 +692,33 @@ faultTest(
 );
 
 faultTest(
+  "serve({ authenticate }) answers who logs in, asks and ends its side in one write, with and without TLS",
+  async () => {
+    const login = frame(JSON.stringify({ authenticate: "token", token: TEXT }));
+    for (const tls of [undefined, IDENTITY]) {
+      await using guarded = new Guarded({ tls, authenticate: TOKEN });
+      if (tls === undefined) {
+        using peer = await Peer.connect(guarded.addr);
+        await peer.write(join(login, ...Array(1_000).fill(frame("1"))));
+        await peer.conn.closeWrite();
+        assertEquals((await peer.rest()).length, 1_001);
+      } else {
+        const client = await connect({
+          ...guarded.addr,
+          tls: { ca },
+          authenticate: TOKEN,
+        });
+        for (let i = 0; i < 1_000; i++) client.send(1);
+        await client.closeWrite();
+        assertEquals((await Array.fromAsync(client)).length, 1_000);
+      }
+      await until(() => guarded.closed.length === 1, "it was not closed");
+      assert(guarded.closed[0].end.clean);
+    }
+  },
+);
+
+faultTest(
   "serve({ authenticate }) reads no more than 16 KiB of a stranger, and a MiB of a friend",
   async () => {
     await using guarded = new Guarded({ authenticate: TOKEN });
@@ -713,7 +773,7 @@ function logInFrom(localAddress: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
     socket.on("connect", () => socket.write(frame(login)));
     socket.on("data", (bytes) => {
-      resolve(bytes.subarray(4).toString());
+      resolve(Buffer.from(bytes).subarray(4).toString());
       socket.destroy();
     });
     socket.on("error", reject);
@@ -942,3 +1002,34 @@ faultTest("login.py logs in with a token", async () => {
   assertEquals(guarded.handled, [{ message: "hi" }]);
   await Deno.remove(file);
 });
+
+faultTest(
+  "the server program prints a line a second about those whom it rejects, and how many there were",
+  async () => {
+    const file = await Deno.makeTempFile();
+    await Deno.writeTextFile(file, TEXT);
+    await using server = start(Deno.execPath(), [
+      ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
+      ...[`--allow-read=${file}`, "server.ts", "--hostname=127.0.0.1"],
+      ...["--port=0", `--token-file=${file}`],
+    ], { cwd: ROOT });
+    const [, port] = await server.line(/127\.0\.0\.1:(\d+)/);
+    const addr = { ...LOCAL, transport: "tcp", port: Number(port) } as const;
+    const since = performance.now();
+    for (let i = 0; i < 40; i++) {
+      await answerTo(addr, frame('"\\u001b[31mlet me in\\n"')).catch(() => {});
+    }
+    assertLess(performance.now() - since, 900);
+    await delay(1_050 - (performance.now() - since));
+    await answerTo(addr, frame("1"));
+    server.kill();
+    await server.status;
+    await Deno.remove(file);
+    const lines = (await server.stdout()).split("\n").filter((line) =>
+      line.includes("rejected")
+    );
+    assertEquals(lines.length, 2);
+    assertMatch(lines[0], /^127\.0\.0\.1:\d+ rejected: authentication: .+$/);
+    assertMatch(lines[1], /; 39 others since the last line$/);
+  },
+);

@@ -45,9 +45,3 @@ export function processorTime(pid: number): number {
   const [user, system] = [fields[11], fields[12]].map(Number);
   return (user + system) * 10; // the kernel tells it in hundredths of a second
 }
-
-/** Bytes of memory that a process has. */
-export function residentBytes(pid: number): number {
-  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
-  return 1_024 * Number(status.match(/^VmRSS:\s+(\d+) kB$/m)?.[1]);
-}

@@ -9,7 +9,7 @@ import {
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { memoryConnections, tcpConnections } from "./connection_pairs.ts";
-import { faultTest } from "./ledger.ts";
+import { delay, faultTest } from "./ledger.ts";
 
 type Pair = [client: Connection, server: Connection];
 
@@ -197,5 +197,24 @@ for (const transport of TRANSPORTS) {
       client.abort();
     },
     { idleTimeout: 40 },
+  );
+
+  // What was written to memory is there, whatever becomes of the writer.
+  if (transport[0] === "memory") continue;
+  transportTest(
+    transport,
+    "a peer that vanishes inside a frame has not ended well",
+    async ([client, server]) => {
+      const sent = assertRejects(
+        () => client.send("x".repeat(16_000_000)),
+        ConnectionClosedError,
+      );
+      await delay(20); // as much as the platform takes on the way
+      client.abort();
+      await sent;
+      await assertRejects(() => server[Symbol.asyncIterator]().next());
+      assert(!(await server.closed).clean);
+    },
+    { maxFrameBytes: 16_000_002, maxQueuedBytes: 20_000_000 },
   );
 }
