@@ -106,6 +106,9 @@ export async function startServer(): Promise<RunningServer> {
   return running(server, port);
 }
 
+/** Holds the packages that are measured, and those of the tests. */
+const LOCK = new URL("../deno.lock", import.meta.url).pathname;
+
 /** The command and the first arguments that run one end of a peer. */
 export function peerCommand(
   runtime: "deno" | "node",
@@ -114,7 +117,7 @@ export function peerCommand(
   const script = new URL("./peer_process.mjs", import.meta.url).pathname;
   return runtime === "node"
     ? ["node", script, module]
-    : [Deno.execPath(), "run", "--allow-all", script, module];
+    : [Deno.execPath(), "run", `--lock=${LOCK}`, "--allow-all", script, module];
 }
 
 /** Starts the server of a peer. */

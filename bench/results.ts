@@ -59,7 +59,7 @@ export async function describeVersions(): Promise<Record<string, string>> {
     deno: Deno.version.deno,
     node: outputOf("node", ["--version"])?.replace(/^v/, "") ?? "none",
   };
-  for (const name of ["ws", "vscode-jsonrpc"]) {
+  for (const name of ["ws", "vscode-jsonrpc", "capnweb"]) {
     const specifier = Object.keys(packages).find((specifier) =>
       specifier.startsWith(`npm:${name}@`)
     );

@@ -19,7 +19,11 @@ for (const [name, { permissions, output }] of Object.entries(EXAMPLES)) {
   Deno.test(`examples/${name} runs as it says`, async () => {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       // Quiet about what is downloaded.
-      args: ["run", "--quiet", "--no-prompt", ...permissions, name],
+      args: [
+        ...["run", "--quiet", "--no-prompt", "--lock=../deno.lock"],
+        ...permissions,
+        name,
+      ],
       cwd: new URL(".", import.meta.url),
       env: { NO_COLOR: "1" },
       stdin: "null",
