@@ -795,6 +795,8 @@ export class FrameDecoder<T = JsonValue> {
  * Text that waits to be encoded is encoded when it has this many characters.
  */
 const TEXT_RUN = 262_144;
+/** Room for a prefix in a text, by its width. */
+const PREFIX_ROOMS = Array.from({ length: 9 }, (_, i) => "\0".repeat(i));
 
 /**
  * Turns messages into bytes. It encodes all the messages at hand together, and
@@ -813,7 +815,6 @@ const TEXT_RUN = 262_144;
  */
 export class FrameEncoder {
   readonly #framing: Framing;
-  readonly #room: string;
   /**
    * JSON texts that wait, each behind room for its prefix, and their lengths in
    * UTF-16 units.
@@ -834,7 +835,6 @@ export class FrameEncoder {
    */
   constructor(options: FramingOptions = {}) {
     this.#framing = Framing.from(options);
-    this.#room = "\0".repeat(this.#framing.prefixBytes);
   }
 
   /**
@@ -864,7 +864,7 @@ export class FrameEncoder {
       this.#add(frame);
       return;
     }
-    this.#text += this.#room + text;
+    this.#text += PREFIX_ROOMS[this.#framing.prefixBytes] + text;
     (this.#lengths ??= []).push(text.length);
     if (this.#text.length > TEXT_RUN) this.#encodeText();
   }

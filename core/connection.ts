@@ -228,9 +228,10 @@ export class Connection<T = JsonValue>
   #lingering = false;
   #watching = false;
   #consumer: Consumer<T> | undefined;
-  readonly #requests = new Queue<Receiver<T>>();
-  readonly #receivers = new Queue<Receiver<IteratorResult<T, undefined>>>();
-  readonly #inbox = new Queue<Decoded<T>>();
+  // Few connections need all three, and most of a server's none.
+  #requests: Queue<Receiver<T>> | undefined;
+  #receivers: Queue<Receiver<IteratorResult<T, undefined>>> | undefined;
+  #inbox: Queue<Decoded<T>> | undefined;
   /** How receiving ended; an end without a cause is one that was wanted. */
   #received: ConnectionEnd | undefined;
 
@@ -394,14 +395,15 @@ export class Connection<T = JsonValue>
 
   #reply(signal: AbortSignal | undefined): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const requests = this.#requests ??= new Queue();
     if (signal === undefined) {
-      this.#requests.push({ resolve, reject });
+      requests.push({ resolve, reject });
     } else {
       const abort = () => reject(signal.reason);
       const settled = () => signal.removeEventListener("abort", abort);
       // An aborted request keeps its place, so that its reply is not taken for
       // another's.
-      this.#requests.push({
+      requests.push({
         resolve(value) {
           settled();
           resolve(value);
@@ -426,7 +428,7 @@ export class Connection<T = JsonValue>
   }
 
   #receive(): Promise<IteratorResult<T, undefined>> {
-    if (this.#inbox.size > 0) {
+    if (this.#inbox !== undefined && this.#inbox.size > 0) {
       const message = this.#inbox.shift() as Decoded<T>;
       return message instanceof InvalidMessageError
         ? Promise.reject(message)
@@ -435,7 +437,7 @@ export class Connection<T = JsonValue>
     const { promise, resolve, reject } = Promise.withResolvers<
       IteratorResult<T, undefined>
     >();
-    this.#receivers.push({ resolve, reject });
+    (this.#receivers ??= new Queue()).push({ resolve, reject });
     if (this.#received === undefined) this.#startPump();
     else this.#endReceivers(this.#received);
     return promise;
@@ -484,8 +486,8 @@ export class Connection<T = JsonValue>
   /** Whether anybody waits for a message. */
   get #isWanted(): boolean {
     return this.#received === undefined && (this.#consumer !== undefined ||
-      this.#requests.size > 0 || this.#receivers.size > 0 ||
-      this.#watching && this.#inbox.size === 0);
+      !!this.#requests?.size || !!this.#receivers?.size ||
+      this.#watching && !this.#inbox?.size);
   }
 
   /**
@@ -496,7 +498,7 @@ export class Connection<T = JsonValue>
     let bytesOfTurn = 0;
     try {
       // What came before there was a consumer.
-      while (this.#consumer !== undefined && this.#inbox.size > 0) {
+      while (this.#consumer !== undefined && this.#inbox?.size) {
         await this.#consumer.receive(this.#inbox.shift() as Decoded<T>, 0);
       }
       while (this.#isWanted) {
@@ -575,7 +577,7 @@ export class Connection<T = JsonValue>
    */
   #deliver(message: Decoded<T>, bytes: number): Promise<void> | undefined {
     this.#messagesReceived++;
-    const request = this.#requests.shift();
+    const request = this.#requests?.shift();
     if (request !== undefined) {
       if (message instanceof InvalidMessageError) request.reject(message);
       else request.resolve(message);
@@ -584,8 +586,8 @@ export class Connection<T = JsonValue>
     if (this.#consumer !== undefined) {
       return this.#consumer.receive(message, bytes);
     }
-    const receiver = this.#receivers.shift();
-    if (receiver === undefined) this.#inbox.push(message);
+    const receiver = this.#receivers?.shift();
+    if (receiver === undefined) (this.#inbox ??= new Queue()).push(message);
     else if (message instanceof InvalidMessageError) receiver.reject(message);
     else receiver.resolve({ done: false, value: message });
   }
@@ -598,7 +600,7 @@ export class Connection<T = JsonValue>
     if (this.#received !== undefined) return;
     this.#received = end;
     this.#endReceivers(end);
-    for (let request; (request = this.#requests.shift()) !== undefined;) {
+    for (let request; (request = this.#requests?.shift()) !== undefined;) {
       request.reject(this.#gone("receive reply"));
     }
     if (isFramingError(end.cause)) {
@@ -615,7 +617,7 @@ export class Connection<T = JsonValue>
   }
 
   #endReceivers(end: ConnectionEnd): void {
-    for (let next; (next = this.#receivers.shift()) !== undefined;) {
+    for (let next; (next = this.#receivers?.shift()) !== undefined;) {
       if (!end.clean) {
         next.reject(
           isFramingError(end.cause) ? end.cause : this.#gone("receive message"),
