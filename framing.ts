@@ -310,13 +310,22 @@ const SIGNATURES: readonly (readonly [string, readonly string[]])[] = [
   ["speak SSH", ["SSH-"]],
   ["speak the PROXY protocol", ["PROX", "\r\n\r\n"]],
   ["send a Content-Length header", ["Cont"]],
-  ["send JSON without a length", ['{"', "{}", "[", '"']],
 ];
+
+/** The same of JSON, which white space may stand in front of and inside. */
+const JSON_START = /^[ \t\n\r]*(?:\{[ \t\n\r]*(?:["}]|$)|\[|"|true|fals|null)/;
 
 /** Says what a stream is that begins with a length over the limit. */
 function diagnose(first: Uint8Array, framing: Framing): string | undefined {
   const text = String.fromCharCode(...first);
-  for (const [what, signatures] of SIGNATURES) {
+  // JSON has no zeros, lengths have.
+  const json = first.includes(0) ? null : JSON_START.exec(text);
+  for (
+    const [what, signatures] of [
+      ...SIGNATURES,
+      ["send JSON without a length", json ?? []] as const,
+    ]
+  ) {
     const found = signatures.find((signature) => text.startsWith(signature));
     if (found !== undefined) {
       const shown = /^[ -~]+$/.test(found)

@@ -1792,9 +1792,24 @@ Deno.test("FrameDecoder says what a stream seems to be that begins with no lengt
     ["Content-Length: 7", 'send a Content-Length header (first bytes "Cont")'],
     ['{"secret":1}', 'send JSON without a length (first bytes "{"")'],
     ["[7777,8]", 'send JSON without a length (first bytes "[")'],
+    ['{ "secret": 1 }', 'send JSON without a length (first bytes "{ "")'],
+    [
+      '{\n  "secret": 1\n}',
+      "send JSON without a length (first bytes 7B 0A 20 20)",
+    ],
+    ['  {"secret":1}', 'send JSON without a length (first bytes "  {"")'],
+    ["\n[7777]", "send JSON without a length (first bytes 0A 5B)"],
+    ["\t\t{ }", "send JSON without a length (first bytes 09 09 7B 20)"],
+    ["true\n", 'send JSON without a length (first bytes "true")'],
+    ["false\n", 'send JSON without a length (first bytes "fals")'],
+    ["null\n", 'send JSON without a length (first bytes "null")'],
     [
       bytesOf("0B 00 00 00 7B"),
       "send little-endian lengths (first bytes 0B 00 00 00)",
+    ],
+    [
+      bytesOf("5B 00 00 00 7B"),
+      "send little-endian lengths (first bytes 5B 00 00 00)",
     ],
   ];
   for (const [bytes, diagnosis] of cases) {
