@@ -824,6 +824,7 @@ const PREFIX_ROOMS = Array.from({ length: 9 }, (_, i) => "\0".repeat(i));
  */
 export class FrameEncoder {
   readonly #framing: Framing;
+  #maxDepth = Infinity;
   /**
    * JSON texts that wait, each behind room for its prefix, and their lengths in
    * UTF-16 units.
@@ -864,7 +865,7 @@ export class FrameEncoder {
    * Nothing is added.
    */
   push(message: unknown): void {
-    const text = stringify(message);
+    const text = this.#textOf(message);
     // A UTF-16 unit becomes one to three bytes: only where that decides is the
     // text encoded to be measured.
     if (text.length * 3 > this.#framing.maxFrameBytes) {
@@ -876,6 +877,43 @@ export class FrameEncoder {
     this.#text += PREFIX_ROOMS[this.#framing.prefixBytes] + text;
     (this.#lengths ??= []).push(text.length);
     if (this.#text.length > TEXT_RUN) this.#encodeText();
+  }
+
+  /**
+   * Gives the size in bytes of the frame that a message would be, and throws
+   * where {@linkcode FrameEncoder.push} would.
+   * @internal
+   */
+  measure(message: unknown): number {
+    const { prefixBytes, maxFrameBytes } = this.#framing;
+    const size = TEXT_ENCODER.encode(this.#textOf(message)).length;
+    if (size > maxFrameBytes) {
+      throw new FrameTooLargeError("encode", size, maxFrameBytes);
+    }
+    return prefixBytes + size;
+  }
+
+  /**
+   * Refuses from now on what is nested deeper than `maxDepth`, as the other end
+   * would: where it could not tell what it has refused.
+   * @internal
+   */
+  limitDepth(): void {
+    this.#maxDepth = this.#framing.maxDepth;
+  }
+
+  #textOf(message: unknown): string {
+    const text = stringify(message);
+    const most = this.#maxDepth;
+    if (
+      text.length > 2 * most && hasManyOpeners(text, most) &&
+      isTooDeep(TEXT_ENCODER.encode(text), most)
+    ) {
+      throw new InvalidMessageError(
+        `Cannot encode message: the value is nested deeper than ${most} levels`,
+      );
+    }
+    return text;
   }
 
   /**

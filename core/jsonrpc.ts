@@ -120,14 +120,19 @@ export class RpcError extends Error {
 }
 
 /**
- * Whether that is what a method has failed with, which may be anything, also
- * what throws when it is looked at.
+ * The answer that an error asks for which a method has failed with; `undefined`
+ * where that may be anything else, also what throws when it is looked at.
  */
-export function isRpcError(error: unknown): error is RpcError {
+export function answerOf(
+  id: RpcId | null,
+  error: unknown,
+): RpcResponse | undefined {
   try {
-    return error instanceof RpcError;
+    if (!(error instanceof RpcError)) return undefined;
+    const { code, message, data } = error;
+    return failureOf(id, [code, message], data);
   } catch {
-    return false;
+    return undefined;
   }
 }
 

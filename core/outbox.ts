@@ -105,6 +105,16 @@ export class Outbox {
     return this.#bytesInFlight + this.#encoder.size;
   }
 
+  /** Gives the size of a message in bytes; throws where it cannot be sent. */
+  measure(message: unknown): number {
+    return this.#encoder.measure(message);
+  }
+
+  /** See `FrameEncoder.limitDepth`. */
+  limitDepth(): void {
+    this.#encoder.limitDepth();
+  }
+
   /**
    * Adds a message, to be written in this turn of the event loop. A `patient`
    * one waits for those that are likely to follow it in the same turn. Throws,

@@ -6,14 +6,15 @@
 import { InvalidMessageError } from "../framing.ts";
 import { type Connection, ConnectionClosedError } from "./connection.ts";
 import {
+  answerOf,
   CallTable,
   failureOf,
-  isRpcError,
   RPC_ERRORS,
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
 import { RunningCall, type Surroundings } from "./rpc_call.ts";
+import { CLOCK_DIFFERENCE } from "./rpc_caller.ts";
 import type { Invoke, MethodTable } from "./rpc_methods.ts";
 import { isAsyncIterable, OutgoingStream, sinkOf } from "./rpc_outgoing.ts";
 import { Places } from "./rpc_places.ts";
@@ -21,12 +22,9 @@ import type { Batch, Replies } from "./rpc_replies.ts";
 
 /**
  * Bytes of calls that wait for a place while others run; then no more is read.
- */
-const PARKED_BYTES = 65_536;
-/**
- * Bytes of such calls, and of answers that wait to be written, while something
- * here waits for what the peer sends next. Two peers that both stopped reading
- * would wait for each other.
+ * Where something here waits for what the peer sends next, those beyond are
+ * refused, and so many bytes of answers may wait to be written: two peers that
+ * both stopped reading would wait for each other.
  */
 const MOST_BYTES = 1_048_576;
 
@@ -34,6 +32,8 @@ const MOST_BYTES = 1_048_576;
 export interface AnswererOptions {
   /** See {@linkcode RpcOptions.maxInFlight}. */
   readonly maxInFlight: number;
+  /** See {@linkcode RpcOptions.maxStreams}. */
+  readonly maxStreams: number;
   /** Called with the time at which a call is late. */
   readonly onDeadline: (deadline: number) => void;
   /** Called when the last call is answered, once no more are taken on. */
@@ -57,6 +57,7 @@ export class Answerer {
   #streams = 0;
   #isDraining = false;
   #isFlowing = false;
+  #isStarting = false;
   /** Reads on when fewer calls are parked. */
   #wakeParked: (() => void) | undefined;
   /** Reads on when less waits to be written. */
@@ -125,6 +126,9 @@ export class Answerer {
 
   /** Gives calls that are parked the places that are free. */
   #startParked(): void {
+    // One that is over at once comes back here: a loop, as there may be many.
+    if (this.#isStarting) return;
+    this.#isStarting = true;
     for (let next; (next = this.#places.next()) !== undefined;) {
       const { call, invoke } = next;
       if (call.state === "over") continue;
@@ -132,7 +136,8 @@ export class Answerer {
       call.state = "new";
       this.#start(call, invoke);
     }
-    if (this.#places.bytes <= PARKED_BYTES) this.#wakeParked?.();
+    this.#isStarting = false;
+    if (this.#places.bytes <= MOST_BYTES) this.#wakeParked?.();
   }
 
   #start(call: RunningCall, invoke: Invoke): void {
@@ -162,25 +167,23 @@ export class Answerer {
     if (call.stream === undefined && isAsyncIterable(result)) {
       return this.#stream(call, result);
     }
-    const type = typeof result;
-    if (type === "function" || type === "symbol") {
-      const problem = `JSON cannot carry a value of type ${type}`;
-      this.#fail(
-        call,
-        new InvalidMessageError(`Cannot encode message: ${problem}`),
-      );
-    } else {
-      const carried = result === undefined ? null : result;
-      this.#finish(call, { jsonrpc: "2.0", id: call.id!, result: carried });
+    let carried: unknown;
+    try {
+      carried = carriedOf(result);
+    } catch (error) {
+      return this.#fail(call, error);
     }
+    this.#finish(call, { jsonrpc: "2.0", id: call.id!, result: carried });
   }
 
   #fail(call: RunningCall, error: unknown): void {
-    if (isRpcError(error)) {
-      const { code, message, data } = error;
-      return this.#finish(call, failureOf(call.id!, [code, message], data));
+    const answer = answerOf(call.id!, error);
+    if (answer !== undefined) return this.#finish(call, answer);
+    if (isTimeoutError(error) && call.timeLeft <= CLOCK_DIFFERENCE) {
+      // A call within it was late, so all of it is about to be.
+      return this.#finish(call, failureOf(call.id!, RPC_ERRORS.timedOut));
     }
-    const isGone = this.#isFlowing && error instanceof ConnectionClosedError;
+    const isGone = this.#isFlowing && isClosedError(error);
     if (!isGone && !call.isAbortedFor(error)) {
       this.#replies.report(error, call.method);
     }
@@ -200,8 +203,15 @@ export class Answerer {
       stream.stop();
       return this.#finish(call);
     }
+    if (this.#streams >= this.#options.maxStreams) {
+      stream.stop();
+      return this.#finish(call, failureOf(id, RPC_ERRORS.tooManyCalls));
+    }
     call.stream = stream;
-    this.#hold(call);
+    // It may last: calls do not wait for it.
+    if (call.state === "running") this.#places.leave();
+    else this.#add(call);
+    call.state = "streaming";
     this.#streams++;
     if (this.#isFlowing) stream.flow();
     stream.run().finally(() => this.#streams--).then(
@@ -209,18 +219,18 @@ export class Answerer {
       (error) => this.#fail(call, error),
     );
     this.heed();
+    this.#startParked();
   }
 
   /** A call is over, unless it was before. */
   #finish(call: RunningCall, response?: RpcResponse): void {
     const { state } = call;
     call.state = "over";
-    if (state === "over") this.#places.forget();
-    else {
-      if (state === "running") {
-        this.#calls.take(call.id ?? call);
-        this.#places.leave();
-      }
+    if (state === "over") {
+      if (call.stream === undefined) this.#places.forget();
+    } else {
+      if (state !== "new") this.#calls.take(call.id ?? call);
+      if (state === "running") this.#places.leave();
       if (response !== undefined) this.#respond(call, response);
     }
     this.#startParked();
@@ -241,7 +251,7 @@ export class Answerer {
   #respond(call: RunningCall, response: RpcResponse): void {
     if (call.id === undefined) return;
     if (call.batch === undefined) this.#replies.send(response, call.method);
-    else call.batch.add(response);
+    else call.batch.add(response, call.method);
   }
 
   /**
@@ -251,7 +261,7 @@ export class Answerer {
   pause(): Promise<void> | undefined {
     if (this.#dependsOnPeer) {
       if (this.#connection.stats.bytesQueued <= MOST_BYTES) return undefined;
-    } else if (this.#places.bytes > PARKED_BYTES) {
+    } else if (this.#places.bytes > MOST_BYTES) {
       return new Promise((resolve) => this.#wakeParked = resolve);
     }
     const room = this.#connection.room();
@@ -322,6 +332,41 @@ export class Answerer {
   /** Tells if there is nothing more to do. */
   rest(): void {
     if (this.#isDraining && this.size === 0) this.#options.onRest();
+  }
+}
+
+/**
+ * What JSON carries of a result, null for none: a response without a result
+ * would be no response.
+ */
+function carriedOf(result: unknown): unknown {
+  if (result === undefined) return null;
+  const { toJSON } = Object(result) as { toJSON?: unknown };
+  const carried = typeof toJSON === "function"
+    ? toJSON.call(result, "result")
+    : result;
+  const type = typeof carried;
+  if (type !== "undefined" && type !== "function" && type !== "symbol") {
+    return carried;
+  }
+  throw new InvalidMessageError(
+    `Cannot encode message: JSON cannot carry a value of type ${type}`,
+  );
+}
+
+function isTimeoutError(error: unknown): boolean {
+  try {
+    return error instanceof DOMException && error.name === "TimeoutError";
+  } catch {
+    return false; // it is none that throws when it is looked at
+  }
+}
+
+function isClosedError(error: unknown): boolean {
+  try {
+    return error instanceof ConnectionClosedError;
+  } catch {
+    return false;
   }
 }
 

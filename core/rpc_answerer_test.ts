@@ -74,6 +74,12 @@ function gated(): {
   };
 }
 
+function nested(levels: number): unknown {
+  let value: unknown = 1;
+  while (levels-- > 0) value = [value];
+  return value;
+}
+
 Deno.test("Answerer answers whatever a method fails with, and tells nothing of it", async () => {
   const frozen = Object.freeze(new Error("secret"));
   const proxy = new Proxy({}, {
@@ -88,6 +94,11 @@ Deno.test("Answerer answers whatever a method fails with, and tells nothing of i
     null,
     frozen,
     proxy,
+    new Proxy(new RpcError(1, "secret"), {
+      get() {
+        throw new Error("secret");
+      },
+    }),
     { message: "secret", code: 1 },
   ];
   const errors: unknown[] = [];
@@ -182,15 +193,28 @@ Deno.test("Answerer answers what it cannot send with an error, and goes on", asy
   await client.close();
 });
 
-Deno.test("Answerer answers each call of a batch whose answers are too large together", async () => {
-  const raw = new RawPeer({ large: () => "x".repeat(300) }, {}, {
-    maxFrameBytes: 1_000,
-  });
-  await raw.send([1, 2, 3, 4].map((id) => request(id, "large")));
-  assertEquals(
-    await raw.receive(1),
-    [[1, 2, 3, 4].map((id) => failure(id, -32603, "Internal error"))],
-  );
+Deno.test("Answerer answers as many calls of a batch as there is room for, and each of the others with an error", async () => {
+  const errors: unknown[] = [];
+  const large = "x".repeat(300);
+  const raw = new RawPeer({ large: () => large, none: () => 1n }, {
+    onError: (error, method) => errors.push((error as Error).name, method),
+  }, { maxFrameBytes: 1_000 });
+  await raw.send([
+    request(1, "large"),
+    request(2, "none"),
+    request(3, "large"),
+    request(4, "large"),
+  ]);
+  assertEquals(await raw.receive(1), [[
+    result(1, large),
+    failure(2, -32603, "Internal error"),
+    result(3, large),
+    failure(4, -32603, "Internal error"),
+  ]]);
+  assertEquals(errors, [
+    ...["InvalidMessageError", "none"],
+    ...["FrameTooLargeError", "large"],
+  ]);
   await raw.close();
 });
 
@@ -376,15 +400,15 @@ Deno.test("Answerer has no more methods at work than twice as many, whoever give
 Deno.test("Answerer reads no more when too many calls wait, until one ends", async () => {
   const { methods, open, running } = gated();
   const raw = new RawPeer(methods, { maxInFlight: 1 });
-  const padding = "x".repeat(1_000);
+  const padding = "x".repeat(10_000);
   const calls = Array.from(
     { length: 150 },
     (_, i) => request(i, "wait", [i, padding]),
   );
   await raw.send(...calls);
-  await turn();
+  for (let i = 0; i < 20; i++) await turn();
   const { messagesReceived } = raw.peer.connection.stats;
-  assertLessOrEqual(messagesReceived, 65);
+  assertLess(messagesReceived, 115);
   assertEquals(running.size, 1);
   for (let i = 0; i < 150; i++) {
     while (!running.has(i)) await turn();
@@ -431,17 +455,19 @@ Deno.test("Answerer reads on when a method that runs begins to wait for the peer
     },
     now: (value) => value,
   }, { maxInFlight: 1 });
-  const padding = "x".repeat(1_000);
+  const padding = "x".repeat(10_000);
   await raw.send(request("asks", "asksLater"));
   await raw.send(
-    ...Array.from({ length: 100 }, (_, i) => request(i, "now", [i, padding])),
+    ...Array.from({ length: 120 }, (_, i) => request(i, "now", [i, padding])),
   );
-  await turn();
-  assertLess(raw.peer.connection.stats.messagesReceived, 100);
+  for (let i = 0; i < 20; i++) await turn();
+  assertLess(raw.peer.connection.stats.messagesReceived, 120);
   gate.resolve();
   const [question] = await raw.receive(1) as { id: number }[];
   await raw.send(result(question.id, "answer"));
-  assertEquals((await raw.receive(101))[0], result("asks", "answer"));
+  const answers = await raw.receive(121) as { id: unknown }[];
+  const { length } = answers.filter(({ id }) => id === "asks");
+  assertEquals(length, 1);
   await raw.close();
 });
 
@@ -454,10 +480,10 @@ Deno.test("Answerer reads on when a method that runs begins to stream", async ()
     },
     now: (value) => value,
   }, { maxInFlight: 1 });
-  const padding = "x".repeat(1_000);
+  const padding = "x".repeat(10_000);
   await raw.send(request("stream", "streamsLater"));
   await raw.send(
-    ...Array.from({ length: 100 }, (_, i) => request(i, "now", [i, padding])),
+    ...Array.from({ length: 120 }, (_, i) => request(i, "now", [i, padding])),
     {
       jsonrpc: "2.0",
       method: "$/credit",
@@ -467,16 +493,119 @@ Deno.test("Answerer reads on when a method that runs begins to stream", async ()
   await turn();
   gate.resolve();
   let items = 0;
-  for (;;) {
+  let answers = 0;
+  for (let isOver = false; !isOver || answers < 120;) {
     const [message] = await raw.receive(1) as {
       id?: unknown;
       params?: { items: unknown[] };
     }[];
-    if (message.id === "stream") break;
-    items += message.params!.items.length;
+    if (message.id === "stream") isOver = true;
+    else if (message.params === undefined) answers++;
+    else items += message.params.items.length;
   }
-  assertEquals(items, 2_000);
-  await raw.receive(100);
+  assertEquals([items, answers], [2_000, 120]);
+  await raw.close();
+});
+
+Deno.test("Answerer answers thousands of calls that waited for one place", async () => {
+  const { methods, open } = gated();
+  const raw = new RawPeer(methods, { maxInFlight: 1 });
+  await raw.send(request("first", "wait", ["first"]));
+  const ids = Array.from({ length: 5_000 }, (_, id) => id);
+  await raw.send(...ids.map((id) => request(id, "now", [id])));
+  await turn();
+  open("first");
+  const answers = await raw.receive(5_001);
+  assertEquals(answers.slice(1), ids.map((id) => result(id, id)));
+  await raw.close();
+});
+
+Deno.test("Answerer counts what is held of a batch, however uneven its calls", async () => {
+  const { methods } = gated();
+  const raw = new RawPeer({
+    ...methods,
+    async *streams() {
+      yield 0;
+      await new Promise<void>((resolve) =>
+        this.signal.addEventListener("abort", () => resolve())
+      );
+    },
+  }, { maxInFlight: 1 });
+  await raw.send(request("stream", "streams"), request("a", "wait", ["a"]));
+  await raw.receive(1);
+  const padding = "x".repeat(500_000);
+  for (let id = 1; id <= 4; id++) {
+    await raw.send([
+      request(id, "now", [padding]),
+      ...Array(99).fill(request(undefined, "missing")),
+    ]);
+  }
+  assertEquals(await raw.receive(1), [
+    [failure(4, -32000, "Too many calls")],
+  ]);
+  await raw.close();
+});
+
+Deno.test("Answerer gives calls their places while streams go on, and has no more than maxStreams", async () => {
+  const raw = new RawPeer({
+    async *quiet() {
+      yield 0;
+      await new Promise<void>((resolve) =>
+        this.signal.addEventListener("abort", () => resolve())
+      );
+    },
+    later: async (value) => await value,
+  }, { maxInFlight: 2, maxStreams: 3 });
+  await raw.send(...[1, 2, 3, 4].map((id) => request(id, "quiet")));
+  const answers = (await raw.receive(4) as { id?: number }[])
+    .filter(({ id }) => id !== undefined);
+  assertEquals(answers, [failure(4, -32000, "Too many calls")]);
+  await raw.send(...[5, 6, 7].map((id) => request(id, "later", [id])));
+  assertEquals(await raw.receive(3), [5, 6, 7].map((id) => result(id, id)));
+  await raw.send(cancel(1), request(8, "later", [8]));
+  assertEquals(await raw.receive(2), [
+    failure(1, -32800, "Request cancelled"),
+    result(8, 8),
+  ]);
+  await raw.send(request(9, "quiet"));
+  assertEquals(
+    await raw.receive(1),
+    [{ jsonrpc: "2.0", method: "$/stream", params: { id: 9, items: [0] } }],
+  );
+  await raw.close();
+});
+
+Deno.test("Answerer answers with what toJSON makes of a result, or with an error where that is nothing", async () => {
+  const errors: unknown[] = [];
+  const raw = new RawPeer({
+    date: () => new Date(0),
+    nothing: () => ({ toJSON() {} }),
+    throws: () => ({
+      toJSON() {
+        throw new Error("thrown");
+      },
+    }),
+    deep: () => nested(128),
+    asDeepAsItGets: () => nested(127),
+  }, { onError: (error) => errors.push((error as Error).message) });
+  const names = ["date", "nothing", "throws", "deep", "asDeepAsItGets"];
+  assertEquals(
+    await raw.exchange(
+      ...names.map((name, id) => JSON.stringify(request(id, name))),
+    ),
+    [
+      result(0, "1970-01-01T00:00:00.000Z"),
+      failure(1, -32603, "Internal error"),
+      failure(2, -32603, "Internal error"),
+      failure(3, -32603, "Internal error"),
+      result(4, nested(127)),
+    ],
+  );
+  assertEquals(errors, [
+    "Cannot encode message: JSON cannot carry a value of type undefined",
+    "thrown",
+    "Cannot encode message: the value is nested deeper than 128 levels",
+  ]);
   await raw.close();
 });
 

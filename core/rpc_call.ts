@@ -41,9 +41,10 @@ export class RunningCall implements RpcContext {
   readonly batch: Batch | undefined;
   /**
    * Where it is: `new` if nobody else knows of it, `parked` until there is a
-   * place for it, `running` in that place, `over` if nobody waits for it.
+   * place for it, `running` in that place, `streaming` once it needs none any
+   * more, `over` if nobody waits for it.
    */
-  state: "new" | "parked" | "running" | "over" = "new";
+  state: "new" | "parked" | "running" | "streaming" | "over" = "new";
   /** What it streams. */
   stream: OutgoingStream | undefined;
   readonly #surroundings: Surroundings;

@@ -10,9 +10,11 @@ import {
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
+  unsent,
 } from "./connection.ts";
 import {
   CallTable,
+  idOf,
   isResponse,
   RPC_ERRORS,
   RpcError,
@@ -31,7 +33,7 @@ const CALL_DEFAULTS: {
 } = { signal: undefined, timeout: undefined };
 
 /** Milliseconds by which clocks may differ at the end of a call. */
-const CLOCK_DIFFERENCE = 10;
+export const CLOCK_DIFFERENCE = 10;
 
 /** The call within which another is made. */
 export interface CallScope {
@@ -52,6 +54,10 @@ export class Caller implements CallOwner {
   readonly #onCall: (deadline: number) => void;
   readonly #calls = new CallTable<unknown, OpenCall>();
   #lastId = 0;
+  /** Calls given up whose answers may still come. */
+  #givenUp = 0;
+  /** Answers to calls that were never made. */
+  #unasked = 0;
   #end: ConnectionEnd | undefined;
 
   /**
@@ -74,6 +80,13 @@ export class Caller implements CallOwner {
   /** Calls that are open. */
   get size(): number {
     return this.#calls.size;
+  }
+
+  /** Streams that the other end sends no more of before they are read here. */
+  get behind(): number {
+    let count = 0;
+    for (const call of this.#calls.values()) if (call.isBehind) count++;
+    return count;
   }
 
   /** No call is late before. */
@@ -158,7 +171,7 @@ export class Caller implements CallOwner {
       checkParams(method, params);
       this.#send({ jsonrpc: "2.0", method, params });
     } catch (error) {
-      return Promise.reject(error);
+      return unsent(error);
     }
     return this.#connection.room() ?? RESOLVED;
   }
@@ -166,16 +179,37 @@ export class Caller implements CallOwner {
   /** Takes an answer in. */
   settle(response: RpcResponse): void {
     const call = this.#calls.take(response.id);
-    if (call === undefined) this.strays++;
-    else if (!isResponse(response)) {
-      call.fail(() =>
-        new InvalidMessageError(
-          "Cannot receive reply: it is no JSON-RPC 2.0 response",
-        )
-      );
-    } else if (response.error === undefined) call.succeed(response.result);
+    if (call === undefined) this.#countStray();
+    else if (!isResponse(response)) call.fail(notAResponse);
+    else if (response.error === undefined) call.succeed(response.result);
     else if (this.#saysLate(call, response.error)) call.fail(this.#late(call));
     else call.fail(failureOf(response.error));
+  }
+
+  /**
+   * Fails the call that a message seems to answer which is no response. Returns
+   * whether there is one.
+   */
+  settleBadly(message: unknown): boolean {
+    if (typeof (message as Partial<RpcRequest> | null)?.method === "string") {
+      return false;
+    }
+    const call = this.#calls.take(idOf(message));
+    call?.fail(notAResponse);
+    return call !== undefined;
+  }
+
+  /** A peer that answers what nobody has asked is not listened to for ever. */
+  #countStray(): void {
+    this.strays++;
+    if (this.#givenUp > 0) this.#givenUp--;
+    else if (++this.#unasked > this.#maxOpenCalls) {
+      this.#connection.abort(
+        new RangeError(
+          `Cannot receive reply: ${this.#unasked} came for calls that were never made, limit is ${this.#maxOpenCalls}`,
+        ),
+      );
+    }
   }
 
   /** Whether it only says what the clock here is about to say. */
@@ -209,6 +243,7 @@ export class Caller implements CallOwner {
   /** Gives a call up, for a reason that whoever waits for it is to know. */
   giveUp(call: OpenCall, failure?: Failure): void {
     if (this.#calls.take(call.id) === undefined) return;
+    this.#givenUp++;
     this.#tell("$/cancelRequest", { id: call.id });
     call.drop(failure);
   }
@@ -216,6 +251,7 @@ export class Caller implements CallOwner {
   /** Gives up the calls that are late. */
   giveUpLate(now: number): void {
     for (const call of this.#calls.takeLate(now)) {
+      this.#givenUp++;
       this.#tell("$/cancelRequest", { id: call.id });
       call.drop(this.#late(call));
     }
@@ -255,6 +291,12 @@ function checkParams(method: string, params: unknown): void {
       }, expected an array or an object`,
     );
   }
+}
+
+function notAResponse(): InvalidMessageError {
+  return new InvalidMessageError(
+    "Cannot receive reply: it is no JSON-RPC 2.0 response",
+  );
 }
 
 function failureOf({ code, message, data }: RpcErrorObject): Failure {

@@ -24,12 +24,19 @@ interface Request {
 /** A caller, what it sends, and a clock. */
 function caller(
   { timeout = 1_000, maxOpenCalls = 10 } = {},
-): { caller: Caller; sent: Request[]; clock: { now: number } } {
+): {
+  caller: Caller;
+  sent: Request[];
+  aborted: Error[];
+  clock: { now: number };
+} {
   const sent: Request[] = [];
+  const aborted: Error[] = [];
   const clock = { now: 5_000 };
   const connection = {
     enqueue: (message: Request) => sent.push(message),
     room: () => undefined,
+    abort: (reason: Error) => aborted.push(reason),
   };
   return {
     caller: new Caller(
@@ -39,6 +46,7 @@ function caller(
       () => {},
     ),
     sent,
+    aborted,
     clock,
   };
 }
@@ -175,14 +183,19 @@ Deno.test("Caller listens to a signal no longer than its call is open", async ()
   signal.removeEventListener = () => listeners--;
   const replies = [1, 2, 3, 4].map(() => calls.call("a", [], { signal }));
   const stream = calls.call("b", [], { signal })[Symbol.asyncIterator]();
-  assertEquals(listeners, 5);
+  // One for all: the more there are, the longer it takes to add one.
+  assertEquals(listeners, 1);
   calls.settle(answer(1, 1));
   calls.settle({ jsonrpc: "2.0", id: 2, error: { code: 1, message: "" } });
-  assertEquals(listeners, 3);
   await stream.return!();
-  assertEquals(listeners, 2);
+  assertEquals(listeners, 1);
   calls.giveUpLate(Infinity);
   assertEquals(listeners, 0);
+  const again = calls.call("a", [], { signal });
+  assertEquals(listeners, 1);
+  calls.settle(answer(6, 1));
+  assertEquals(listeners, 0);
+  replies.push(again);
   await Promise.allSettled(replies);
 });
 
@@ -216,13 +229,42 @@ Deno.test("Caller gives credit when there is room for it", async () => {
 });
 
 Deno.test("Caller drops what comes for calls that it has not, and keeps nothing of it", () => {
-  const { caller: calls } = caller();
+  const { caller: calls } = caller({ maxOpenCalls: 65_536 });
   for (let id = 1; id <= 10_000; id++) {
     calls.settle(answer(id, "stray"));
     calls.push({ id, items: [1] }, 1);
   }
   calls.settle({ jsonrpc: "2.0", id: null, error: { code: 1, message: "" } });
   assertEquals([calls.size, calls.strays], [0, 20_001]);
+});
+
+Deno.test("Caller cuts a peer off that answers more calls than maxOpenCalls which were never made", async () => {
+  const { caller: calls, aborted } = caller({ maxOpenCalls: 10 });
+  const replies = Array.from(
+    { length: 10 },
+    () => calls.call("a", [], { timeout: 1 }),
+  );
+  calls.giveUpLate(Infinity);
+  await Promise.allSettled(replies);
+  // Late answers are none of those.
+  for (let id = 1; id <= 20; id++) calls.settle(answer(id, "late"));
+  assertEquals(aborted, []);
+  calls.settle(answer(21, "stray"));
+  assertEquals(aborted.map(({ message }) => message), [
+    "Cannot receive reply: 11 came for calls that were never made, limit is 10",
+  ]);
+});
+
+Deno.test("Caller gives each of 2^20 calls an id of its own", () => {
+  const { caller: calls, sent } = caller();
+  const ids = new Set<number>();
+  for (let i = 0; i < 2 ** 20; i++) {
+    calls.call("a", undefined, undefined);
+    const { id } = sent.pop()!;
+    ids.add(id);
+    calls.settle(answer(id, null));
+  }
+  assertEquals([ids.size, calls.size, calls.strays], [2 ** 20, 0, 0]);
 });
 
 Deno.test("Caller settles a call once", async () => {

@@ -289,7 +289,7 @@ export interface RpcRemote<Contract = RpcUntyped> {
 /**
  * A call from the side of the method that answers it: the function's `this`, so
  * that a method which needs it is no arrow function. What is called through it
- * ends with the call, and has no more time than is left.
+ * is given up with the call, and has no more time than is left.
  *
  * @typeParam Remote The contract of what the caller serves.
  */

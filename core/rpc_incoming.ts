@@ -74,6 +74,11 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
     this.#source = source;
   }
 
+  /** Items that have come and were not taken yet. */
+  get itemsHeld(): number {
+    return this.#itemsHeld;
+  }
+
   /**
    * Takes the items of a frame in. Fails if there were more than the window
    * allows: a peer cannot make us hold more.

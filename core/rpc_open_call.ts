@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { whenAborted } from "./abortion.ts";
 import type { RpcReply } from "./rpc_contract.ts";
 import { type Failure, IncomingStream, raise } from "./rpc_incoming.ts";
 
@@ -83,14 +84,14 @@ export class OpenCall {
 
   /** Gives up when a signal is aborted. */
   listen(signals: (AbortSignal | undefined)[]): void {
-    const abort = (event: Event) => {
-      const { reason } = event.target as AbortSignal;
-      this.#owner.giveUp(this, () => reason);
-    };
-    for (const signal of signals) signal?.addEventListener("abort", abort);
-    this.#stopListening = () => {
-      for (const signal of signals) signal?.removeEventListener("abort", abort);
-    };
+    const stops = signals.filter((signal) => signal !== undefined).map(
+      (signal) =>
+        whenAborted(
+          signal,
+          (reason) => this.#owner.giveUp(this, () => reason),
+        ),
+    );
+    this.#stopListening = () => stops.forEach((stop) => stop());
   }
 
   /** The answer is a stream, or is taken for one. */
@@ -112,6 +113,11 @@ export class OpenCall {
       stream.fail(this.#failure);
     }
     return stream;
+  }
+
+  /** Whether the other end waits until more of a stream is taken here. */
+  get isBehind(): boolean {
+    return this.#stream !== undefined && this.#stream.itemsHeld > 0;
   }
 
   /** Items have come. */

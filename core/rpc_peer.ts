@@ -44,6 +44,8 @@ import type { RpcSettings } from "./rpc_settings.ts";
  */
 const REPLY_RUN = 16;
 const RESOLVED = Promise.resolve();
+/** The longest that a timer takes; what is later is looked at again then. */
+const MOST_DELAY = 2 ** 31 - 1;
 
 /** What a peer has to do with, now and so far. */
 export interface RpcStats {
@@ -106,14 +108,16 @@ export class RpcPeer<Remote = RpcUntyped>
       this.#replies,
       {
         maxInFlight: options.maxInFlight,
+        maxStreams: options.maxStreams,
         onDeadline: (deadline) => this.#watch(deadline),
         onRest: () => connection.closeFor(this.#end ?? { clean: true }),
       },
     );
-    const answerer = this.#answerer;
+    const [answerer, caller] = [this.#answerer, this.#caller];
+    connection.limitDepth();
     connection.consume({
       get size() {
-        return answerer.size;
+        return answerer.size + caller.behind;
       },
       receive: (message, bytes) => this.#receive(message, bytes),
       end: (end) => this.#endReceiving(end),
@@ -203,10 +207,12 @@ export class RpcPeer<Remote = RpcUntyped>
     }
     const batch = new Batch(
       length,
-      (responses) => this.#replies.send(responses),
+      (answers) => this.#replies.sendBatch(answers),
     );
     for (const message of messages) {
-      this.#dispatch(message, bytes / length, batch);
+      // What is held of them is counted, and one may be all of it.
+      const share = length === 1 ? bytes : JSON.stringify(message).length;
+      this.#dispatch(message, share, batch);
     }
   }
 
@@ -220,7 +226,8 @@ export class RpcPeer<Remote = RpcUntyped>
       this.#settled++;
       this.#caller.settle(message as unknown as RpcResponse);
       batch?.add();
-    } else {
+    } else if (this.#caller.settleBadly(message)) batch?.add();
+    else {
       const failure = failureOf(idOf(message), RPC_ERRORS.invalidRequest);
       if (batch === undefined) this.#replies.send(failure);
       else batch.add(failure);
@@ -236,7 +243,7 @@ export class RpcPeer<Remote = RpcUntyped>
     if (id !== undefined) {
       const failure = failureOf(id, RPC_ERRORS.methodNotFound);
       if (batch === undefined) this.#replies.send(failure, method);
-      else batch.add(failure);
+      else batch.add(failure, method);
       return;
     }
     batch?.add();
@@ -269,7 +276,7 @@ export class RpcPeer<Remote = RpcUntyped>
     this.#timerAt = deadline;
     this.#timer = setTimeout(
       () => this.#lookForLate(),
-      Math.max(1, Math.ceil(deadline - now())),
+      Math.min(Math.max(1, Math.ceil(deadline - now())), MOST_DELAY),
     );
     // Whoever waits for the connection keeps the process alive.
     this.#timer.unref();

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { encodeFrame, FrameTooLargeError } from "../framing.ts";
 import {
   BackpressureError,
   type Connection,
@@ -17,27 +18,37 @@ export type RpcErrorHandler = (
   connection: Connection,
 ) => void;
 
+/** An answer, and to a call of which method. */
+interface Answer {
+  readonly response: RpcResponse;
+  readonly method: string;
+}
+
 /** Answers that leave together: those to the calls of a batch. */
 export class Batch {
-  readonly #send: (responses: RpcResponse[]) => void;
-  readonly #responses: RpcResponse[] = [];
+  readonly #send: (answers: readonly Answer[]) => void;
+  readonly #answers: Answer[] = [];
   #left: number;
 
   /** Waits until each of so many messages has its answer, or none. */
-  constructor(size: number, send: (responses: RpcResponse[]) => void) {
+  constructor(size: number, send: (answers: readonly Answer[]) => void) {
     this.#left = size;
     this.#send = send;
   }
 
   /** Adds the answer to a message, if it has one. */
-  add(response?: RpcResponse): void {
-    if (response !== undefined) this.#responses.push(response);
+  add(response?: RpcResponse, method = ""): void {
+    if (response !== undefined) this.#answers.push({ response, method });
     this.#left--;
-    if (this.#left === 0 && this.#responses.length > 0) {
-      this.#send(this.#responses);
-    }
+    if (this.#left === 0 && this.#answers.length > 0) this.#send(this.#answers);
   }
 }
+
+type Message = RpcResponse | RpcResponse[];
+type Replace = (error: unknown) => Message;
+
+/** Those of a batch may be too large together once each can be sent alone. */
+const REPLACEMENTS = 2;
 
 /** Sends answers, all of which find a way to the other end. */
 export class Replies {
@@ -63,46 +74,84 @@ export class Replies {
   }
 
   /**
-   * Sends an answer, or the answers to a batch, when there is room for it. What
-   * cannot be sent is replaced by an error.
+   * Sends an answer when there is room for it. One that cannot be sent is
+   * replaced by an error.
    */
-  send(response: RpcResponse | RpcResponse[], method = ""): void {
+  send(response: RpcResponse, method = ""): void {
     try {
       this.#connection.enqueue(response);
     } catch (error) {
-      if (error instanceof ConnectionClosedError) return; // nobody reads it
-      const room = error instanceof BackpressureError
-        ? this.#connection.room()
-        : undefined;
-      if (room === undefined) {
+      this.#recover(error, response, (error) => {
         this.report(error, method);
-        this.#sendInstead(response);
-      } else this.#sendLater(response, method, room);
+        return insteadOf(response);
+      });
     }
   }
 
-  #sendLater(
-    response: RpcResponse | RpcResponse[],
-    method: string,
-    room: Promise<void>,
-  ): void {
-    this.#waiting++;
-    room.then(() => this.send(response, method), () => {}).then(() => {
-      this.#waiting--;
-      this.#onSent();
+  /** The same for those to a batch, each of which is replaced on its own. */
+  sendBatch(answers: readonly Answer[]): void {
+    this.#sendAgain(responsesOf(answers), (error) => {
+      const limit = error instanceof FrameTooLargeError
+        ? error.limit
+        : Infinity;
+      answers = this.#thoseThatFit(answers, limit);
+      return responsesOf(answers);
     });
   }
 
-  #sendInstead(response: RpcResponse | RpcResponse[]): void {
-    const instead = ({ id }: RpcResponse) =>
-      failureOf(id, RPC_ERRORS.internalError);
+  #sendAgain(message: Message, replace: Replace, tries = REPLACEMENTS): void {
     try {
-      this.#connection.enqueue(
-        Array.isArray(response) ? response.map(instead) : instead(response),
-      );
-    } catch {
-      // Not even that: some day, the caller's time for it will be over.
+      this.#connection.enqueue(message);
+    } catch (error) {
+      this.#recover(error, message, replace, tries);
     }
+  }
+
+  /** Sends what was not sent later, or something else in its place. */
+  #recover(
+    error: unknown,
+    message: Message,
+    replace: Replace,
+    tries = REPLACEMENTS,
+  ): void {
+    if (error instanceof ConnectionClosedError) return; // nobody reads it
+    const room = error instanceof BackpressureError
+      ? this.#connection.room()
+      : undefined;
+    if (room !== undefined) {
+      this.#waiting++;
+      room.then(() => this.#sendAgain(message, replace), () => {}).then(() => {
+        this.#waiting--;
+        this.#onSent();
+      });
+    } else if (tries > 0) {
+      this.#sendAgain(replace(error), replace, tries - 1);
+    }
+    // Where not even that can be sent, the caller's time for it will be over.
+  }
+
+  /** As many of the answers as there is room for, and errors for the others. */
+  #thoseThatFit(answers: readonly Answer[], limit: number): Answer[] {
+    let left = limit;
+    const choices = answers.map((answer) => {
+      const instead = insteadOf(answer.response);
+      const least = encodeFrame(instead).length;
+      left -= least;
+      return { ...answer, instead, least };
+    });
+    return choices.map(({ response, method, instead, least }) => {
+      try {
+        const size = this.#connection.measure(response);
+        if (size - least > left) {
+          throw new FrameTooLargeError("encode", size, limit);
+        }
+        left -= size - least;
+        return { response, method };
+      } catch (error) {
+        this.report(error, method);
+        return { response: instead, method };
+      }
+    });
   }
 
   /** Tells what went wrong, and is not for the other end to know. */
@@ -113,4 +162,12 @@ export class Replies {
       // A log that fails is no reason to stop serving.
     }
   }
+}
+
+function responsesOf(answers: readonly Answer[]): RpcResponse[] {
+  return answers.map(({ response }) => response);
+}
+
+function insteadOf({ id }: RpcResponse): RpcResponse {
+  return failureOf(id, RPC_ERRORS.internalError);
 }

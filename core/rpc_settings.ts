@@ -27,16 +27,24 @@ export interface RpcOptions {
    */
   handlerTimeout?: number;
   /**
-   * Calls of the peer that methods work on at the same time. More wait for a
-   * place: up to 64 KiB of them, then no more is read; or, where something here
-   * waits for what the peer sends next, up to 1 MiB, and those beyond are
-   * answered with -32000.
+   * Calls of the peer that methods work on at the same time, streams that have
+   * begun not counted. More wait for a place: up to 1 MiB of them, then no more
+   * is read; or, where something here waits for what the peer sends next, those
+   * beyond are answered with -32000.
    *
    * @default {100}
    */
   maxInFlight?: number;
   /**
-   * Calls to the peer that are open at the same time; more are rejected.
+   * Streams to the peer that are open at the same time; the call for one more is
+   * answered with -32000.
+   *
+   * @default {1_000}
+   */
+  maxStreams?: number;
+  /**
+   * Calls to the peer that are open at the same time; more are rejected. A peer
+   * that has answered more calls that were never made is cut off.
    *
    * @default {65_536}
    */
@@ -67,6 +75,7 @@ export const RPC_DEFAULTS: Readonly<Required<Omit<RpcOptions, "onError">>> =
     timeout: 30_000,
     handlerTimeout: 60_000,
     maxInFlight: 100,
+    maxStreams: 1_000,
     maxOpenCalls: 65_536,
     maxBatch: 100,
     discover: false,
@@ -92,6 +101,7 @@ export class RpcSettings {
     checkTimeout("timeout", resolved.timeout);
     checkTimeout("handlerTimeout", resolved.handlerTimeout);
     checkLimit("maxInFlight", resolved.maxInFlight);
+    checkLimit("maxStreams", resolved.maxStreams);
     checkLimit("maxOpenCalls", resolved.maxOpenCalls);
     checkLimit("maxBatch", resolved.maxBatch);
     checkType("discover", resolved.discover, "boolean");

@@ -30,6 +30,8 @@ function rowOf(path: string): number {
 /** Those that others of the second row are made of stand between. */
 const CORE_ROWS: Record<string, number> = {
   jsonrpc: 0,
+  abortion: 0,
+  promise_like: 0,
   queue: 0,
   sweep: 0,
   turn: 0,
