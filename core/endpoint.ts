@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Address } from "./connection.ts";
+import { type Address, checkType } from "./connection.ts";
 
 /**
  * One end of a connection, as options: a host and a port, or a Unix socket. An
@@ -33,8 +33,9 @@ export function checkEndpoint(
       'Cannot use option "transport": expected "tcp" or "unix"',
     );
   }
+  checkType("hostname", hostname, "string");
   if (path === undefined && transport !== "unix") {
-    port ??= defaults.port;
+    if (port === undefined) port = defaults.port;
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
       throw new RangeError(
         `Cannot use option "port": received ${port}, expected a whole number from 0 to 65535`,

@@ -243,6 +243,35 @@ export function checkTimeout(name: string, value: number): void {
 }
 
 /**
+ * Checks the type of an option that may be left out.
+ * @internal
+ */
+export function checkType(
+  name: string,
+  value: unknown,
+  type: "boolean" | "function" | "object" | "string",
+): void {
+  if (value === undefined || value !== null && typeof value === type) return;
+  throw wrongType(name, value, type === "object" ? "an object" : `a ${type}`);
+}
+
+/**
+ * Checks an option that is a signal and may be left out.
+ * @internal
+ */
+export function checkSignal(name: string, value: unknown): void {
+  if (value === undefined || value instanceof AbortSignal) return;
+  throw wrongType(name, value, "an AbortSignal");
+}
+
+function wrongType(name: string, value: unknown, expected: string): TypeError {
+  const received = value === null ? "null" : typeof value;
+  return new TypeError(
+    `Cannot use option "${name}": received ${received}, expected ${expected}`,
+  );
+}
+
+/**
  * Calls `late` after so many milliseconds, and never after `Infinity`. The
  * function that comes back prevents it.
  * @internal

@@ -2,6 +2,7 @@ import {
   assert,
   assertEquals,
   assertInstanceOf,
+  assertMatch,
   assertRejects,
   assertThrows,
 } from "@std/assert";
@@ -216,6 +217,46 @@ Deno.test("serve() rejects wrong options before it opens anything", () => {
     TypeError,
     "the handler is undefined",
   );
+});
+
+Deno.test("serve() and listen() reject options of a wrong type before they open anything", () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  const wrong: [string, unknown[], string][] = [
+    ["hostname", [null, 1, false], "a string"],
+    ["dropPermissions", [null, 0, "yes"], "a boolean"],
+    ["tls", [null, false, true, 0, ""], "an object"],
+    ["authenticate", [null, false, 0, ""], "a function or what"],
+    ["signal", [null, {}, new AbortController()], "an AbortSignal"],
+    ["onEvent", [null, {}, true], "a function"],
+  ];
+  const ofServe: typeof wrong = [
+    ["onListen", [null, {}, "log"], "a function"],
+    ["onError", [null, {}, "reply"], "a function"],
+    ["shutdownTimeout", [null, "1"], "a number"],
+    ["port", [null], "a whole number"],
+  ];
+  for (const [name, values, expected] of [...wrong, ...ofServe]) {
+    for (const value of values) {
+      const options = { hostname: "127.0.0.1", port, [name]: value };
+      const received = value === null && expected !== "a number"
+        ? ".+"
+        : typeof value;
+      const pattern = new RegExp(
+        `^Cannot use option "${name}": received ${received}, expected ${expected}.*$`,
+      );
+      const errors = [assertThrows(() => serve(options, echo), Error)];
+      if (!ofServe.some(([only]) => only === name)) {
+        errors.push(assertThrows(() => listen(options), Error));
+      }
+      for (const error of errors) {
+        assertMatch(error.message, pattern);
+        assertInstanceOf(error, name === "port" ? RangeError : TypeError);
+      }
+    }
+  }
+  Deno.listen({ hostname: "127.0.0.1", port }).close();
 });
 
 Deno.test("shutdown() lets handlers finish, sends their replies, and frees the port", async () => {
