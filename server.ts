@@ -14,7 +14,9 @@ import {
 } from "./core/authentication.ts";
 import {
   type Address,
+  checkSignal,
   checkTimeout,
+  checkType,
   Connection,
   CONNECTION_DEFAULTS,
   type ConnectionEnd,
@@ -322,6 +324,10 @@ export class Listener<T = JsonValue>
     checkLimit("maxPending", resolved.maxPending);
     checkTimeout("handshakeTimeout", resolved.handshakeTimeout);
     checkTimeout("acceptBackoff", resolved.acceptBackoff);
+    checkType("tls", resolved.tls, "object");
+    checkType("dropPermissions", resolved.dropPermissions, "boolean");
+    checkType("onEvent", resolved.onEvent, "function");
+    checkSignal("signal", resolved.signal);
     this.#options = resolved;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
@@ -335,8 +341,9 @@ export class Listener<T = JsonValue>
     this.#tls = resolved.tls && new TlsServerContext(resolved.tls);
     const endpoint = checkEndpoint(options, LISTEN_DEFAULTS);
     const { authenticate } = resolved;
-    this.#verify = authenticate &&
-      verifierOf(authenticate, endpoint, this.#tls !== undefined);
+    this.#verify = authenticate === undefined
+      ? undefined
+      : verifierOf(authenticate, endpoint, this.#tls !== undefined);
     this.#listener = open(endpoint);
     if (resolved.dropPermissions) dropPermissions();
     this.#events.emit({ type: "listening", addr: this.addr });
@@ -398,7 +405,10 @@ export class Listener<T = JsonValue>
         await this.#change();
       }
       try {
-        this.#take(await this.#listener.accept());
+        const conn = await this.#listener.accept();
+        // It may have come in the turn in which this was closed.
+        if (this.#closing.signal.aborted) close(conn);
+        else this.#take(conn);
       } catch (error) {
         if (
           this.#closing.signal.aborted ||
@@ -422,6 +432,7 @@ export class Listener<T = JsonValue>
     const info: ConnectionInfo<T> & { remoteAddr: Address } = {
       localAddr: addressOf(conn.localAddr),
       remoteAddr: addressOf(conn.remoteAddr),
+      canProbe: conn.localAddr.transport === "tcp",
       onEnd: this.#onEnd,
     };
     this.#places++;
@@ -462,6 +473,7 @@ export class Listener<T = JsonValue>
     this.#events.emit({ type: "connected", connection });
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) waiting.resolve(connection);
+    else if (this.#closing.signal.aborted) connection.close();
     else this.#ready.push(connection);
   }
 
@@ -735,6 +747,8 @@ export class Server<T = JsonValue> implements AsyncDisposable {
       shutdownTimeout: SERVE_DEFAULTS.shutdownTimeout,
     }, { shutdownTimeout });
     checkTimeout("shutdownTimeout", resolved.shutdownTimeout);
+    checkType("onListen", onListen, "function");
+    checkSignal("signal", signal);
     this.#shutdownTimeout = resolved.shutdownTimeout;
     this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
     this.#listener = listen(rest);
@@ -857,6 +871,7 @@ export function serve<T = JsonValue>(
     maxInFlight: SERVE_DEFAULTS.maxInFlight,
   }, { maxInFlight });
   checkLimit("maxInFlight", resolved.maxInFlight);
+  checkType("onError", onError, "function");
   const { maxFrameBytes } = new Framing(pickOptions(FRAMING_DEFAULTS, rest));
   return new Server(rest, (connection) => {
     new Responder(

@@ -27,6 +27,7 @@ import {
   type ServerStats,
   sharedSecret,
 } from "../mod.ts";
+import { certificates } from "./certificates.ts";
 import {
   assertServed,
   delay,
@@ -38,6 +39,7 @@ import { connectResetter, frame, LOCAL, Peer, portOf } from "./peers.ts";
 import { SEED, seeded } from "./random.ts";
 import { processorTime, startLimited, startScript } from "./scripts.ts";
 
+const { ca, server: IDENTITY } = certificates();
 const SECRET = sharedSecret("a secret of the tests");
 
 function echo(message: JsonValue): JsonValue {
@@ -789,6 +791,78 @@ faultTest(
     assertLess(performance.now() - start, 500);
     await late.shutdown();
     await late[Symbol.asyncDispose]();
+  },
+);
+
+for (
+  const [kind, options, clientOptions] of [
+    ["a plain server", {}, {}],
+    ["one that authenticates", { authenticate: SECRET }, {
+      authenticate: SECRET,
+    }],
+    ["one that encrypts", { tls: IDENTITY }, { tls: { ca } }],
+  ] as const
+) {
+  faultTest(
+    `shutdown() takes on nobody who comes in the same turn: ${kind}`,
+    async () => {
+      const log = new EventLog();
+      const { listen: original } = Deno;
+      Deno.listen = ((options: Deno.TcpListenOptions) => {
+        const listener = original(options);
+        const { accept } = listener;
+        listener.accept = async () => {
+          const conn = await Reflect.apply(accept, listener, []);
+          server.shutdown(); // who accepts hears of the peer after this
+          return conn;
+        };
+        return listener;
+      }) as typeof Deno.listen;
+      const server = serve(
+        { ...LOCAL, ...options, onEvent: log.onEvent },
+        echo,
+      );
+      Deno.listen = original;
+      const request = assertRejects(async () => {
+        await using client = await connect({
+          ...server.addr,
+          ...clientOptions,
+        });
+        await client.request("hello");
+      });
+      const start = performance.now();
+      await server.finished;
+      await request;
+      assertLess(performance.now() - start, 200);
+      assertEquals(log.of("connected"), []);
+      assertEquals(server.stats().pending, 0);
+    },
+  );
+}
+
+faultTest(
+  "close() in an event leaves no connection behind that nobody waited for",
+  async () => {
+    const log = new EventLog();
+    const listener = listen({
+      ...LOCAL,
+      authenticate: SECRET,
+      onEvent(event) {
+        log.onEvent(event);
+        if (log.of("connected").length === 2) listener.close();
+      },
+    });
+    const accepted = listener.accept();
+    const clients = await Promise.all(
+      [1, 2].map(() => connect({ ...listener.addr, authenticate: SECRET })),
+    );
+    await (await accepted).close();
+    for (const client of clients) {
+      assertEquals((await client[Symbol.asyncIterator]().next()).done, true);
+      await client.close();
+    }
+    await until(() => listener.connections.size === 0, "one is still open");
+    log.assertBalanced();
   },
 );
 
