@@ -296,6 +296,7 @@ class Dialer<T> {
     const info = {
       localAddr: addressOf(conn.localAddr),
       remoteAddr: addressOf(conn.remoteAddr),
+      canProbe: this.#endpoint.transport === "tcp",
     };
     if (this.#tls === undefined && this.#prove === undefined) {
       return new Connection<T>(conn, this.#settings, info);

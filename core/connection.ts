@@ -15,6 +15,7 @@ import {
   type JsonValue,
   resolveOptions,
 } from "../framing.ts";
+import { whenAborted } from "./abortion.ts";
 import { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
 import {
@@ -54,6 +55,12 @@ export interface ConnectionInfo<T = JsonValue> {
   remoteAddr?: Address;
   /** What TLS found out about the link and the peer. */
   tls?: TlsInfo;
+  /**
+   * Whether a write of no bytes puts nothing on the wire, and fails once the
+   * peer has reset the link, as that of a TCP socket does.
+   * @internal
+   */
+  canProbe?: boolean;
   /**
    * Called once, when the connection has ended: the same as `closed`, at less
    * cost for who keeps many.
@@ -104,6 +111,8 @@ const TURN_BYTES = 262_144;
 const LINGER_TIMEOUT = 2_000;
 const LINGER_QUIET = 250;
 const LINGER_BYTES = 16_777_216;
+/** Writing it asks whether the link still is. */
+const NOTHING = new Uint8Array(0);
 /** Where it goes: nobody looks at it, so one is enough for all. */
 const WASTE = new Uint8Array(65_536);
 /** A bad message costs about as much as so many bytes of good ones. */
@@ -141,6 +150,20 @@ function after(turns: number, over: () => void): () => void {
     else over();
   });
   return () => clearImmediate(immediate);
+}
+
+/**
+ * Rejects with why a message was not sent. Nobody has to await it: what the peer
+ * does is no reason to end the process. What the caller has done wrong is one.
+ * @internal
+ */
+export function unsent(error: unknown): Promise<never> {
+  const rejected = Promise.reject(error);
+  if (
+    error instanceof ConnectionClosedError ||
+    error instanceof BackpressureError
+  ) rejected.catch(() => {});
+  return rejected;
 }
 
 function timeoutError(message: string): DOMException {
@@ -223,6 +246,8 @@ export class Connection<T = JsonValue>
   /** Whether it is the peer's turn: a read is pending. */
   #reading = false;
   #peerEnded = false;
+  /** Whether a probe would tell of a reset, and none is under way. */
+  #canProbe: boolean;
   /** Whether it was drained in the midst of something. */
   #drainedBusy = false;
   #lingering = false;
@@ -277,6 +302,7 @@ export class Connection<T = JsonValue>
     this.localAddr = info.localAddr;
     this.remoteAddr = info.remoteAddr;
     this.tls = info.tls;
+    this.#canProbe = info.canProbe === true;
     this.#onEnd = info.onEnd;
     settings.sweep?.add(this);
   }
@@ -356,14 +382,7 @@ export class Connection<T = JsonValue>
     try {
       this.enqueue(message);
     } catch (error) {
-      const rejected = Promise.reject(error);
-      // Nobody has to await it: what the peer does is no reason to end the
-      // process. What the caller has done wrong is one.
-      if (
-        error instanceof ConnectionClosedError ||
-        error instanceof BackpressureError
-      ) rejected.catch(() => {});
-      return rejected;
+      return unsent(error);
     }
     return this.#outbox.room() ?? RESOLVED;
   }
@@ -399,8 +418,7 @@ export class Connection<T = JsonValue>
     if (signal === undefined) {
       requests.push({ resolve, reject });
     } else {
-      const abort = () => reject(signal.reason);
-      const settled = () => signal.removeEventListener("abort", abort);
+      const settled = whenAborted(signal, reject);
       // An aborted request keeps its place, so that its reply is not taken for
       // another's.
       requests.push({
@@ -413,7 +431,6 @@ export class Connection<T = JsonValue>
           reject(reason);
         },
       });
-      signal.addEventListener("abort", abort, { once: true });
     }
     this.#startPump();
     return promise;
@@ -498,7 +515,10 @@ export class Connection<T = JsonValue>
     let bytesOfTurn = 0;
     try {
       // What came before there was a consumer.
-      while (this.#consumer !== undefined && this.#inbox?.size) {
+      while (
+        this.#received === undefined && this.#consumer !== undefined &&
+        this.#inbox?.size
+      ) {
         await this.#consumer.receive(this.#inbox.shift() as Decoded<T>, 0);
       }
       while (this.#isWanted) {
@@ -650,6 +670,30 @@ export class Connection<T = JsonValue>
   }
 
   /**
+   * Gives the size of a message in bytes; throws where it cannot be sent.
+   * @internal
+   */
+  measure(message: unknown): number {
+    return this.#outbox.measure(message);
+  }
+
+  /**
+   * Sends nothing any more that is nested deeper than `maxDepth`.
+   * @internal
+   */
+  limitDepth(): void {
+    this.#outbox.limitDepth();
+  }
+
+  /**
+   * Milliseconds after which a quiet peer is given up.
+   * @internal
+   */
+  get idleTimeout(): number {
+    return this.#settings.idleTimeout;
+  }
+
+  /**
    * Resolves when no more than the high-water mark waits to be written;
    * `undefined` if that is so already.
    * @internal
@@ -769,6 +813,7 @@ export class Connection<T = JsonValue>
       ));
     }
     this.#bytesSeen = bytesWritten;
+    if (!this.#reading && bytesQueued === 0 && !this.#sealed) this.#probe();
     if (!this.#reading || this.#messagesReceived !== this.#messagesSeen) {
       this.#messagesSeen = this.#messagesReceived;
       this.#idleTicks = this.#frameTicks = 0;
@@ -787,6 +832,21 @@ export class Connection<T = JsonValue>
         `Cannot receive message: nothing came for ${idleTimeout} ms`,
       );
     }
+  }
+
+  /**
+   * Finds out, for whoever is at work for the peer, whether it has reset the
+   * link: no read is pending that would tell.
+   */
+  #probe(): void {
+    const isAtWork = this.#consumer !== undefined ||
+      this.#abortController !== undefined;
+    if (!this.#canProbe || !isAtWork) return;
+    this.#canProbe = false;
+    this.#duplex.write(NOTHING).then(
+      () => this.#canProbe = true,
+      (cause) => this.writeFailed(cause),
+    );
   }
 
   #lateFor(message: string): void {

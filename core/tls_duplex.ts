@@ -296,8 +296,12 @@ export class TlsDuplex implements ByteDuplex {
     }
   }
 
-  /** Encrypts some of the bytes, and writes them to the stream below. */
+  /**
+   * Encrypts some of the bytes, and writes them to the stream below; no bytes as
+   * they are.
+   */
   async write(bytes: Uint8Array): Promise<number> {
+    if (bytes.length === 0) return await this.#duplex.write(bytes);
     if (this.#writeEnd !== undefined) {
       throw new TlsError("Cannot send: the sending side is closed");
     }

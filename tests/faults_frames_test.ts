@@ -17,6 +17,7 @@ import {
   FrameTruncatedError,
   InvalidMessageError,
   type JsonValue,
+  type Server,
 } from "../mod.ts";
 import { startChildServer } from "./child_server.ts";
 import {
@@ -452,6 +453,30 @@ test("serve() handles nothing behind a frame that is too large", async () => {
   await peer.write(join(frame('"good"'), large, frame('"late"')));
   assertEquals(await peer.rest(), ["good"]);
   assertEquals(seen, ["good"]);
+});
+
+test("serve({ authenticate }) handles nothing that came with the login behind the message that ended the connection", async () => {
+  const ways: Record<string, (connection: Connection, server: Server) => void> =
+    {
+      close: (connection) => void connection.close(),
+      abort: (connection) => connection.abort(),
+      shutdown: (_, server) => void server.shutdown(),
+      throw() {
+        throw new Error("no more");
+      },
+    };
+  for (const [name, end] of Object.entries(ways)) {
+    const seen: unknown[] = [];
+    await using watched = watch((message, connection) => {
+      seen.push(message);
+      end(connection, watched.server);
+    }, { authenticate: () => true });
+    using peer = await Peer.connect(watched.addr);
+    const numbers = [1, 2, 3, 4, 5].map((number) => frame(`${number}`));
+    await peer.write(join(frame('"login"'), ...numbers));
+    await peer.ended();
+    assertEquals(seen, [1], name);
+  }
 });
 
 // Messages

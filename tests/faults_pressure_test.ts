@@ -11,6 +11,8 @@ import {
   assertLessOrEqual,
   assertRejects,
 } from "@std/assert";
+import { connect as connectNode } from "node:net";
+import { connect as connectTls } from "node:tls";
 import {
   BackpressureError,
   connect,
@@ -20,6 +22,7 @@ import {
   listen,
   serve,
 } from "../mod.ts";
+import { certificates } from "./certificates.ts";
 import { startChildServer } from "./child_server.ts";
 import {
   assertServed,
@@ -37,6 +40,7 @@ import {
   join,
   LOCAL,
   Peer,
+  portOf,
   prefix,
   repeat,
 } from "./peers.ts";
@@ -394,6 +398,82 @@ test("serve() has no more than maxInFlight messages in hand, however many come i
   gate.resolve();
   await writing;
   await until(() => inFlight === 0, "messages are in hand");
+});
+
+/** Handlers that wait until the connection's signal says that all is over. */
+class Waiting {
+  handled = 0;
+  told = 0;
+  readonly handler = (_message: unknown, { signal }: Connection) => {
+    this.handled++;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => {
+      this.told++;
+      resolve();
+    });
+    return promise;
+  };
+}
+
+for (
+  const [behind, requests] of [
+    ["nothing more", repeat(frame("7"), 100)],
+    ["10 000 requests", repeat(frame("7"), 10_100)],
+    ["half a frame", join(repeat(frame("7"), 100), frame("77").subarray(0, 5))],
+    ["a MiB", repeat(frame(`"${"x".repeat(100_000)}"`), 100)],
+  ] as const
+) {
+  test(`serve() tells all handlers within a second that a peer has reset from which no more is read, and frees its place, with ${behind} unread`, async () => {
+    const waiting = new Waiting();
+    await using watched = watch(waiting.handler);
+    const peer = await connectResetter(watched.addr);
+    peer.write(requests);
+    const inHand = behind === "a MiB" ? 11 : 100;
+    await until(() => waiting.handled === inHand, "no handler was called");
+    // A peer that is there stays, however often it is asked.
+    await delay(300);
+    assertEquals(watched.ends, []);
+    const start = performance.now();
+    await peer.reset();
+    await until(() => waiting.told === inHand, "a handler was not told");
+    assertEquals(watched.server.connections.size, 0);
+    assertLess(performance.now() - start, 1_000);
+    assert(!watched.ends[0].clean);
+    assertInstanceOf(watched.ends[0].cause, Deno.errors.ConnectionReset);
+    assertEquals(waiting.handled, inHand);
+  });
+}
+
+test("serve({ tls }) tells all handlers within a second that a peer has reset from which no more is read", async () => {
+  const { ca, server: tls } = certificates();
+  const waiting = new Waiting();
+  await using watched = watch(waiting.handler, { tls });
+  const socket = connectNode(portOf(watched.addr), "127.0.0.1");
+  const secure = connectTls({ socket, ca, host: "localhost" });
+  secure.on("error", () => {});
+  await new Promise<void>((resolve) => secure.on("secureConnect", resolve));
+  secure.write(repeat(frame("7"), 200));
+  await until(() => waiting.handled === 100, "no handler was called");
+  await delay(300);
+  assertEquals(watched.ends, []);
+  socket.resetAndDestroy();
+  await until(() => waiting.told === 100, "a handler was not told");
+  assertEquals(watched.server.connections.size, 0);
+  assert(!watched.ends[0].clean);
+  secure.destroy();
+});
+
+test("serve() answers a peer that has ended its side and is read from no more, whatever it asks for its place", async () => {
+  const gate = Promise.withResolvers<void>();
+  await using watched = watch((message) => gate.promise.then(() => message));
+  using peer = await Peer.connect(watched.addr);
+  await peer.write(repeat(frame("7"), 150));
+  await peer.conn.closeWrite();
+  await delay(600);
+  gate.resolve();
+  assertEquals(await peer.rest(), Array(150).fill(7));
+  await until(() => watched.ends.length === 1, "it was not closed");
+  assert(watched.ends[0].clean);
 });
 
 test("serve() gives others their turn while a peer sends as fast as it can", async () => {
