@@ -12,6 +12,7 @@ import {
   type ConnectionEnd,
   type Consumer,
 } from "./connection.ts";
+import { isPromiseLike } from "./promise_like.ts";
 import { Queue } from "./queue.ts";
 
 /**
@@ -50,7 +51,25 @@ interface Reply {
 
 /** In place of a reply: the connection ends here. */
 class Failure {
-  constructor(readonly cause: unknown) {}
+  readonly #cause: unknown;
+
+  constructor(cause: unknown) {
+    this.#cause = cause;
+  }
+
+  /**
+   * How the connection ends, if it is to: asked without `instanceof`, at which a
+   * handler's Proxy may throw.
+   */
+  static endBy(reply: unknown): ConnectionEnd | undefined {
+    return typeof reply === "object" && reply !== null && #cause in reply
+      ? { clean: false, cause: reply.#cause }
+      : undefined;
+  }
+}
+
+function orFailure(reply: unknown, error: unknown): unknown {
+  return reply === undefined ? new Failure(error) : reply;
 }
 
 /**
@@ -158,9 +177,9 @@ export class Responder<T> implements Consumer<T> {
   #replyTo(error: unknown): unknown {
     try {
       const reply = this.#onError?.(error, this.#connection);
-      if (!isPromiseLike(reply)) return reply ?? new Failure(error);
+      if (!isPromiseLike(reply)) return orFailure(reply, error);
       return Promise.resolve(reply).then(
-        (reply) => reply ?? new Failure(error),
+        (reply) => orFailure(reply, error),
         () => new Failure(error),
       );
     } catch {
@@ -205,8 +224,9 @@ export class Responder<T> implements Consumer<T> {
    */
   #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
     if (reply === undefined) return;
-    if (reply instanceof Failure) {
-      this.#connection.closeFor({ clean: false, cause: reply.cause });
+    const end = Failure.endBy(reply);
+    if (end !== undefined) {
+      this.#connection.closeFor(end);
       return;
     }
     try {
@@ -219,8 +239,4 @@ export class Responder<T> implements Consumer<T> {
       return this.#send(replacement, true);
     }
   }
-}
-
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | null)?.then === "function";
 }

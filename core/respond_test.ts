@@ -195,6 +195,75 @@ Deno.test("Responder sends what onError returns in place of a failed reply", asy
   await connection.closed;
 });
 
+Deno.test("Responder sends null like any other reply, also where onError returns it or resolves to it", async () => {
+  const { client, connection } = respond({
+    handler(message) {
+      if (message === "sync") throw new Error("failure");
+      if (message === "async") return Promise.reject(new Error("failure"));
+      if (message === "unsendable") return 1n;
+      return null;
+    },
+    onError: (error) =>
+      error instanceof InvalidMessageError ? Promise.resolve(null) : null,
+  });
+  const messages = ["sync", "async", "unsendable", "fine", "sync"];
+  for (const message of messages) {
+    assertEquals(await client.request(message), null, message);
+  }
+  await client.close();
+  await connection.closed;
+});
+
+Deno.test("Responder asks onError about a reply that throws when it is looked at", async () => {
+  const thrown = new Error("looked at");
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  const replies: Record<string, () => unknown> = {
+    then: () => ({
+      get then() {
+        throw thrown;
+      },
+    }),
+    get: () =>
+      new Proxy({}, {
+        get() {
+          throw thrown;
+        },
+      }),
+    getPrototypeOf: () =>
+      new Proxy({ n: 1n }, {
+        getPrototypeOf() {
+          throw thrown;
+        },
+      }),
+    revoked: () => revoked.proxy,
+  };
+  for (const [name, make] of Object.entries(replies)) {
+    for (const isAsync of [false, true]) {
+      const errors: unknown[] = [];
+      const { client, connection } = respond({
+        handler: (message) =>
+          message === "bad" ? isAsync ? turn().then(make) : make() : message,
+        onError(error) {
+          errors.push(error);
+          return "answered";
+        },
+      });
+      const asked = ["good", "bad", "good"].map((message) =>
+        client.request(message)
+      );
+      assertEquals(
+        await Promise.all(asked),
+        ["good", "answered", "good"],
+        name,
+      );
+      assertEquals(errors.length, 1, name);
+      await client.close();
+      assertEquals(await connection.closed, { clean: true }, name);
+    }
+  }
+});
+
 Deno.test("Responder closes the connection behind the replies before, where nobody answers for an error", async () => {
   const failure = new Error("failure");
   const kinds: [string, unknown, ErrorHandler | undefined][] = [
