@@ -6,7 +6,6 @@
  */
 import {
   type Authentication,
-  AuthenticationError,
   logIn,
   type Prover,
   proverOf,
@@ -201,10 +200,9 @@ export async function connect<T = JsonValue>(
   return await client.open();
 }
 
-/** Whether trying again would not help. */
+/** Whether trying again now would not help. */
 function isFinal(error: unknown): boolean {
-  return error instanceof AuthenticationError ||
-    error instanceof TypeError ||
+  return error instanceof TypeError ||
     error instanceof Deno.errors.NotCapable;
 }
 

@@ -5,6 +5,7 @@
  */
 import type { JsonValue } from "../framing.ts";
 import { checkLimit, resolveOptions } from "../framing.ts";
+import { AuthenticationError } from "./authentication.ts";
 import {
   checkTimeout,
   type Connection,
@@ -90,7 +91,8 @@ export class Client<T = JsonValue>
   readonly #options: Required<ReconnectOptions>;
   readonly #over = new AbortController();
   #connection: Connection<T> | undefined;
-  #connectedAt = 0;
+  /** Why the server did not let us in: who asks again is told the same. */
+  #refusal: AuthenticationError | undefined;
   #connecting: Promise<Connection<T>> | undefined;
   #attempts = 0;
 
@@ -129,7 +131,8 @@ export class Client<T = JsonValue>
    * Gives the connection that is open, or connects until one is.
    *
    * @throws The error of the last attempt, if there is to be no other: after
-   * `maxAttempts`, or where the server refused the authentication.
+   * `maxAttempts`, or where the server refused the authentication, which ends
+   * all attempts for good.
    * @throws {ConnectionClosedError} If the client is closed.
    * @throws The reason of the signal, if that is aborted; others may go on to
    * wait for the same connection.
@@ -137,6 +140,7 @@ export class Client<T = JsonValue>
   async connected({ signal }: RequestOptions = {}): Promise<Connection<T>> {
     signal?.throwIfAborted();
     if (this.#over.signal.aborted) throw this.#gone();
+    if (this.#refusal !== undefined) throw this.#refusal;
     if (this.#connection?.isOver === false) return this.#connection;
     if (this.#connecting === undefined) {
       this.#connecting = this.#connect().finally(() => {
@@ -157,7 +161,11 @@ export class Client<T = JsonValue>
         return connection;
       } catch (error) {
         if (this.#over.signal.aborted) throw this.#gone();
-        if (this.#isFinal(error) || failures >= this.#options.maxAttempts) {
+        if (error instanceof AuthenticationError) this.#refusal = error;
+        if (
+          this.#refusal !== undefined || this.#isFinal(error) ||
+          failures >= this.#options.maxAttempts
+        ) {
           this.#attempts = 0;
           throw error;
         }
@@ -187,11 +195,15 @@ export class Client<T = JsonValue>
       throw this.#gone();
     }
     this.#connection = connection;
-    this.#connectedAt = performance.now();
+    const connectedAt = performance.now();
+    // Those of the login are no sign that the server serves.
+    const { messagesReceived } = connection.stats;
     connection.watch();
-    connection.closed.then(() => {
+    connection.closed.then(({ clean }) => {
       if (this.#connection === connection) this.#connection = undefined;
-      if (performance.now() - this.#connectedAt > HEALTHY_TIME) {
+      const isServed = clean &&
+        connection.stats.messagesReceived > messagesReceived;
+      if (isServed || performance.now() - connectedAt > HEALTHY_TIME) {
         this.#attempts = 0;
       }
     });

@@ -31,6 +31,8 @@ class Servers {
   readonly ends: MemoryEnd[] = [];
   readonly events: ClientEvent[] = [];
   attempts = 0;
+  /** A message that belongs to the login. */
+  greeting: string | undefined;
   /** Where attempts wait, if they shall. */
   gate: Promise<void> | undefined;
 
@@ -57,7 +59,12 @@ class Servers {
     const peer = new Connection(far, NEVER);
     this.ends.push(near);
     this.peers.push(peer);
-    return new Connection(near);
+    const connection = new Connection(near);
+    if (this.greeting !== undefined) {
+      peer.send(this.greeting);
+      await connection[Symbol.asyncIterator]().next();
+    }
+    return connection;
   }
 
   /** The delays that the client has waited, or would have. */
@@ -185,6 +192,54 @@ faultTest(
       } finally {
         performance.now = now;
       }
+    }),
+);
+
+faultTest(
+  "Client begins anew with its delays after a connection that brought a message and ended cleanly",
+  () =>
+    withRandom(0.5, async () => {
+      const servers = new Servers();
+      await using client = await servers.client({ minDelay: 2 }).open();
+      for (
+        const [says, ends] of [
+          [false, true],
+          [true, true],
+          [true, true],
+          [true, false],
+          [false, true],
+          [true, true],
+        ]
+      ) {
+        const connection = await client.connected();
+        const peer = servers.peers.at(-1)!;
+        if (says) {
+          peer.send("hello");
+          await connection[Symbol.asyncIterator]().next();
+        }
+        if (ends) peer.close();
+        else servers.cut();
+        await connection.closed;
+      }
+      await client.connected();
+      assertEquals(servers.delays, [1, 1, 1, 2, 4, 1]);
+    }),
+);
+
+faultTest(
+  "Client takes no message of the login for one that a server answers with",
+  () =>
+    withRandom(0.5, async () => {
+      const servers = new Servers();
+      servers.greeting = "you are in";
+      await using client = await servers.client({ minDelay: 2 }).open();
+      for (let i = 0; i < 3; i++) {
+        const connection = await client.connected();
+        servers.peers.at(-1)!.close();
+        await connection.closed;
+      }
+      await client.connected();
+      assertEquals(servers.delays, [1, 2, 4]);
     }),
 );
 

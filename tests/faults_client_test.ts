@@ -345,7 +345,7 @@ faultTest(
 );
 
 faultTest(
-  "Client tries once, and not again, when it is not let in any more",
+  "Client tries once, and never again, when it is not let in any more",
   async () => {
     const first = serve({ ...LOCAL, authenticate: SECRET }, echo);
     const log = new EventLog();
@@ -362,15 +362,47 @@ faultTest(
     await using second = serveAgain(first.addr, {
       authenticate: sharedSecret("another secret of the tests"),
     });
-    await assertRejects(() => client.request(2), AuthenticationError);
+    const refusal = await assertRejects(
+      () => client.request(2),
+      AuthenticationError,
+    );
+    const asked = [
+      () => client.request(3),
+      () => client.send(4),
+      () => client.connected(),
+      () => Array.fromAsync(client),
+    ];
+    for (const ask of asked) {
+      assertStrictEquals(await assertRejects(ask), refusal);
+    }
     await delay(50);
     assertEquals(second.stats().accepted, 1);
     assertEquals(second.stats().rejected, 1);
     assertEquals(log.count("failed"), 1);
-    // Who asks again gets one more attempt.
-    const iterating = Array.fromAsync(client);
-    await assertRejects(() => iterating, AuthenticationError);
-    assertEquals(second.stats().accepted, 2);
+  },
+);
+
+faultTest(
+  "Client comes back as soon as before each time that a server that serves has closed an idle connection",
+  async () => {
+    await using server = serve({ ...LOCAL, idleTimeout: 20 }, echo);
+    const log = new EventLog();
+    await using client = await connect({
+      ...server.addr,
+      reconnect: { minDelay: 1 },
+      onEvent: log.onEvent,
+    });
+    for (let i = 0; i < 8; i++) {
+      assertEquals(await client.request(i), i);
+      const { closed } = await client.connected();
+      assertEquals(await closed, { clean: true });
+    }
+    assertEquals(
+      log.events.flatMap((event) =>
+        event.type === "waiting" ? [event.attempt] : []
+      ),
+      Array(7).fill(1),
+    );
   },
 );
 
