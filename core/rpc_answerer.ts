@@ -83,6 +83,16 @@ export class Answerer {
     return this.#calls.size + this.#replies.waiting;
   }
 
+  /** Those that are streams. */
+  get streams(): number {
+    return this.#streams;
+  }
+
+  /** Whether the caller has ended its side. */
+  get isFlowing(): boolean {
+    return this.#isFlowing;
+  }
+
   /** No call is late before. */
   get earliest(): number {
     return this.#calls.earliest;

@@ -267,6 +267,39 @@ Deno.test("Caller gives each of 2^20 calls an id of its own", () => {
   assertEquals([ids.size, calls.size, calls.strays], [2 ** 20, 0, 0]);
 });
 
+Deno.test("Caller rejects a notification that has no room, which nobody has to hear of", async () => {
+  const calls = new Caller(
+    {
+      enqueue() {
+        throw new BackpressureError(2, 1);
+      },
+    } as unknown as Connection,
+    { timeout: 1_000, maxOpenCalls: 1 },
+    () => 0,
+    () => {},
+  );
+  calls.notify("a", undefined);
+  await turn(); // an unhandled rejection would end the test
+  await assertRejects(() => calls.notify("a", undefined), BackpressureError);
+});
+
+Deno.test("Caller fails a call whose answer is none, and nothing is answered to that", async () => {
+  const raw = new RawPeer();
+  for (const [i, response] of [{}, { method: null }, { error: 1 }].entries()) {
+    const call = raw.peer.call("a");
+    const [{ id }] = await raw.receive(1) as Request[];
+    assertEquals(id, i + 1);
+    const answer = JSON.stringify({ jsonrpc: "2.0", id, ...response });
+    assertEquals(await raw.exchange(answer), []);
+    await assertRejects(
+      () => call,
+      InvalidMessageError,
+      "Cannot receive reply: it is no JSON-RPC 2.0 response",
+    );
+  }
+  await raw.close();
+});
+
 Deno.test("Caller settles a call once", async () => {
   const { caller: calls } = caller();
   const reply = calls.call("a", undefined, undefined);

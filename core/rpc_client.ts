@@ -93,18 +93,25 @@ export class RpcClient<Remote = RpcUntyped>
   ): RpcReply<unknown> {
     const peer = this.#peer as RpcPeer | undefined;
     if (peer !== undefined) return peer.call(method, params, options);
-    const reply = this.#callLater(method, params, options);
+    const left = new AbortController();
+    const reply = this.#callLater(method, params, {
+      ...options,
+      signal: options?.signal === undefined
+        ? left.signal
+        : AbortSignal.any([options.signal, left.signal]),
+    });
     return Object.assign(reply, {
-      [Symbol.asyncIterator]: () => iterate(reply),
+      [Symbol.asyncIterator]: () => new LaterStream(reply, left),
     });
   }
 
   async #callLater(
     method: string,
-    params?: object,
-    options: RpcCallOptions = {},
+    params: object | undefined,
+    options: RpcCallOptions,
   ): Promise<unknown> {
     const { timeout, signal } = options;
+    params = snapshot(params);
     const start = performance.now();
     const peer = await this.#connected(timeout, signal) as RpcPeer;
     const elapsed = Math.floor(performance.now() - start);
@@ -164,8 +171,17 @@ export class RpcClient<Remote = RpcUntyped>
   }
 }
 
+/** What is sent of it now, whatever becomes of it until there is a connection. */
+function snapshot(params: object | undefined): object | undefined {
+  try {
+    return JSON.parse(JSON.stringify(params));
+  } catch {
+    return params; // nothing, or nothing that can be sent: the call will tell
+  }
+}
+
 /** Iterates over the stream that a call turns out to be. */
-async function* iterate(
+async function* itemsOf(
   reply: Promise<unknown>,
 ): AsyncGenerator<unknown, unknown, void> {
   const result = await reply;
@@ -174,4 +190,30 @@ async function* iterate(
   return isStream
     ? yield* result as AsyncGenerator<unknown, unknown, void>
     : result;
+}
+
+/** A stream that can be left before there is a connection. */
+class LaterStream implements AsyncIterator<unknown, unknown, void> {
+  readonly #items: AsyncGenerator<unknown, unknown, void>;
+  readonly #left: AbortController;
+
+  constructor(reply: Promise<unknown>, left: AbortController) {
+    this.#items = itemsOf(reply);
+    this.#left = left;
+  }
+
+  async next(): Promise<IteratorResult<unknown, unknown>> {
+    try {
+      return await this.#items.next();
+    } catch (error) {
+      if (!this.#left.signal.aborted) throw error;
+      return { done: true, value: undefined };
+    }
+  }
+
+  return(value?: unknown): Promise<IteratorResult<unknown, unknown>> {
+    // Behind a `next` that waits, its own `return` would wait, too.
+    this.#left.abort();
+    return this.#items.return(value);
+  }
 }

@@ -22,6 +22,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
+import { stayAlive } from "./rpc_alive.ts";
 import { Answerer } from "./rpc_answerer.ts";
 import { apiOf } from "./rpc_api.ts";
 import { Caller } from "./rpc_caller.ts";
@@ -123,6 +124,7 @@ export class RpcPeer<Remote = RpcUntyped>
       end: (end) => this.#endReceiving(end),
       drain: () => answerer.drain(),
     });
+    stayAlive(connection, answerer);
     connection.closed.then((end) => this.#over(end));
   }
 

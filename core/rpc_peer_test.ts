@@ -1,3 +1,4 @@
+import process from "node:process";
 import {
   assert,
   assertEquals,
@@ -325,6 +326,21 @@ Deno.test("RpcPeer rejects a chain of calls that is too deep", async () => {
   assertEquals(error.code, -32001);
   while (client.stats.callsOpen + server.stats.callsOpen > 0) await turn();
   await client.close();
+});
+
+Deno.test("RpcPeer waits for deadlines that are weeks away", async () => {
+  const warnings: unknown[] = [];
+  const warn = (warning: unknown) => warnings.push(warning);
+  process.on("warning", warn);
+  const raw = new RawPeer({
+    wait: () => new Promise(() => {}),
+  }, { handlerTimeout: Infinity });
+  const call = { jsonrpc: "2.0", id: 1, method: "wait", timeout: 3e9 };
+  assertEquals(await raw.exchange(JSON.stringify(call)), []);
+  for (let i = 0; i < 5; i++) await turn();
+  assertEquals(warnings, []);
+  process.off("warning", warn);
+  await raw.close();
 });
 
 Deno.test("RpcPeer never uses an id twice", async () => {

@@ -14,6 +14,8 @@ import {
   connect,
   Connection,
   ConnectionClosedError,
+  encodeFrame,
+  InvalidMessageError,
   listen,
   sharedToken,
 } from "../mod.ts";
@@ -26,6 +28,7 @@ import {
   RPC_DEFAULTS,
   type RpcContext,
   RpcError,
+  type RpcMethods,
   SERVE_RPC_DEFAULTS,
   serveRpc,
   type ServeRpcOptions,
@@ -373,6 +376,123 @@ Deno.test("connectRpc() finds out that a server is gone without a word", async (
   });
   await new Promise((next) => setTimeout(next, 100));
   assertEquals(await other.api.add(1, 2), 3);
+});
+
+Deno.test("RpcClient sends parameters as they were at the call, and leaves a stream before there is a connection", async () => {
+  const first = serveRpc(LOCAL, methods);
+  const { addr } = first;
+  const waits = Promise.withResolvers<void>();
+  await using client = await connectRpc<Methods>({
+    ...addr,
+    reconnect: { minDelay: 1, maxDelay: 5 },
+    onEvent: ({ type }) => type === "waiting" && waits.resolve(),
+  });
+  await first.shutdown();
+  await waits.promise;
+  const params: [number, number] = [1, 2];
+  const sum = client.call("add", params);
+  params[0] = 100;
+  const items = client.api.count({ to: 3 })[Symbol.asyncIterator]();
+  const next = items.next();
+  assertEquals((await items.return!()).done, true);
+  assertEquals((await next).done, true);
+  await using _ = serveRpc({ ...addr }, methods);
+  assertEquals(await sum, 3);
+});
+
+/** A method that is told when nobody waits for it, and one that streams. */
+function waiting(): {
+  methods: RpcMethods;
+  aborted: Promise<unknown>[];
+} {
+  const gone = [0, 1].map(() => Promise.withResolvers<unknown>());
+  function wait(signal: AbortSignal, i: number): Promise<void> {
+    return new Promise((resolve) =>
+      signal.addEventListener("abort", () => {
+        gone[i].resolve(signal.reason);
+        resolve();
+      })
+    );
+  }
+  return {
+    methods: {
+      async wait() {
+        await wait(this.signal, 0);
+      },
+      async *events() {
+        yield "first";
+        await wait(this.signal, 1);
+      },
+    },
+    aborted: gone.map(({ promise }) => promise),
+  };
+}
+
+Deno.test("serveRpc() aborts the methods at work for a client that is gone without a word", async () => {
+  for (const [i, method] of ["wait", "events"].entries()) {
+    const { methods, aborted } = waiting();
+    await using server = serveRpc(LOCAL, methods);
+    const conn = await Deno.connect(server.addr as Deno.ConnectOptions);
+    await conn.write(encodeFrame({ jsonrpc: "2.0", id: 1, method }));
+    while ([...server.peers].every(({ stats }) => stats.callsRunning === 0)) {
+      await new Promise((next) => setTimeout(next, 1));
+    }
+    // As a process does that is killed.
+    conn.close();
+    assertInstanceOf(await aborted[i], ConnectionClosedError);
+    assertEquals(server.connections.size, 0);
+  }
+});
+
+Deno.test("serveRpc() lets a client know that it is there while a stream is quiet", async () => {
+  await using server = serveRpc({ ...LOCAL, idleTimeout: 90 }, {
+    async *quiet() {
+      yield 1;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      yield 2;
+    },
+  });
+  await using client = await connectRpc({ ...server.addr, idleTimeout: 200 });
+  const items = client.api.quiet() as AsyncIterable<unknown>;
+  assertEquals(await Array.fromAsync(items), [1, 2]);
+});
+
+Deno.test("a stream that is read slowly does not make its server look idle", async () => {
+  await using server = serveRpc(LOCAL, methods);
+  await using client = await connectRpc<Methods>({
+    ...server.addr,
+    idleTimeout: 100,
+  });
+  let count = 0;
+  for await (const _ of client.api.count({ to: 2_000 })) {
+    // Not before the window is full.
+    if (++count === 50) await new Promise((next) => setTimeout(next, 400));
+  }
+  assertEquals(count, 2_000);
+});
+
+Deno.test("a stream fails where an item cannot be read at the other end, and loses none in silence", async () => {
+  let deep: unknown = 1;
+  for (let i = 0; i < 127; i++) deep = [deep];
+  await using server = serveRpc(LOCAL, {
+    async *items() {
+      yield 1;
+      yield deep;
+      yield 3;
+    },
+  });
+  await using client = await connectRpc(server.addr);
+  const seen: unknown[] = [];
+  const error = await assertRejects(async () => {
+    const items = client.api.items() as AsyncIterable<unknown>;
+    for await (const item of items) seen.push(item);
+  }, RpcError);
+  assertEquals([seen, error.code], [[1], -32603]);
+  await assertRejects(
+    () => client.call("items", [deep]),
+    InvalidMessageError,
+    "Cannot encode message: the value is nested deeper than 128 levels",
+  );
 });
 
 Deno.test("serveRpc() and connectRpc() reject what they do not know, before anything is opened", async () => {
