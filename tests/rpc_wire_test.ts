@@ -1,6 +1,7 @@
 /** What the page about the wire shows is what goes over it. */
 import { assert, assertEquals } from "@std/assert";
 import { RPC_ERRORS } from "../core/jsonrpc.ts";
+import type { RpcContext } from "../rpc.ts";
 import { RawPeer } from "./rpc_pair.ts";
 
 const PAGE = Deno.readTextFileSync(
@@ -21,14 +22,23 @@ const methods = {
     }
     return "done";
   },
+  async *events(this: RpcContext) {
+    await new Promise((resolve) =>
+      this.signal.addEventListener("abort", resolve)
+    );
+    yield "never";
+  },
 };
+
+/** So that a quiet stream is not quiet for long. */
+const QUICK = { idleTimeout: 60 };
 
 Deno.test("the messages on the page about the wire are what peers send", async () => {
   const blocks = [...PAGE.matchAll(/^```text\n([^]*?)^```$/gm)];
   assert(blocks.length > 0);
   const timer = setTimeout(() => {}, 10_000);
   for (const [, block] of blocks) {
-    const raw = new RawPeer(methods);
+    const raw = new RawPeer(methods, {}, QUICK);
     for (const line of block.trimEnd().split("\n")) {
       const message = line.slice(4);
       if (line.startsWith("--> ")) await raw.write(message);
