@@ -12,7 +12,9 @@ import {
 } from "./core/authentication.ts";
 import {
   type Address,
+  checkSignal,
   checkTimeout,
+  checkType,
   Connection,
   CONNECTION_DEFAULTS,
   type ConnectionOptions,
@@ -177,16 +179,21 @@ export function connect<T = JsonValue>(
  * @param options Where to connect to, framing and limits.
  */
 export function connect<T = JsonValue>(
-  options?: ConnectOptions<T>,
+  options?: ConnectOptions<T> & { reconnect?: false },
 ): Promise<Connection<T>>;
 export async function connect<T = JsonValue>(
-  options: ConnectOptions<T> | ReconnectingOptions<T> = {},
+  options: ConnectOptions<T> & {
+    reconnect?: ReconnectingOptions<T>["reconnect"] | false;
+  } = {},
 ): Promise<Connection<T> | Client<T>> {
-  const { reconnect, ...rest } = options as Partial<ReconnectingOptions<T>>;
+  const { reconnect = false, ...rest } = options;
+  if (typeof reconnect !== "boolean") {
+    checkType("reconnect", reconnect, "object");
+  }
   const dialer = new Dialer<T>(rest);
   const { signal } = rest;
   signal?.throwIfAborted();
-  if (reconnect === undefined) return await dialer.connect(signal);
+  if (reconnect === false) return await dialer.connect(signal);
   const client = new Client<T>(
     (closing) =>
       dialer.connect(
@@ -229,6 +236,9 @@ class Dialer<T> {
       onEvent: undefined,
     }, options);
     const { tls, authenticate } = resolved;
+    if (tls !== true) checkType("tls", tls, "object");
+    checkType("onEvent", resolved.onEvent, "function");
+    checkSignal("signal", resolved.signal);
     checkTimeout("connectTimeout", resolved.connectTimeout);
     checkTimeout("handshakeTimeout", resolved.handshakeTimeout);
     checkTimeout("heartbeatInterval", resolved.heartbeatInterval);
@@ -245,8 +255,9 @@ class Dialer<T> {
         'Cannot use option "tls": a Unix socket has no name to check, so it needs "serverName"',
       );
     }
-    this.#prove = authenticate &&
-      proverOf(authenticate, this.#endpoint, this.#tls !== undefined);
+    this.#prove = authenticate === undefined
+      ? undefined
+      : proverOf(authenticate, this.#endpoint, this.#tls !== undefined);
     this.events = new Events("@blackbelt/networking:client", resolved.onEvent);
   }
 

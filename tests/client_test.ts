@@ -7,12 +7,14 @@ import {
 } from "@std/assert";
 import {
   connect,
+  Connection,
   ConnectionClosedError,
   type ConnectOptions,
   encodeFrame,
   FrameTruncatedError,
   listen,
   serve,
+  sharedToken,
 } from "../mod.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
@@ -92,6 +94,51 @@ Deno.test("connect() rejects wrong options before it dials", async () => {
   for (const [options, type, text] of cases) {
     await assertRejects(() => connect(options), type, text);
   }
+});
+
+Deno.test("connect() rejects options of the wrong type before it dials, and ignores none", async () => {
+  using listener = Deno.listen(LOCAL);
+  const { port } = listener.addr;
+  const token = sharedToken("a token of the tests");
+  const cases: [string, unknown[]][] = [
+    ["tls", [false, null, "", 0, "yes", () => {}]],
+    ["authenticate", [null, false, "", 0, "token", {}, []]],
+    ["signal", [null, false, {}, new AbortController()]],
+    ["onEvent", [null, false, {}, "log"]],
+    ["hostname", [null, false, 0, 127, {}]],
+    ["reconnect", [null, "", 0, 1, "yes", () => {}]],
+  ];
+  for (const [name, values] of cases) {
+    for (const value of values) {
+      const options = { port, authenticate: token, [name]: value };
+      await assertRejects(
+        () => connect(options as ConnectOptions),
+        TypeError,
+        `Cannot use option "${name}": received `,
+      );
+    }
+  }
+  await assertRejects(
+    () => connect({ port, reconnect: { minDelay: 0 } }),
+    RangeError,
+  );
+  // Had any of them dialed, it would be the first to be accepted.
+  const last = await Deno.connect({ port });
+  const first = await listener.accept();
+  assertEquals(first.remoteAddr, last.localAddr);
+  first.close();
+  last.close();
+});
+
+Deno.test("connect({ reconnect: false }) gives a connection, like connect() without it", async () => {
+  await using server = serve(LOCAL, (message) => message);
+  const client: Connection = await connect({
+    ...server.addr,
+    reconnect: false,
+  });
+  assertInstanceOf(client, Connection);
+  assertEquals(await client.request(1), 1);
+  await client.close();
 });
 
 Deno.test("request() rejects when the server leaves, and says how", async () => {
