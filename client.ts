@@ -326,7 +326,9 @@ class Dialer<T> {
       const secure = this.#tls && await secureClient(
         conn,
         this.#tls,
-        this.#endpoint.transport === "tcp" ? this.#endpoint.hostname : "",
+        this.#endpoint.transport === "tcp"
+          ? withoutBrackets(this.#endpoint.hostname)
+          : "",
         pending.signal,
       );
       connection = new Connection<T>(
@@ -348,6 +350,11 @@ class Dialer<T> {
       settled.abort();
     }
   }
+}
+
+/** As certificates have it: the brackets are for a port behind. */
+function withoutBrackets(hostname: string): string {
+  return hostname.replace(/^\[(.+)\]$/, "$1");
 }
 
 function checkHeartbeat(message: unknown): void {

@@ -15,9 +15,15 @@ import {
   listen,
   serve,
   sharedToken,
+  TlsError,
 } from "../mod.ts";
+import { certificates, issue } from "./certificates.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
+
+function echo(message: unknown): unknown {
+  return message;
+}
 
 Deno.test("connect() rejects when nobody listens", async () => {
   const listener = listen(LOCAL);
@@ -128,6 +134,31 @@ Deno.test("connect() rejects options of the wrong type before it dials, and igno
   assertEquals(first.remoteAddr, last.localAddr);
   first.close();
   last.close();
+});
+
+Deno.test("connect({ tls }) checks an IPv6 address with or without brackets", async () => {
+  const { ca, server: { cert, key } } = certificates();
+  const tls = issue("loopback", {
+    subject: "/CN=loopback",
+    extensions: "subjectAltName = IP:::1",
+    issuer: "ca",
+  });
+  for (const hostname of ["[::1]", "::1"]) {
+    await using server = serve({ hostname: "::1", port: 0, tls }, echo);
+    const { port } = server.addr as Deno.NetAddr;
+    await using client = await connect({ hostname, port, tls: { ca } });
+    assertEquals(await client.request(hostname), hostname);
+    await using other = serve(
+      { hostname: "::1", port: 0, tls: { cert, key } },
+      echo,
+    );
+    const { port: otherPort } = other.addr as Deno.NetAddr;
+    await assertRejects(
+      () => connect({ hostname, port: otherPort, tls: { ca } }),
+      TlsError,
+      'the certificate is not valid for "::1"',
+    );
+  }
 });
 
 Deno.test("connect({ reconnect: false }) gives a connection, like connect() without it", async () => {
