@@ -351,10 +351,11 @@ export class Answerer {
  */
 function carriedOf(result: unknown): unknown {
   if (result === undefined) return null;
-  const { toJSON } = Object(result) as { toJSON?: unknown };
-  const carried = typeof toJSON === "function"
-    ? toJSON.call(result, "result")
-    : result;
+  let carried = result;
+  if (typeof result === "object" && result !== null) {
+    const { toJSON } = result as { toJSON?: unknown };
+    if (typeof toJSON === "function") carried = toJSON.call(result, "result");
+  }
   const type = typeof carried;
   if (type !== "undefined" && type !== "function" && type !== "symbol") {
     return carried;
