@@ -9,6 +9,7 @@ import {
   admit,
   type Authentication,
   AuthenticationError,
+  type Gate,
   type Verifier,
   verifierOf,
 } from "./core/authentication.ts";
@@ -507,7 +508,12 @@ export class Listener<T = JsonValue>
       );
       if (this.#verify !== undefined) {
         connection.limit(this.#strangerFraming);
-        connection.identity = await admit(connection, this.#verify, signal);
+        connection.identity = await admit(
+          connection,
+          this.#verify,
+          signal,
+          this.#gateFor(info.remoteAddr, pending),
+        );
         connection.limit(this.#settings.framing);
       }
       signal.throwIfAborted();
@@ -518,6 +524,31 @@ export class Listener<T = JsonValue>
       this.#pending.delete(pending);
       stopTimer();
     }
+  }
+
+  /** Has those of one address judged a few at a time, so that few can guess. */
+  #gateFor(remoteAddr: Address, pending: AbortController): Gate | undefined {
+    const peer = peerOf(remoteAddr);
+    if (peer === undefined) return;
+    const admission = this.#admission;
+    let turn: PromiseWithResolvers<void> | undefined;
+    function attempt(isBarred: boolean): void {
+      if (isBarred) pending.abort(new Rejection("failures"));
+      else turn?.resolve();
+    }
+    return {
+      enter() {
+        if (turn === undefined) {
+          turn = Promise.withResolvers();
+          admission.attempt(peer, attempt, performance.now());
+        }
+        return turn.promise;
+      },
+      leave(failed) {
+        turn = undefined;
+        admission.settle(peer, attempt, failed, performance.now());
+      },
+    };
   }
 
   #turnAway(
@@ -541,11 +572,6 @@ export class Listener<T = JsonValue>
         connection.signal,
       );
     } else connection.abort(reason ?? cause);
-    // Who came and left without a word has not tried.
-    if (isRefused && connection && connection.stats.messagesReceived > 0) {
-      const peer = peerOf(remoteAddr);
-      if (peer !== undefined) this.#admission.fail(peer, performance.now());
-    }
     this.#reject(
       remoteAddr,
       reason instanceof Rejection

@@ -16,6 +16,18 @@ interface Failures {
 }
 
 /**
+ * An attempt to authenticate. Called when it may be judged, or must not be as
+ * the peer is barred.
+ */
+export type Attempt = (isBarred: boolean) => void;
+
+/** Those of one peer, the oldest first. */
+interface Attempts {
+  readonly judged: Set<Attempt>;
+  readonly waiting: Set<Attempt>;
+}
+
+/**
  * What counts as one peer: an IPv4 address, also where IPv6 carries it; the
  * first half of an IPv6 address, as whoever has one has all of the other half.
  * A Unix socket does not tell.
@@ -45,6 +57,7 @@ export class Admission {
   readonly #connections = new Map<string, number>();
   /** The oldest first. */
   readonly #failures = new Map<string, Failures>();
+  readonly #attempts = new Map<string, Attempts>();
 
   /** Allows each peer so many connections at a time. */
   constructor(most: number) {
@@ -53,7 +66,7 @@ export class Admission {
 
   /** Peers of whom anything is kept. */
   get size(): number {
-    return this.#connections.size + this.#failures.size;
+    return this.#connections.size + this.#failures.size + this.#attempts.size;
   }
 
   /** Counts one more connection, unless the peer has as many as it may have. */
@@ -71,8 +84,43 @@ export class Admission {
     else this.#connections.delete(peer);
   }
 
-  /** Counts a failure; `now` is in milliseconds. */
-  fail(peer: string, now: number): void {
+  /**
+   * Has an attempt judged as soon as it could fail without being one too many;
+   * `now` is in milliseconds.
+   */
+  attempt(peer: string, attempt: Attempt, now: number): void {
+    const attempts = this.#attempts.get(peer) ??
+      { judged: new Set(), waiting: new Set() };
+    attempts.waiting.add(attempt);
+    this.#attempts.set(peer, attempts);
+    this.#advance(peer, now);
+  }
+
+  /** Ends an attempt, whether it was judged or not. */
+  settle(peer: string, attempt: Attempt, failed: boolean, now: number): void {
+    if (failed) this.#fail(peer, now);
+    const attempts = this.#attempts.get(peer);
+    attempts?.judged.delete(attempt);
+    attempts?.waiting.delete(attempt);
+    this.#advance(peer, now);
+  }
+
+  #advance(peer: string, now: number): void {
+    const attempts = this.#attempts.get(peer);
+    if (attempts === undefined) return;
+    const { judged, waiting } = attempts;
+    const isBarred = this.isBarred(peer, now);
+    const failures = this.#failures.get(peer)?.count ?? 0;
+    for (const attempt of waiting) {
+      if (!isBarred && judged.size + failures >= MOST_FAILURES) return;
+      waiting.delete(attempt);
+      if (!isBarred) judged.add(attempt);
+      attempt(isBarred);
+    }
+    if (judged.size === 0) this.#attempts.delete(peer);
+  }
+
+  #fail(peer: string, now: number): void {
     this.#forget(now);
     const failures = this.#failures.get(peer);
     if (failures === undefined) {

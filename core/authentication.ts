@@ -300,12 +300,26 @@ function isLoopback(hostname: string): boolean {
 }
 
 /**
+ * Who may be judged now, of those that could be guessing together.
+ * @internal
+ */
+export interface Gate {
+  /** Resolves when what the peer has said may be judged. */
+  enter(): Promise<void>;
+  /** It is the peer's turn again, or there is a verdict. */
+  leave(failed: boolean): void;
+}
+
+const OPEN_GATE: Gate = { enter: () => Promise.resolve(), leave() {} };
+
+/**
  * Receives the first message of a peer and lets it in or not; the peer is told
  * in one of two messages. Who calls it closes the connection of a peer that was
  * refused.
  *
  * @param connection Nobody else may receive from it meanwhile.
  * @param signal Refuses the peer when aborted.
+ * @param gate The verifier is asked when it opens.
  * @returns `true`, or who the peer is.
  * @throws {AuthenticationError} If the peer was refused.
  * @throws The reason of the signal, if that is aborted.
@@ -315,48 +329,60 @@ export async function admit<T>(
   connection: Connection<T>,
   verify: Verifier,
   signal: AbortSignal,
+  gate: Gate = OPEN_GATE,
 ): Promise<true | object> {
-  let unanswered = 0;
+  let unanswered = 1; // the first message is due without a question
   let isOver = false;
 
-  async function ask(message: unknown): Promise<JsonValue> {
-    // What comes after the verdict is for the handler.
+  // What comes after the verdict is for the handler.
+  function checkTime(): void {
     if (isOver) throw new AuthenticationError("the peer was told the verdict");
+  }
+  async function next(): Promise<JsonValue> {
+    const message = await receive(connection, signal);
+    checkTime();
+    await unlessAborted(() => gate.enter(), signal);
+    return message;
+  }
+  async function ask(message: unknown): Promise<JsonValue> {
+    checkTime();
     unanswered++;
     connection.enqueue(message);
-    const answer = await receive(connection, signal);
+    gate.leave(false);
+    const answer = await next();
     unanswered--;
     return answer;
   }
-  async function judge(): Promise<unknown> {
-    const message = await receive(connection, signal);
-    return verify(message, peerOf(connection, signal, ask));
-  }
-  function conclude(authenticated: boolean): void {
-    isOver = true;
-    connection.enqueue({ authenticated });
+  async function judge(): Promise<true | object | undefined> {
+    const message = await next();
+    unanswered--;
+    const who = await verify(message, peerOf(connection, signal, ask));
+    return isIdentity(who) && unanswered === 0 ? who : undefined;
   }
 
+  let identity: true | object | undefined;
+  let isWrong: boolean;
   let cause: unknown;
   try {
-    const identity = await unlessAborted(judge, signal);
-    if (isIdentity(identity) && unanswered === 0) {
-      conclude(true);
-      return identity;
-    }
+    identity = await unlessAborted(judge, signal);
+    isWrong = identity === undefined;
   } catch (error) {
     cause = error;
+    // Who owes an answer has given no wrong one.
+    isWrong = unanswered === 0 && !signal.aborted;
   }
+  isOver = true;
+  gate.leave(isWrong);
   try {
-    conclude(false);
-  } catch {
+    connection.enqueue({ authenticated: identity !== undefined });
+    if (identity !== undefined) return identity;
+  } catch (error) {
     // The peer left before it was told.
+    if (identity !== undefined) cause = error;
   }
   signal.throwIfAborted();
-  throw new AuthenticationError(
-    PEER_REFUSED,
-    cause === undefined ? {} : { cause },
-  );
+  const options = cause === undefined ? {} : { cause };
+  throw new AuthenticationError(PEER_REFUSED, options);
 }
 
 /**

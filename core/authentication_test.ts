@@ -428,6 +428,43 @@ Deno.test("admit() refuses when a question was not answered, or badly", async ()
   }
 });
 
+Deno.test("admit() passes the gate before each judgement, and says of wrong answers only that they failed", async () => {
+  const { verify } = sharedSecret(TOKEN);
+  const challenge = '{"authenticate":"challenge"}';
+  const response = `{"response":"${"0".repeat(64)}"}`;
+  const hasty: Verifier = (_, { ask }) => {
+    ask("and?").catch(() => {});
+    return false;
+  };
+  const cases: [Verifier, string[], string][] = [
+    [() => true, ["1"], "enter leave"],
+    [() => false, ["1"], "enter fail"],
+    [() => false, ["no JSON"], "leave"],
+    [() => false, [], "leave"],
+    [verify, [challenge], "enter leave leave"],
+    [verify, [challenge, "no JSON"], "enter leave leave"],
+    [verify, [challenge, response], "enter leave enter fail"],
+    [hasty, ["1"], "enter leave fail"],
+  ];
+  for (const [verify, payloads, expected] of cases) {
+    const log: string[] = [];
+    const [near, far] = memoryPair();
+    const connection = new Connection(near);
+    const admitting = admit(connection, verify, NEVER, {
+      enter() {
+        log.push("enter");
+        return Promise.resolve();
+      },
+      leave: (failed) => void log.push(failed ? "fail" : "leave"),
+    });
+    for (const payload of payloads) await far.write(frameOf(payload));
+    await far.closeWrite();
+    await admitting.catch(() => {});
+    await connection.close();
+    assertEquals(log.join(" "), expected);
+  }
+});
+
 Deno.test("sharedSecret() refuses a recorded login, 100 of 100", async () => {
   const verify = verifier(sharedSecret(TOKEN));
   const { ends: [, far] } = await both(

@@ -811,6 +811,102 @@ faultTest(
   },
 );
 
+/** Peers that have all been asked for a response to a challenge. */
+async function challengeAll(addr: Address, count: number): Promise<Peer[]> {
+  const peers = await connectAll(addr, count);
+  for (const peer of peers) {
+    await peer.write(frame('{"authenticate":"challenge"}'));
+  }
+  await Promise.all(peers.map((peer) => peer.take(1)));
+  return peers;
+}
+
+faultTest(
+  "serve({ authenticate }) judges five guesses a second of one address, however many are prepared",
+  async () => {
+    let judged = 0;
+    const verify: Verifier = async (message, peer) => {
+      async function ask(question: unknown): Promise<JsonValue> {
+        const answer = await peer.ask(question);
+        judged++;
+        return answer;
+      }
+      return await SECRET.verify(message, { ...peer, ask });
+    };
+    await using guarded = new Guarded({ authenticate: verify });
+    const guess = frame(`{"response":"${"0".repeat(64)}"}`);
+    for (let round = 1; round <= 3; round++) {
+      const peers = await challengeAll(guarded.addr, 100);
+      assertEquals(guarded.server.stats().pending, 100);
+      await Promise.all(peers.map((peer) => peer.write(guess)));
+      const answers = await Promise.all(
+        peers.map((peer) => peer.take(1).catch(() => [])),
+      );
+      assertEquals(answers.flat(), Array(5).fill({ authenticated: false }));
+      assertEquals(judged, 5 * round);
+      await guarded.untilRejected(100 * round);
+      assertEquals(
+        guarded.reasons.filter((reason) => reason === "failures").length,
+        95 * round,
+      );
+      leaveAll(peers);
+      await delay(1_010);
+    }
+    await using friend = await connect({
+      ...guarded.addr,
+      authenticate: SECRET,
+    });
+    assertEquals(await friend.request(1), 1);
+  },
+);
+
+faultTest(
+  "serve({ authenticate }) lets 100 of one address in who log in at once",
+  async () => {
+    const slow: Verifier = async (message, peer) => {
+      await delay(1);
+      return await SECRET.verify(message, peer);
+    };
+    for (const authenticate of [SECRET, slow, TOKEN]) {
+      await using guarded = new Guarded({ authenticate });
+      const clients = await Promise.all(
+        Array.from({ length: 100 }, () =>
+          connect({
+            ...guarded.addr,
+            authenticate: authenticate === TOKEN ? TOKEN : SECRET,
+          })),
+      );
+      assertEquals(
+        await Promise.all(clients.map((client, i) => client.request(i))),
+        clients.map((_, i) => i),
+      );
+      assertEquals(guarded.reasons, []);
+      await Promise.all(clients.map((client) => client.close()));
+    }
+  },
+);
+
+faultTest(
+  "serve({ authenticate }) bars nobody for those who leave before they have tried",
+  async () => {
+    await using guarded = new Guarded({ authenticate: SECRET });
+    leaveAll(await challengeAll(guarded.addr, 10));
+    await guarded.untilRejected(10);
+    for (const peer of await challengeAll(guarded.addr, 10)) {
+      await peer.conn.closeWrite();
+      await peer.ended();
+      peer[Symbol.dispose]();
+    }
+    await guarded.untilRejected(20);
+    assertEquals(guarded.reasons, Array(20).fill("authentication"));
+    await using friend = await connect({
+      ...guarded.addr,
+      authenticate: SECRET,
+    });
+    assertEquals(await friend.request(1), 1);
+  },
+);
+
 faultTest("sharedSecret() lets in no recorded login, 100 of 100", async () => {
   const directory = await Deno.makeTempDir();
   const path = `${directory}/test.sock`;
