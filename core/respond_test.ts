@@ -445,3 +445,39 @@ Deno.test("Responder keeps replies that came late until the peer reads, and lose
   await client.close();
   await connection.closed;
 });
+
+Deno.test("Connection probes a link that can be probed, and only while it neither reads nor writes", async () => {
+  for (const canProbe of [false, true]) {
+    const [near, far] = memoryPair();
+    const connection = new Connection(near, {}, { canProbe });
+    const gate = Promise.withResolvers<void>();
+    new Responder(connection, () => gate.promise, undefined, 1, Infinity);
+    const client = new Connection(far);
+    await turn();
+    connection.tick();
+    assertEquals(near.writes, [], "it reads");
+    client.send(1);
+    await turn();
+    near.hold();
+    connection.send("news");
+    await turn();
+    connection.tick();
+    assertEquals(near.writes.length, 1, "it writes");
+    near.release();
+    await turn();
+    near.hold();
+    connection.tick();
+    connection.tick();
+    const probes = canProbe ? [new Uint8Array(0)] : [];
+    assertEquals(near.writes.slice(1), probes, "one at a time");
+    near.release();
+    await turn();
+    near.cut();
+    connection.tick();
+    await turn();
+    assertEquals(connection.signal.aborted, canProbe);
+    gate.resolve();
+    await connection.closed;
+    await client.close();
+  }
+});
