@@ -160,7 +160,8 @@ export interface ListenOptions<T = JsonValue>
   maxConnectionsPerIp?: number;
   /**
    * Peers that have not finished encryption and authentication; where one more
-   * comes, the oldest is dropped.
+   * comes, the oldest is dropped. Where there are `maxConnections` and somebody
+   * waits, the oldest is dropped that has taken more than 250 ms.
    *
    * @default {100}
    */
@@ -248,6 +249,11 @@ export const LISTEN_DEFAULTS: Readonly<
 
 /** Most bytes of a frame before its sender is authenticated. */
 const STRANGER_FRAME_BYTES = 16_384;
+/**
+ * Milliseconds after which a peer that is not let in yet makes room for another
+ * one, where all places are taken.
+ */
+const STRANGER_TIME = 250;
 
 /** The defaults of {@linkcode ServeOptions}. */
 export const SERVE_DEFAULTS:
@@ -272,8 +278,13 @@ export class Listener<T = JsonValue>
   readonly #events: Events<ServerEvent<T>>;
   readonly #admission: Admission;
   readonly #connections = new Set<Connection<T>>();
-  /** Those that are being encrypted and authenticated, the oldest first. */
-  readonly #pending = new Set<AbortController>();
+  /**
+   * Those that are being encrypted and authenticated, the oldest first, and
+   * since when.
+   */
+  readonly #pending = new Map<AbortController, number>();
+  /** Those that were refused and are still being told, in the same way. */
+  readonly #refused = new Map<Connection<T>, number>();
   /** Connections that nobody has accepted yet, and who waits for one. */
   readonly #ready = new Queue<Connection<T>>();
   readonly #waiting = new Queue<PromiseWithResolvers<Connection<T>>>();
@@ -299,6 +310,7 @@ export class Listener<T = JsonValue>
   /** Whether the process waits for this listener, and for its connections. */
   #keepsAlive = true;
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
+    this.#refused.delete(connection);
     this.#leave(connection.remoteAddr as Address);
     if (!this.#connections.delete(connection)) return;
     const { stats } = connection;
@@ -399,14 +411,13 @@ export class Listener<T = JsonValue>
   async #acceptAll(): Promise<void> {
     this.#accepting = true;
     while (this.#waiting.size > 0) {
-      while (
-        this.#places >= this.#options.maxConnections &&
-        !this.#closing.signal.aborted
-      ) {
+      // Where a stranger can make room, it is for somebody who is there.
+      while (this.#isFull && this.#pending.size + this.#refused.size === 0) {
         await this.#change();
       }
       try {
         const conn = await this.#listener.accept();
+        while (this.#isFull) await this.#makeRoom();
         // It may have come in the turn in which this was closed.
         if (this.#closing.signal.aborted) close(conn);
         else this.#take(conn);
@@ -426,6 +437,34 @@ export class Listener<T = JsonValue>
       }
     }
     this.#accepting = false;
+  }
+
+  get #isFull(): boolean {
+    return this.#places >= this.#options.maxConnections &&
+      !this.#closing.signal.aborted;
+  }
+
+  /** Drops the oldest stranger if it had its time, and waits for a change. */
+  async #makeRoom(): Promise<void> {
+    const changed = this.#change();
+    const [refused] = this.#refused;
+    const [pending] = this.#pending;
+    const since = Math.min(refused?.[1] ?? Infinity, pending?.[1] ?? Infinity);
+    const rest = since + STRANGER_TIME - performance.now();
+    let stopTimer: (() => void) | undefined;
+    if (rest > 0) stopTimer = startTimer(rest, () => this.#wake());
+    else if (since === refused?.[1]) refused[0].abort();
+    else this.#dropOldest();
+    await changed;
+    stopTimer?.();
+  }
+
+  #dropOldest(): void {
+    for (const oldest of this.#pending.keys()) {
+      this.#pending.delete(oldest);
+      oldest.abort(new Rejection("maxPending"));
+      break;
+    }
   }
 
   #take(conn: Deno.Conn): void {
@@ -486,14 +525,8 @@ export class Listener<T = JsonValue>
     const pending = new AbortController();
     const { signal } = pending;
     const { maxPending, handshakeTimeout } = this.#options;
-    this.#pending.add(pending);
-    if (this.#pending.size > maxPending) {
-      for (const oldest of this.#pending) {
-        this.#pending.delete(oldest);
-        oldest.abort(new Rejection("maxPending"));
-        break;
-      }
-    }
+    this.#pending.set(pending, performance.now());
+    if (this.#pending.size > maxPending) this.#dropOldest();
     const stopTimer = startTimer(
       handshakeTimeout,
       () => pending.abort(new Rejection("handshakeTimeout")),
@@ -564,13 +597,11 @@ export class Listener<T = JsonValue>
     if (connection === undefined) {
       close(conn);
       this.#leave(remoteAddr);
-    } else if (isRefused || late) {
+    } else if ((isRefused || late) && !this.#closing.signal.aborted) {
+      if (!connection.signal.aborted) {
+        this.#refused.set(connection, performance.now());
+      }
       connection.closeFor({ clean: false, cause });
-      onAbort(
-        this.#closing.signal,
-        () => connection.abort(),
-        connection.signal,
-      );
     } else connection.abort(reason ?? cause);
     this.#reject(
       remoteAddr,
@@ -611,7 +642,10 @@ export class Listener<T = JsonValue>
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     this.#listener.close();
-    for (const pending of this.#pending) pending.abort(new Rejection("closed"));
+    for (const pending of this.#pending.keys()) {
+      pending.abort(new Rejection("closed"));
+    }
+    for (const connection of this.#refused.keys()) connection.abort();
     for (let next; (next = this.#ready.shift()) !== undefined;) next.close();
     this.#wake();
   }

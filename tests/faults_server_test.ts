@@ -32,6 +32,7 @@ import {
   assertServed,
   delay,
   faultTest,
+  openSockets,
   until,
   whileServed,
 } from "./ledger.ts";
@@ -361,6 +362,97 @@ faultTest(
 );
 
 faultTest(
+  "serve() lets a friend in where strangers that say nothing have taken all places",
+  async () => {
+    const log = new EventLog();
+    await using server = serve({
+      ...LOCAL,
+      maxConnections: 5,
+      authenticate: SECRET,
+      onEvent: log.onEvent,
+    }, echo);
+    const peers = await Promise.all(
+      Array.from({ length: 12 }, () => Peer.connect(server.addr)),
+    );
+    const before = openSockets();
+    const start = performance.now();
+    await using friend = await connect({
+      ...server.addr,
+      authenticate: SECRET,
+    });
+    const time = performance.now() - start;
+    assertEquals(await friend.request(1), 1);
+    console.log(`let in after ${time.toFixed()} ms`);
+    assertLess(time, 1_500);
+    // Nobody had less than its time, and nobody left whose place was not needed.
+    assertGreater(time, 450);
+    const { pending, accepted } = server.stats();
+    assertEquals([pending, accepted], [4, 13]);
+    assertEquals(
+      log.of("rejected").map(({ reason }) => reason),
+      Array(8).fill("maxPending"),
+    );
+    assertLessOrEqual(openSockets(), before + 3);
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() lets a friend in where strangers that were refused stay in all places",
+  async () => {
+    await using server = serve({
+      ...LOCAL,
+      maxConnections: 4,
+      authenticate: SECRET,
+    }, echo);
+    const peers = await Promise.all(
+      Array.from({ length: 4 }, () => Peer.connect(server.addr)),
+    );
+    for (const peer of peers) {
+      await peer.write(frame('"let me in"'));
+      assertEquals(await peer.take(1), [{ authenticated: false }]);
+    }
+    const start = performance.now();
+    await using friend = await connect({
+      ...server.addr,
+      authenticate: SECRET,
+    });
+    assertEquals(await friend.request(1), 1);
+    assertLess(performance.now() - start, 1_000);
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() drops no stranger while nobody waits for its place, and none that is quick",
+  async () => {
+    const log = new EventLog();
+    const entered = Promise.withResolvers<void>();
+    await using server = serve({
+      ...LOCAL,
+      maxConnections: 2,
+      authenticate: async () => {
+        await entered.promise;
+        return true;
+      },
+      onEvent: log.onEvent,
+    }, echo);
+    const options = { ...server.addr, authenticate: () => 1 };
+    const clients = [connect(options), connect(options)];
+    await until(() => server.stats().pending === 2, "they are not pending");
+    await delay(300);
+    entered.resolve();
+    const connections = await Promise.all(clients);
+    const third = connect(options);
+    assertEquals(await connections[0].request(1), 1);
+    await connections[0].close();
+    await (await third).close();
+    await connections[1].close();
+    assertEquals(log.of("rejected"), []);
+  },
+);
+
+faultTest(
   "serve() counts nobody as refused who left without a word",
   async () => {
     await using server = serve({ ...LOCAL, authenticate: SECRET }, echo);
@@ -577,6 +669,7 @@ faultTest(
       }),
       "x".repeat(1_048_576),
       Object.defineProperty({}, "then", {
+        enumerable: true,
         get() {
           throw new Error("from the promise");
         },
