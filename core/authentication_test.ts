@@ -788,17 +788,21 @@ Deno.test("verifierOf() and proverOf() refuse a token over TCP that is not encry
     ...["0.0.0.0", "::", "192.0.2.1", "example.com", "127.example.com"],
     ...["localhost.example.com", "1127.0.0.1", "127.0.0.1.example.com"],
   ];
-  for (const  of of[verifierOf, proverOf]) {
+  for (const halfOf of [verifierOf, proverOf]) {
     for (const hostname of far) {
       assertThrows(
-        () => of(token, tcp(hostname), false),
+        () => halfOf(token, tcp(hostname), false),
         TypeError,
         `Cannot authenticate with a token: TCP to "${hostname}" is not encrypted; use TLS, a shared secret, or allowPlaintext`,
       );
-      of(token, tcp(hostname), true);
-      of(sharedToken(TOKEN, { allowPlaintext: true }), tcp(hostname), false);
-      of(sharedSecret(TOKEN), tcp(hostname), false);
-      of(() => true, tcp(hostname), false);
+      halfOf(token, tcp(hostname), true);
+      halfOf(
+        sharedToken(TOKEN, { allowPlaintext: true }),
+        tcp(hostname),
+        false,
+      );
+      halfOf(sharedSecret(TOKEN), tcp(hostname), false);
+      halfOf(() => true, tcp(hostname), false);
     }
     for (
       const hostname of [
@@ -806,9 +810,9 @@ Deno.test("verifierOf() and proverOf() refuse a token over TCP that is not encry
         ...["::1", "[::1]"],
       ]
     ) {
-      of(token, tcp(hostname), false);
+      halfOf(token, tcp(hostname), false);
     }
-    of(token, { transport: "unix", path: "/run/server.sock" }, false);
+    halfOf(token, { transport: "unix", path: "/run/server.sock" }, false);
   }
 });
 
@@ -838,9 +842,9 @@ Deno.test("verifierOf() and proverOf() take an object of a class, and no half of
       ["object", { prove, verify }],
     ]
   ) {
-    for (const  of of[verifierOf, proverOf]) {
+    for (const halfOf of [verifierOf, proverOf]) {
       assertThrows(
-        () => of(option as unknown as Authentication, LOOPBACK, true),
+        () => halfOf(option as unknown as Authentication, LOOPBACK, true),
         TypeError,
         `Cannot use option "authenticate": received ${received}, expected a function or what sharedToken and sharedSecret make`,
       );
