@@ -6,6 +6,7 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
+import { faultTest } from "./ledger.ts";
 import { resetAndDestroy } from "./raw.ts";
 import {
   type Address,
@@ -54,7 +55,7 @@ function portOf(addr: Address): number {
   return addr.port;
 }
 
-Deno.test("serve() answers over TCP and over a Unix socket", async () => {
+faultTest("serve() answers over TCP and over a Unix socket", async () => {
   const directory = await Deno.makeTempDir();
   const path = `${directory}/socket`;
   for (
@@ -76,7 +77,7 @@ Deno.test("serve() answers over TCP and over a Unix socket", async () => {
   await Deno.remove(directory);
 });
 
-Deno.test("serve() serves 200 clients at once", async () => {
+faultTest("serve() serves 200 clients at once", async () => {
   const started = Promise.withResolvers<void>();
   let waiting = 0;
   await using server = serve(LOCAL, async (message) => {
@@ -96,7 +97,7 @@ Deno.test("serve() serves 200 clients at once", async () => {
   await Promise.all(clients.map((client) => client.close()));
 });
 
-Deno.test("serve() outlives clients that vanish at any moment", async () => {
+faultTest("serve() outlives clients that vanish at any moment", async () => {
   const log = eventLog();
   await using server = serve({ ...LOCAL, onEvent: log.onEvent }, echo);
   await using witness = await connect(server.addr);
@@ -125,7 +126,7 @@ Deno.test("serve() outlives clients that vanish at any moment", async () => {
   assertEquals(server.connections.size, 1);
 });
 
-Deno.test("serve() reports balanced events, with counts", async () => {
+faultTest("serve() reports balanced events, with counts", async () => {
   const log = eventLog();
   const server = serve({ ...LOCAL, onEvent: log.onEvent }, echo);
   for (let i = 0; i < 3; i++) {
@@ -157,7 +158,7 @@ Deno.test("serve() reports balanced events, with counts", async () => {
   }
 });
 
-Deno.test("serve() contains a hook that throws", async () => {
+faultTest("serve() contains a hook that throws", async () => {
   await using server = serve({
     ...LOCAL,
     onEvent() {
@@ -168,25 +169,28 @@ Deno.test("serve() contains a hook that throws", async () => {
   assertEquals(await client.request(1), 1);
 });
 
-Deno.test("serve() calls onListen with its address, and passes errors of listening on", async () => {
-  let addr: Address | undefined;
-  await using server = serve(
-    { ...LOCAL, onListen: (listening) => addr = listening },
-    echo,
-  );
-  assertEquals(addr, server.addr);
-  const port = portOf(server.addr);
-  assertThrows(
-    () => serve({ hostname: "127.0.0.1", port }, echo),
-    Deno.errors.AddrInUse,
-  );
-  assertThrows(
-    () => serve({ hostname: "192.0.2.1", port: 0 }, echo),
-    Deno.errors.AddrNotAvailable,
-  );
-});
+faultTest(
+  "serve() calls onListen with its address, and passes errors of listening on",
+  async () => {
+    let addr: Address | undefined;
+    await using server = serve(
+      { ...LOCAL, onListen: (listening) => addr = listening },
+      echo,
+    );
+    assertEquals(addr, server.addr);
+    const port = portOf(server.addr);
+    assertThrows(
+      () => serve({ hostname: "127.0.0.1", port }, echo),
+      Deno.errors.AddrInUse,
+    );
+    assertThrows(
+      () => serve({ hostname: "192.0.2.1", port: 0 }, echo),
+      Deno.errors.AddrNotAvailable,
+    );
+  },
+);
 
-Deno.test("serve() rejects wrong options before it opens anything", () => {
+faultTest("serve() rejects wrong options before it opens anything", () => {
   const cases: [unknown, typeof Error, string][] = [
     [{ port: 65_536 }, RangeError, 'option "port": received 65536'],
     [{ port: 1.5 }, RangeError, 'option "port": received 1.5'],
@@ -219,80 +223,86 @@ Deno.test("serve() rejects wrong options before it opens anything", () => {
   );
 });
 
-Deno.test("serve() and listen() reject options of a wrong type before they open anything", () => {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  const wrong: [string, unknown[], string][] = [
-    ["hostname", [null, 1, false], "a string"],
-    ["dropPermissions", [null, 0, "yes"], "a boolean"],
-    ["tls", [null, false, true, 0, ""], "an object"],
-    ["authenticate", [null, false, 0, ""], "a function or what"],
-    ["signal", [null, {}, new AbortController()], "an AbortSignal"],
-    ["onEvent", [null, {}, true], "a function"],
-  ];
-  const ofServe: typeof wrong = [
-    ["onListen", [null, {}, "log"], "a function"],
-    ["onError", [null, {}, "reply"], "a function"],
-    ["shutdownTimeout", [null, "1"], "a number"],
-    ["port", [null], "a whole number"],
-  ];
-  for (const [name, values, expected] of [...wrong, ...ofServe]) {
-    for (const value of values) {
-      const options = { hostname: "127.0.0.1", port, [name]: value };
-      const received = value === null && expected !== "a number"
-        ? ".+"
-        : typeof value;
-      const pattern = new RegExp(
-        `^Cannot use option "${name}": received ${received}, expected ${expected}.*$`,
-      );
-      const errors = [assertThrows(() => serve(options, echo), Error)];
-      if (!ofServe.some(([only]) => only === name)) {
-        errors.push(assertThrows(() => listen(options), Error));
-      }
-      for (const error of errors) {
-        assertMatch(error.message, pattern);
-        assertInstanceOf(error, name === "port" ? RangeError : TypeError);
+faultTest(
+  "serve() and listen() reject options of a wrong type before they open anything",
+  () => {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = listener.addr;
+    listener.close();
+    const wrong: [string, unknown[], string][] = [
+      ["hostname", [null, 1, false], "a string"],
+      ["dropPermissions", [null, 0, "yes"], "a boolean"],
+      ["tls", [null, false, true, 0, ""], "an object"],
+      ["authenticate", [null, false, 0, ""], "a function or what"],
+      ["signal", [null, {}, new AbortController()], "an AbortSignal"],
+      ["onEvent", [null, {}, true], "a function"],
+    ];
+    const ofServe: typeof wrong = [
+      ["onListen", [null, {}, "log"], "a function"],
+      ["onError", [null, {}, "reply"], "a function"],
+      ["shutdownTimeout", [null, "1"], "a number"],
+      ["port", [null], "a whole number"],
+    ];
+    for (const [name, values, expected] of [...wrong, ...ofServe]) {
+      for (const value of values) {
+        const options = { hostname: "127.0.0.1", port, [name]: value };
+        const received = value === null && expected !== "a number"
+          ? ".+"
+          : typeof value;
+        const pattern = new RegExp(
+          `^Cannot use option "${name}": received ${received}, expected ${expected}.*$`,
+        );
+        const errors = [assertThrows(() => serve(options, echo), Error)];
+        if (!ofServe.some(([only]) => only === name)) {
+          errors.push(assertThrows(() => listen(options), Error));
+        }
+        for (const error of errors) {
+          assertMatch(error.message, pattern);
+          assertInstanceOf(error, name === "port" ? RangeError : TypeError);
+        }
       }
     }
-  }
-  Deno.listen({ hostname: "127.0.0.1", port }).close();
-});
+    Deno.listen({ hostname: "127.0.0.1", port }).close();
+  },
+);
 
-Deno.test("shutdown() lets handlers finish, sends their replies, and frees the port", async () => {
-  const asked = Promise.withResolvers<void>();
-  const gate = Promise.withResolvers<void>();
-  const server = serve(LOCAL, async (message) => {
-    asked.resolve();
-    await gate.promise;
-    return message;
-  });
-  const idle = await connect(server.addr);
-  const client = await connect(server.addr);
-  const reply = client.request("in flight");
-  await asked.promise;
-  const shutdown = server.shutdown();
-  assertEquals(server.shutdown(), shutdown);
-  assertEquals((await idle[Symbol.asyncIterator]().next()).done, true);
-  await assertRejects(
-    () => connect(server.addr),
-    Deno.errors.ConnectionRefused,
-  );
-  gate.resolve();
-  assertEquals(await reply, "in flight");
-  await shutdown;
-  await server.finished;
-  for (let i = 0; i < 100; i++) {
-    const again = serve(
-      { hostname: "127.0.0.1", port: portOf(server.addr) },
-      echo,
+faultTest(
+  "shutdown() lets handlers finish, sends their replies, and frees the port",
+  async () => {
+    const asked = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    const server = serve(LOCAL, async (message) => {
+      asked.resolve();
+      await gate.promise;
+      return message;
+    });
+    const idle = await connect(server.addr);
+    const client = await connect(server.addr);
+    const reply = client.request("in flight");
+    await asked.promise;
+    const shutdown = server.shutdown();
+    assertEquals(server.shutdown(), shutdown);
+    assertEquals((await idle[Symbol.asyncIterator]().next()).done, true);
+    await assertRejects(
+      () => connect(server.addr),
+      Deno.errors.ConnectionRefused,
     );
-    await again.shutdown();
-  }
-  await Promise.all([idle.close(), client.close()]);
-});
+    gate.resolve();
+    assertEquals(await reply, "in flight");
+    await shutdown;
+    await server.finished;
+    for (let i = 0; i < 100; i++) {
+      const again = serve(
+        { hostname: "127.0.0.1", port: portOf(server.addr) },
+        echo,
+      );
+      await again.shutdown();
+    }
+    await Promise.all([idle.close(), client.close()]);
+  },
+);
 
-Deno.test("shutdown() aborts what is left after shutdownTimeout", async () => {
+faultTest("shutdown() aborts what is left after shutdownTimeout", async () => {
   const asked = Promise.withResolvers<void>();
   const server = serve({ ...LOCAL, shutdownTimeout: 1 }, () => {
     asked.resolve();
@@ -310,36 +320,42 @@ Deno.test("shutdown() aborts what is left after shutdownTimeout", async () => {
   await reply;
 });
 
-Deno.test("shutdown() is what aborting the signal does, also before the start", async () => {
-  const controller = new AbortController();
-  const server = serve({ ...LOCAL, signal: controller.signal }, echo);
-  await using client = await connect(server.addr);
-  assertEquals(await client.request(1), 1);
-  controller.abort();
-  await server.finished;
-  await serve({ ...LOCAL, signal: controller.signal }, echo).finished;
-});
+faultTest(
+  "shutdown() is what aborting the signal does, also before the start",
+  async () => {
+    const controller = new AbortController();
+    const server = serve({ ...LOCAL, signal: controller.signal }, echo);
+    await using client = await connect(server.addr);
+    assertEquals(await client.request(1), 1);
+    controller.abort();
+    await server.finished;
+    await serve({ ...LOCAL, signal: controller.signal }, echo).finished;
+  },
+);
 
-Deno.test("serve() lets no more than maxConnections in, and the next when one leaves", async () => {
-  const log = eventLog();
-  await using server = serve(
-    { ...LOCAL, maxConnections: 2, onEvent: log.onEvent },
-    echo,
-  );
-  const [first, second, third] = await Promise.all(
-    [1, 2, 3].map(() => connect(server.addr)),
-  );
-  assertEquals(await Promise.all([first.request(1), second.request(2)]), [
-    1,
-    2,
-  ]);
-  const waiting = third.request(3);
-  assertEquals(server.connections.size, 2);
-  await first.close();
-  assertEquals(await waiting, 3);
-  assertEquals(server.connections.size, 2);
-  await Promise.all([second.close(), third.close()]);
-});
+faultTest(
+  "serve() lets no more than maxConnections in, and the next when one leaves",
+  async () => {
+    const log = eventLog();
+    await using server = serve(
+      { ...LOCAL, maxConnections: 2, onEvent: log.onEvent },
+      echo,
+    );
+    const [first, second, third] = await Promise.all(
+      [1, 2, 3].map(() => connect(server.addr)),
+    );
+    assertEquals(await Promise.all([first.request(1), second.request(2)]), [
+      1,
+      2,
+    ]);
+    const waiting = third.request(3);
+    assertEquals(server.connections.size, 2);
+    await first.close();
+    assertEquals(await waiting, 3);
+    assertEquals(server.connections.size, 2);
+    await Promise.all([second.close(), third.close()]);
+  },
+);
 
 /** A listener of the platform whose first calls of `accept` fail. */
 function failingListener(
@@ -365,48 +381,54 @@ function failingListener(
   }
 }
 
-Deno.test("listen() outlives errors of accepting, with a pause after each", async () => {
-  const kinds = [
-    new Deno.errors.PermissionDenied("EPERM"),
-    Object.assign(new Error("Too many open files"), { code: "EMFILE" }),
-    new Error("generic"),
-  ];
-  const failures = Array.from({ length: 10 }, (_, i) => kinds[i % 3]);
-  const log = eventLog();
-  using listener = failingListener([...failures], {
-    acceptBackoff: 1,
-    onEvent: log.onEvent,
-  });
-  await using client = await connect(listener.addr);
-  await using connection = await listener.accept();
-  await connection.send("served");
-  assertEquals((await client[Symbol.asyncIterator]().next()).value, "served");
-  assertEquals(
-    log.events.flatMap((event) =>
-      event.type === "acceptFailed" ? [event.error] : []
-    ),
-    failures,
-  );
-});
+faultTest(
+  "listen() outlives errors of accepting, with a pause after each",
+  async () => {
+    const kinds = [
+      new Deno.errors.PermissionDenied("EPERM"),
+      Object.assign(new Error("Too many open files"), { code: "EMFILE" }),
+      new Error("generic"),
+    ];
+    const failures = Array.from({ length: 10 }, (_, i) => kinds[i % 3]);
+    const log = eventLog();
+    using listener = failingListener([...failures], {
+      acceptBackoff: 1,
+      onEvent: log.onEvent,
+    });
+    await using client = await connect(listener.addr);
+    await using connection = await listener.accept();
+    await connection.send("served");
+    assertEquals((await client[Symbol.asyncIterator]().next()).value, "served");
+    assertEquals(
+      log.events.flatMap((event) =>
+        event.type === "acceptFailed" ? [event.error] : []
+      ),
+      failures,
+    );
+  },
+);
 
-Deno.test("listen() accepts the next at once when a peer left before it was accepted", async () => {
-  const log = eventLog();
-  using listener = failingListener(
-    [new Deno.errors.NotConnected("gone"), new Deno.errors.ConnectionReset()],
-    { acceptBackoff: Infinity, onEvent: log.onEvent },
-  );
-  await using client = await connect(listener.addr);
-  await using connection = await listener.accept();
-  assertEquals(connection.remoteAddr, client.localAddr);
-  assertEquals(log.events.map(({ type }) => type), [
-    "listening",
-    "acceptFailed",
-    "acceptFailed",
-    "connected",
-  ]);
-});
+faultTest(
+  "listen() accepts the next at once when a peer left before it was accepted",
+  async () => {
+    const log = eventLog();
+    using listener = failingListener(
+      [new Deno.errors.NotConnected("gone"), new Deno.errors.ConnectionReset()],
+      { acceptBackoff: Infinity, onEvent: log.onEvent },
+    );
+    await using client = await connect(listener.addr);
+    await using connection = await listener.accept();
+    assertEquals(connection.remoteAddr, client.localAddr);
+    assertEquals(log.events.map(({ type }) => type), [
+      "listening",
+      "acceptFailed",
+      "acceptFailed",
+      "connected",
+    ]);
+  },
+);
 
-Deno.test("close() ends every wait for a free place", async () => {
+faultTest("close() ends every wait for a free place", async () => {
   const listener = listen({ ...LOCAL, maxConnections: 1 });
   await using client = await connect(listener.addr);
   await using _connection = await listener.accept();
@@ -418,7 +440,7 @@ Deno.test("close() ends every wait for a free place", async () => {
   assertEquals(client.stats.messagesReceived, 0);
 });
 
-Deno.test("close() ends the pause after an error of accepting", async () => {
+faultTest("close() ends the pause after an error of accepting", async () => {
   const log = eventLog();
   const listener = failingListener([new Error("generic")], {
     acceptBackoff: Infinity,
@@ -434,62 +456,73 @@ Deno.test("close() ends the pause after an error of accepting", async () => {
   await accepting;
 });
 
-Deno.test("listen() gives connections one by one, and ends quietly when closed", async () => {
-  const listener = listen(LOCAL);
-  const serving = (async () => {
-    const seen: unknown[] = [];
-    for await (const connection of listener) {
-      for await (const message of connection) {
-        seen.push(message);
-        await connection.send(message);
+faultTest(
+  "listen() gives connections one by one, and ends quietly when closed",
+  async () => {
+    const listener = listen(LOCAL);
+    const serving = (async () => {
+      const seen: unknown[] = [];
+      for await (const connection of listener) {
+        for await (const message of connection) {
+          seen.push(message);
+          await connection.send(message);
+        }
       }
+      return seen;
+    })();
+    for (const text of ["a", "b"]) {
+      await using client = await connect(listener.addr);
+      assertEquals(await client.request(text), text);
     }
-    return seen;
-  })();
-  for (const text of ["a", "b"]) {
-    await using client = await connect(listener.addr);
-    assertEquals(await client.request(text), text);
-  }
-  listener.close();
-  listener.close();
-  assertEquals(await serving, ["a", "b"]);
-  await assertRejects(() => listener.accept(), Deno.errors.BadResource);
-});
+    listener.close();
+    listener.close();
+    assertEquals(await serving, ["a", "b"]);
+    await assertRejects(() => listener.accept(), Deno.errors.BadResource);
+  },
+);
 
-Deno.test("listen() closes when its iteration is left or its signal aborts", async () => {
-  const first = listen(LOCAL);
-  const client = await connect(first.addr);
-  for await (const connection of first) {
-    await connection.close();
-    break;
-  }
-  await client.close();
-  await assertRejects(() => connect(first.addr), Deno.errors.ConnectionRefused);
+faultTest(
+  "listen() closes when its iteration is left or its signal aborts",
+  async () => {
+    const first = listen(LOCAL);
+    const client = await connect(first.addr);
+    for await (const connection of first) {
+      await connection.close();
+      break;
+    }
+    await client.close();
+    await assertRejects(
+      () => connect(first.addr),
+      Deno.errors.ConnectionRefused,
+    );
 
-  const controller = new AbortController();
-  const second = listen({ ...LOCAL, signal: controller.signal });
-  const iterating = Array.fromAsync(second);
-  controller.abort();
-  assertEquals(await iterating, []);
-});
+    const controller = new AbortController();
+    const second = listen({ ...LOCAL, signal: controller.signal });
+    const iterating = Array.fromAsync(second);
+    controller.abort();
+    assertEquals(await iterating, []);
+  },
+);
 
-Deno.test("unref() lets the process end, whether it is called before or after a peer connects, and ref() keeps it", async () => {
-  for (
-    const [before, after, code] of [
-      ["server.unref()", "client.unref()", 0],
-      ["", "server.unref(); client.unref()", 0],
-      ["server.unref(); server.ref()", "client.unref()", 7],
-    ] as const
-  ) {
-    const { code: status } = await new Deno.Command(Deno.execPath(), {
-      args: [
-        "eval",
-        `--config=${new URL("../deno.json", import.meta.url).pathname}`,
-        `
+faultTest(
+  "unref() lets the process end, whether it is called before or after a peer connects, and ref() keeps it",
+  async () => {
+    for (
+      const [before, after, code] of [
+        ["server.unref()", "client.unref()", 0],
+        ["", "server.unref(); client.unref()", 0],
+        ["server.unref(); server.ref()", "client.unref()", 7],
+      ] as const
+    ) {
+      const { code: status } = await new Deno.Command(Deno.execPath(), {
+        args: [
+          "eval",
+          `--config=${new URL("../deno.json", import.meta.url).pathname}`,
+          `
           import { connect, serve } from "${new URL(
-          "../mod.ts",
-          import.meta.url,
-        )}";
+            "../mod.ts",
+            import.meta.url,
+          )}";
           const server = serve({ hostname: "127.0.0.1", port: 0 }, (m) => m);
           ${before};
           const client = await connect(server.addr);
@@ -498,14 +531,15 @@ Deno.test("unref() lets the process end, whether it is called before or after a 
           // Ends a process that does not end by itself.
           Deno.unrefTimer(setTimeout(() => Deno.exit(7), 300));
         `,
-      ],
-      stdin: "null",
-    }).output();
-    assertEquals(status, code, `${before} ${after}`);
-  }
-});
+        ],
+        stdin: "null",
+      }).output();
+      assertEquals(status, code, `${before} ${after}`);
+    }
+  },
+);
 
-Deno.test("Connection takes a Deno.Conn as it is", async () => {
+faultTest("Connection takes a Deno.Conn as it is", async () => {
   await using server = serve(LOCAL, echo);
   await using client = new Connection(
     await Deno.connect({ port: portOf(server.addr) }),
