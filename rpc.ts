@@ -292,14 +292,16 @@ export function connectRpc<Remote = RpcUntyped>(
  * @param methods What this end serves for the server to call.
  */
 export function connectRpc<Remote = RpcUntyped>(
-  options?: ConnectRpcOptions,
+  options?: ConnectRpcOptions & { reconnect?: false },
   methods?: RpcMethods<Remote>,
 ): Promise<RpcPeer<Remote>>;
 export async function connectRpc<Remote>(
-  options: ConnectRpcOptions & Partial<ReconnectingRpcOptions> = {},
+  options: ConnectRpcOptions & {
+    reconnect?: ReconnectingRpcOptions["reconnect"] | false;
+  } = {},
   methods: RpcMethods<Remote> = {},
 ): Promise<RpcPeer<Remote> | RpcClient<Remote>> {
-  const [own, { reconnect, ...rest }] = split(options);
+  const [own, { reconnect = false, ...rest }] = split(options);
   const { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat, ...others } = rest;
   if (typeof heartbeat !== "boolean") {
     throw new TypeError(
@@ -315,7 +317,7 @@ export async function connectRpc<Remote>(
     }
     return peer as RpcPeer<Remote>;
   }
-  if (reconnect === undefined) return attach(await connect(others));
+  if (reconnect === false) return attach(await connect(others));
   const client = await connect({ ...others, reconnect });
   return new RpcClient(client, settings.options.timeout, attach);
 }

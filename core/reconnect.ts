@@ -5,6 +5,7 @@
  */
 import type { JsonValue } from "../framing.ts";
 import { checkLimit, resolveOptions } from "../framing.ts";
+import { whenAborted } from "./abortion.ts";
 import { AuthenticationError } from "./authentication.ts";
 import {
   checkTimeout,
@@ -283,11 +284,10 @@ async function until<V>(
   if (signal === undefined) return await promise;
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort);
+  const stop = whenAborted(signal, reject);
   try {
     return await Promise.race([promise, aborted]);
   } finally {
-    signal.removeEventListener("abort", abort);
+    stop();
   }
 }

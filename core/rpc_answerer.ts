@@ -13,6 +13,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
+import { isPromiseLike } from "./promise_like.ts";
 import { RunningCall, type Surroundings } from "./rpc_call.ts";
 import { CLOCK_DIFFERENCE } from "./rpc_caller.ts";
 import type { Invoke, MethodTable } from "./rpc_methods.ts";
@@ -378,14 +379,5 @@ function isClosedError(error: unknown): boolean {
     return error instanceof ConnectionClosedError;
   } catch {
     return false;
-  }
-}
-
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  try {
-    return typeof (value as Partial<PromiseLike<unknown>> | null)?.then ===
-      "function";
-  } catch {
-    return false; // it is not a promise that throws when it is looked at
   }
 }

@@ -29,6 +29,7 @@ import {
   type RpcContext,
   RpcError,
   type RpcMethods,
+  RpcPeer,
   SERVE_RPC_DEFAULTS,
   serveRpc,
   type ServeRpcOptions,
@@ -340,6 +341,14 @@ Deno.test("connectRpc() stays connected again after a call that had to try again
   }
   const [found] = [...server.peers].filter((peer) => peer !== lost);
   assertEquals(await found.api.name(), "Ada");
+});
+
+Deno.test("connectRpc({ reconnect: false }) gives a peer, as without it", async () => {
+  await using server = serveRpc(LOCAL, methods);
+  const options = { ...server.addr, reconnect: false } as const;
+  await using client = await connectRpc<Methods>(options);
+  assertInstanceOf(client, RpcPeer);
+  assertEquals(await client.api.add(1, 2), 3);
 });
 
 Deno.test("connectRpc() rejects calls when it is closed", async () => {
