@@ -4,7 +4,7 @@
  * @module
  */
 import type { Closer, Reader, Writer } from "@std/io/types";
-import { clearImmediate, setImmediate } from "node:timers";
+import { setImmediate } from "node:timers";
 import {
   type Decoded,
   FrameDecoder,
@@ -16,6 +16,7 @@ import {
   resolveOptions,
 } from "../framing.ts";
 import { whenAborted } from "./abortion.ts";
+import { discard, LINGER_QUIET, LINGER_TIMEOUT } from "./linger.ts";
 import { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
 import {
@@ -101,20 +102,8 @@ const REPLY_RUN = 32;
  * turn: neither waits for anything while bytes are there.
  */
 const TURN_BYTES = 262_144;
-/**
- * For so many milliseconds and bytes, what a peer still sends is thrown away:
- * closing with bytes unread would reset the connection, and take along what the
- * peer has not received yet. It goes on until the peer has ended its side, or is
- * quiet for a while: after a fault of its own for all of the time, where
- * something is not answered for a part of it, else for a few turns.
- */
-const LINGER_TIMEOUT = 2_000;
-const LINGER_QUIET = 250;
-const LINGER_BYTES = 16_777_216;
 /** Writing it asks whether the link still is. */
 const NOTHING = new Uint8Array(0);
-/** Where it goes: nobody looks at it, so one is enough for all. */
-const WASTE = new Uint8Array(65_536);
 /** A bad message costs about as much as so many bytes of good ones. */
 const BAD_RUN_BYTES = 16_384;
 
@@ -123,34 +112,6 @@ const NONE: readonly number[] = [];
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
   signal: undefined,
 };
-
-/** Turns of the event loop in which a read comes back that need not wait. */
-const READY_TURNS = 4;
-
-/** What a read gives before so many milliseconds or turns are over, or `null`. */
-async function readWithin(
-  read: Promise<number | null>,
-  patience: number | "turns",
-): Promise<number | null> {
-  const { promise, resolve } = Promise.withResolvers<null>();
-  const stopTimer = patience === "turns"
-    ? after(READY_TURNS, () => resolve(null))
-    : startTimer(patience, () => resolve(null));
-  try {
-    return await Promise.race([read, promise]);
-  } finally {
-    stopTimer();
-  }
-}
-
-/** Calls back after so many turns of the event loop. */
-function after(turns: number, over: () => void): () => void {
-  let immediate = setImmediate(function next() {
-    if (--turns > 0) immediate = setImmediate(next);
-    else over();
-  });
-  return () => clearImmediate(immediate);
-}
 
 /**
  * Rejects with why a message was not sent. Nobody has to await it: what the peer
@@ -568,26 +529,15 @@ export class Connection<T = JsonValue>
     if (this.#lingering) this.#discard();
   }
 
-  /** Throws away what the peer still sends. */
+  /** Throws away what the peer still sends, and shuts. */
   async #discard(): Promise<void> {
     if (this.#pumping || this.#end !== undefined) return;
     this.#pumping = true;
     const end = this.#closingFor ?? { clean: true };
-    const patience = !end.clean
-      ? LINGER_TIMEOUT
-      : this.#mayLose
-      ? LINGER_QUIET
-      : "turns";
-    let left = LINGER_BYTES;
-    try {
-      while (left > 0) {
-        const count = await readWithin(this.#duplex.read(WASTE), patience);
-        if (count === null) break;
-        left -= count;
-      }
-    } catch {
-      // The peer is gone, and nothing is left to be lost.
-    }
+    await discard(
+      this.#duplex,
+      !end.clean ? LINGER_TIMEOUT : this.#mayLose ? LINGER_QUIET : "turns",
+    );
     this.#shut(end);
   }
 

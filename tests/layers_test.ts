@@ -37,6 +37,7 @@ const CORE_ROWS: Record<string, number> = {
   turn: 0,
   events: 0,
   outbox: 0.5,
+  linger: 0.6,
   settings: 0.5,
   connection: 1,
   authentication: 1.1,
