@@ -14,7 +14,8 @@ import { HELLO } from "./client.ts";
 import { echo, echoError } from "./echo.ts";
 import { dumpFrame } from "./hex.ts";
 import { ServerLog } from "./log.ts";
-import { compact, print, printError, printLog } from "./output.ts";
+import { LogOutput } from "./log_output.ts";
+import { compact, print, printError } from "./output.ts";
 import { Failure, type Program, run } from "./program.ts";
 
 const HOSTNAME = "127.0.0.1";
@@ -41,9 +42,10 @@ async function demonstrate(): Promise<number> {
   }
   await title("A client says hello to a server:");
   let showing = true;
+  const output = new LogOutput(Deno.stdout, { lost: (n) => log.lost(n) });
   const log = new ServerLog({
     format: "text",
-    print: (line) => showing && printLog(`  server  ${line}`),
+    print: (line) => showing && output.print(`  server  ${line}`),
     printError,
   });
   const connected = Promise.withResolvers<void>();
@@ -63,11 +65,13 @@ async function demonstrate(): Promise<number> {
 
   const client = await connect(server.addr);
   await connected.promise;
+  await output.end();
   await print(`  client  sends ${compact(HELLO)}\n`);
   const reply = await client.request(HELLO);
   await print(`  client  gets ${compact(reply)}\n`);
   await client.close();
   await closed.promise;
+  await output.end();
 
   showing = false;
   const { sent, received } = await exchangeBytes(port, HELLO);
@@ -86,6 +90,7 @@ async function demonstrate(): Promise<number> {
   await title("\nThe end:");
   showing = true;
   await server.shutdown();
+  await output.end();
   return 0;
 }
 

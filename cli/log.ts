@@ -86,6 +86,23 @@ export class ServerLog {
     this.#print({ type: "badMessage", peer, reason }, `${peer}: ${reason}`);
   }
 
+  /** The line in place of lines that nobody took in time. */
+  lost(lines: number): string {
+    return this.#line(
+      { type: "lost", lines },
+      `${count(lines, "line")} lost: nobody read them in time`,
+    );
+  }
+
+  /** Prints that lines cannot be printed, which is no reason to stop. */
+  printFailed(error: unknown): void {
+    const reason = clause(error);
+    this.#options.printError(this.#line(
+      { type: "printFailed", reason },
+      `server: cannot print: ${reason}; going on without`,
+    ));
+  }
+
   /** Warns of a server that anybody may use. */
   open(): void {
     this.#print(
@@ -152,7 +169,8 @@ export class ServerLog {
    * a second.
    */
   #acceptFailed(error: unknown): void {
-    if (this.#acceptFailing) return;
+    if (isOfOnePeer(error)) this.#rejections++;
+    if (isOfOnePeer(error) || this.#acceptFailing) return;
     this.#acceptFailing = true;
     const reason = clause(error);
     this.#options.printError(this.#line(
@@ -170,6 +188,13 @@ export class ServerLog {
       ? text
       : JSON.stringify({ type, time: new Date(), ...rest });
   }
+}
+
+/** Whether the peer left before it was accepted: no fault of the server. */
+function isOfOnePeer(error: unknown): boolean {
+  return error instanceof Deno.errors.ConnectionAborted ||
+    error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.NotConnected;
 }
 
 /** The clients of a Unix socket have no address, so they are numbered. */

@@ -4,49 +4,47 @@
  * @module
  */
 
+/** Thrown when stdout takes nothing. */
+export class OutputError extends Error {}
+
 /** Thrown when nobody reads stdout any more. */
-export class OutputClosedError extends Error {}
+export class OutputClosedError extends OutputError {}
 
 const TEXT_ENCODER = new TextEncoder();
 
 /** Writes text to stdout, and resolves when it is taken. */
 export async function print(text: string): Promise<void> {
-  let bytes = TEXT_ENCODER.encode(text);
   try {
-    while (bytes.length > 0) {
-      bytes = bytes.subarray(await Deno.stdout.write(bytes));
-    }
+    await writeAll(Deno.stdout, text);
   } catch (cause) {
-    if (!(cause instanceof Deno.errors.BrokenPipe)) throw cause;
-    throw new OutputClosedError("Cannot print: stdout is closed", { cause });
+    const Kind = cause instanceof Deno.errors.BrokenPipe
+      ? OutputClosedError
+      : OutputError;
+    throw new Kind(`cannot print: ${clause(cause)}`, { cause });
   }
 }
 
-/**
- * Writes a line to stdout at once. A log that nobody reads any more is no
- * reason to stop, so its failure is ignored.
- */
-export function printLog(line: string): void {
-  write(Deno.stdout, `${line}\n`);
+/** Writes text to a stream, and resolves when it is taken. */
+export async function writeAll(
+  stream: Pick<typeof Deno.stdout, "write">,
+  text: string,
+): Promise<void> {
+  let bytes = TEXT_ENCODER.encode(text);
+  while (bytes.length > 0) bytes = bytes.subarray(await stream.write(bytes));
 }
 
 /** Writes a line to stderr at once. */
 export function printError(line: string): void {
-  write(Deno.stderr, `${line}\n`);
+  printErrorText(`${line}\n`);
 }
 
 /** Writes text that is no line, or not yet, to stderr at once. */
 export function printErrorText(text: string): void {
-  write(Deno.stderr, text);
-}
-
-function write(
-  stream: { writeSync(bytes: Uint8Array): number },
-  text: string,
-): void {
   let bytes = TEXT_ENCODER.encode(text);
   try {
-    while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
+    while (bytes.length > 0) {
+      bytes = bytes.subarray(Deno.stderr.writeSync(bytes));
+    }
   } catch {
     // There is no better place to tell it.
   }

@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import project from "../deno.json" with { type: "json" };
-import { OutputClosedError, print, printError } from "./output.ts";
+import { OutputClosedError, OutputError, print, printError } from "./output.ts";
 
 /** An option of a program. */
 export interface Option {
@@ -216,6 +216,10 @@ function wants(args: string[], option: string): boolean {
 function report(name: string, error: unknown): number {
   // Whoever read the output has seen enough, as in `| head -1`.
   if (error instanceof OutputClosedError) return 0;
+  if (error instanceof OutputError) {
+    printError(`${name}: ${error.message}`);
+    return 1;
+  }
   if (!(error instanceof Failure)) throw error;
   const hint = error instanceof UsageError ? "; see --help" : "";
   printError(`${name}: ${error.message}${hint}`);

@@ -17,8 +17,9 @@ import { serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
 import { endpointOf, format, isLocal, requirePermission } from "./endpoint.ts";
 import { ServerLog } from "./log.ts";
+import { LogOutput } from "./log_output.ts";
 import { METHODS } from "./methods.ts";
-import { clause, printError, printLog } from "./output.ts";
+import { clause } from "./output.ts";
 import {
   Failure,
   type Given,
@@ -96,10 +97,14 @@ async function serveUntilSignal(given: Given): Promise<number> {
   given.exclude("rpc", "verbose");
   const endpoint = endpointOf(given, 0, LISTEN_DEFAULTS);
   const security = new Security(given);
+  const lost = (lines: number) => log.lost(lines);
+  const onError = (error: unknown) => log.printFailed(error);
+  const output = new LogOutput(Deno.stdout, { lost, onError });
+  const errors = new LogOutput(Deno.stderr, { lost });
   const log = new ServerLog({
     format: given.choice("log", ["text", "json"]) ?? "text",
-    print: given.has("quiet") ? undefined : printLog,
-    printError,
+    print: given.has("quiet") ? undefined : (line) => output.print(line),
+    printError: (line) => errors.print(line),
   });
   const stopped = Promise.withResolvers<void>();
   // Before the first line is printed: whoever reads it may send a signal right
@@ -132,6 +137,7 @@ async function serveUntilSignal(given: Given): Promise<number> {
   if (!tls && !authenticate && !isLocal(endpoint)) log.open();
   await stopped.promise;
   await server.shutdown();
+  await Promise.all([output.end(), errors.end()]);
   return 0;
 }
 

@@ -5,7 +5,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import project from "../deno.json" with { type: "json" };
 import { FrameDecoder, type JsonValue } from "../mod.ts";
+import { certificates } from "./certificates.ts";
 import { type Running, start, type StartOptions } from "./process.ts";
+import { resetAndDestroy } from "./raw.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const HELLO_REPLY = '{"status":"success","echo":"hello from client"}\n';
@@ -52,14 +54,23 @@ async function assertEnds(
   assertEquals(await finish(running), { code, stdout, stderr });
 }
 
+function serverArgs(args: string[]): string[] {
+  return ["server.ts", "--hostname", "127.0.0.1", "--port", "0", ...args];
+}
+
 /** A server program on a free port, once it listens. */
-async function startServer(
+function startServer(
   ...args: string[]
 ): Promise<Running & { port: number }> {
-  const server = run("--allow-net=127.0.0.1:0", [
-    ...["server.ts", "--hostname", "127.0.0.1", "--port", "0"],
-    ...args,
-  ]);
+  return startServerWith("", args);
+}
+
+/** The same with more permissions. */
+async function startServerWith(
+  flags: string,
+  args: string[],
+): Promise<Running & { port: number }> {
+  const server = run(`--allow-net=127.0.0.1:0 ${flags}`, serverArgs(args));
   const [, port] = await server.line(/127\.0\.0\.1\D+(\d+)/);
   return Object.assign(server, { port: Number(port) });
 }
@@ -300,6 +311,87 @@ Deno.test("server --log json prints nothing but JSON", async () => {
   ]);
 });
 
+/**
+ * A server program of whose log nobody reads more than the first chunk, unless
+ * the test does. It is killed where the test takes too long.
+ */
+class Unread implements AsyncDisposable {
+  readonly child: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+  readonly #timer: ReturnType<typeof setTimeout>;
+  text = "";
+
+  constructor(...args: string[]) {
+    this.child = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
+        ...serverArgs(["--log=json", ...args]),
+      ],
+      cwd: ROOT,
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    this.#lines = this.child.stdout.pipeThrough(new TextDecoderStream())
+      .getReader();
+    this.#timer = setTimeout(() => this.child.kill("SIGKILL"), 20_000);
+  }
+
+  /** Reads until the text has that in it. */
+  async readTo(part: string): Promise<void> {
+    while (!this.text.includes(part)) {
+      const { done, value } = await this.#lines.read();
+      assert(!done, `it ended before ${part}`);
+      this.text += value;
+    }
+  }
+
+  async connect(): Promise<Wire> {
+    await this.readTo("\n");
+    return await Wire.connect(JSON.parse(this.text.split("\n")[0]).port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.child.status;
+    await this.#lines.cancel();
+  }
+}
+
+Deno.test("server serves, and ends at SIGTERM, while nobody reads its log", async () => {
+  await using server = new Unread();
+  for (let message = 0; message < 1_500; message++) {
+    using wire = await server.connect();
+    await wire.send(`{"message":${message}}`);
+    assertEquals(await wire.receive(), { status: "success", echo: message });
+  }
+  const start = performance.now();
+  server.child.kill("SIGTERM");
+  assertEquals((await server.child.status).code, 0);
+  assert(performance.now() - start < 5_000);
+});
+
+Deno.test("server says how many lines of its log are lost where its reader has stalled", async () => {
+  await using server = new Unread("--verbose");
+  using wire = await server.connect();
+  const most = 10_000;
+  async function sendAll(): Promise<void> {
+    for (let i = 0; i < most; i++) await wire.send("1");
+  }
+  const sending = sendAll();
+  for (let i = 0; i < most; i++) assertEquals(await wire.receive(), NO_MESSAGE);
+  await sending;
+  await server.readTo('"type":"lost"');
+  server.child.kill();
+  await server.readTo('"type":"draining"');
+  const records = server.text.split("\n").map((line) =>
+    line && JSON.parse(line)
+  );
+  const messages = records.filter(({ type }) => type === "message").length;
+  const [{ lines }] = records.filter(({ type }) => type === "lost");
+  assert(messages > 5_000 && lines > 1_000, `${messages} and ${lines} lost`);
+  assertEquals(messages + lines, 2 * most);
+});
+
 Deno.test("server ends with 0 at a signal, and at once at the next", async () => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     await using server = await startServer();
@@ -374,18 +466,11 @@ Deno.test("both programs speak over a Unix socket, and ask for all that it needs
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("server --quiet prints nothing", async () => {
-  const directory = await Deno.makeTempDir();
-  const path = `${directory}/server.sock`;
-  await using server = run("--allow-all", [
-    ...["server.ts", "--quiet", "--unix", path],
-  ]);
-  for (;;) { // it does not tell when it listens
+/** Connects to a server that does not tell when it listens. */
+async function connectSoon(path: string): Promise<Wire> {
+  for (;;) {
     try {
-      using wire = new Wire(await Deno.connect({ transport: "unix", path }));
-      await wire.send("{");
-      assert(await wire.receive() !== undefined);
-      break;
+      return new Wire(await Deno.connect({ transport: "unix", path }));
     } catch (error) {
       const early = error instanceof Deno.errors.NotFound ||
         error instanceof Deno.errors.ConnectionRefused;
@@ -393,10 +478,41 @@ Deno.test("server --quiet prints nothing", async () => {
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
+}
+
+Deno.test("server --quiet prints nothing", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/server.sock`;
+  await using server = run("--allow-all", [
+    ...["server.ts", "--quiet", "--unix", path],
+  ]);
+  {
+    using wire = await connectSoon(path);
+    await wire.send("{");
+    assert(await wire.receive() !== undefined);
+  }
   server.kill();
   assertEquals((await server.status).code, 0);
   assertEquals(await server.stdout() + await server.stderr(), "");
   await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("server takes no notice of peers that are gone before they are accepted", async () => {
+  await using server = await startServer("--max-connections=1");
+  {
+    using wire = await Wire.connect(server.port);
+    await wire.send("1");
+    await wire.receive();
+    for (let i = 0; i < 5; i++) {
+      await resetAndDestroy(server.port, new Uint8Array(1));
+    }
+  }
+  using wire = await Wire.connect(server.port);
+  await wire.send("1");
+  assertEquals(await wire.receive(), NO_MESSAGE);
+  server.kill();
+  assertEquals((await server.status).code, 0);
+  assertEquals(await server.stderr(), "");
 });
 
 Deno.test("both programs explain a wrong command line in one line", async () => {

@@ -1,0 +1,93 @@
+/**
+ * Lines of a log, for a reader that may be slow, stalled or gone.
+ *
+ * @module
+ */
+import { writeAll } from "./output.ts";
+
+/** Characters that may wait for the reader. */
+const MOST_WAITING = 1_048_576;
+/** Milliseconds that the end waits for a reader that has stalled. */
+const PATIENCE = 500;
+
+/** Options of a {@linkcode LogOutput}. */
+export interface LogOutputOptions {
+  /** The line that says how many are missing in its place. */
+  lost(lines: number): string;
+  /** Called when writing fails, and then not before it has succeeded again. */
+  onError?(error: unknown): void;
+}
+
+/**
+ * Writes lines in the background, one write at a time: whoever prints them
+ * never waits. Where too many wait for the reader, lines are lost, and counted.
+ */
+export class LogOutput {
+  readonly #stream: Pick<typeof Deno.stdout, "write">;
+  readonly #options: LogOutputOptions;
+  #lines: string[] = [];
+  #size = 0;
+  #lost = 0;
+  #isFailing = false;
+  #isGone = false;
+  #writing: Promise<void> | undefined;
+
+  /** Makes an output to stdout or stderr, to which nobody else writes. */
+  constructor(
+    stream: Pick<typeof Deno.stdout, "write">,
+    options: LogOutputOptions,
+  ) {
+    this.#stream = stream;
+    this.#options = options;
+  }
+
+  /** Has a line written. */
+  print(line: string): void {
+    // A log that nobody reads any more is no reason to stop.
+    if (this.#isGone) return;
+    if (this.#lost > 0 || this.#size > MOST_WAITING) this.#lost++;
+    else {
+      this.#lines.push(`${line}\n`);
+      this.#size += line.length;
+    }
+    this.#writing ??= this.#writeWaiting();
+  }
+
+  /** Resolves when everything is written, or the reader lets it wait. */
+  async end(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, PATIENCE);
+    await Promise.race([this.#writing, promise]);
+    clearTimeout(timer);
+  }
+
+  async #writeWaiting(): Promise<void> {
+    while (this.#lines.length > 0 || this.#lost > 0) {
+      const lines = this.#lines;
+      const size = this.#size;
+      // Those that are lost came behind all that wait.
+      const lost = lines.length > 0 ? 0 : this.#lost;
+      this.#lines = [];
+      this.#lost -= lost;
+      const text = lost > 0 ? `${this.#options.lost(lost)}\n` : lines.join("");
+      try {
+        await writeAll(this.#stream, text);
+      } catch (error) {
+        this.#fail(error, lines.length + lost);
+        break;
+      }
+      this.#isFailing = false;
+      this.#size -= size;
+    }
+    this.#writing = undefined;
+  }
+
+  #fail(error: unknown, lines: number): void {
+    this.#lost += lines + this.#lines.length;
+    this.#lines = [];
+    this.#size = 0;
+    this.#isGone = error instanceof Deno.errors.BrokenPipe;
+    if (!this.#isGone && !this.#isFailing) this.#options.onError?.(error);
+    this.#isFailing = true;
+  }
+}
