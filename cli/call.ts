@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { JsonValue } from "../mod.ts";
-import { RpcError, type RpcPeer } from "../rpc.ts";
+import type { Connection, JsonValue } from "../mod.ts";
+import { rpc, RpcError } from "../rpc.ts";
+import { lateReply } from "./exchange.ts";
 import { compact, print } from "./output.ts";
 import { Failure } from "./program.ts";
 
@@ -14,7 +15,7 @@ export interface CallOptions {
   method: string;
   /** Its parameters, by position or by name. */
   params: object | undefined;
-  /** Milliseconds to wait for the answer. */
+  /** Milliseconds for the answer to come, or for a stream to begin. */
   timeout: number;
   /** The text that is printed for the result. */
   format(result: JsonValue): string;
@@ -25,28 +26,36 @@ export interface CallOptions {
  * JSON. Ctrl-C cancels the call. Resolves to the exit code of the program.
  */
 export async function call(
-  peer: RpcPeer,
+  connection: Connection,
   { method, params, timeout, format }: CallOptions,
 ): Promise<number> {
+  await using peer = rpc(connection, {}, { timeout });
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort();
   Deno.addSignalListener("SIGINT", interrupt);
   const { signal } = interrupted;
   try {
-    const result = await peer.call(method, params, {
-      signal,
-      ...(timeout === Infinity ? {} : { timeout }),
-    });
+    const result = await peer.call(method, params, { signal });
     if (isStream(result)) {
       for await (const item of result) await print(`${compact(item)}\n`);
     } else await print(`${format(result as JsonValue)}\n`);
     return 0;
   } catch (error) {
     if (signal.aborted) return 130;
-    throw explain(error);
+    throw isLate(error) ? lateReply(timeout) : explain(error);
   } finally {
     Deno.removeSignalListener("SIGINT", interrupt);
   }
+}
+
+/** Calls a method that is not to answer. */
+export async function notify(
+  connection: Connection,
+  { method, params }: CallOptions,
+): Promise<number> {
+  await using peer = rpc(connection);
+  await peer.notify(method, params);
+  return 0;
 }
 
 /** An error that the method answered with, in words. */
@@ -57,6 +66,10 @@ function explain(error: unknown): unknown {
   return new Failure(
     `the server answered ${code}, ${compact(message)}${details}`,
   );
+}
+
+function isLate(error: unknown): boolean {
+  return error instanceof DOMException && error.name === "TimeoutError";
 }
 
 function isStream(value: unknown): value is AsyncIterable<unknown> {

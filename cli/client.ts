@@ -15,16 +15,16 @@ import {
   FrameTruncatedError,
   type JsonValue,
 } from "../mod.ts";
-import { rpc } from "../rpc.ts";
-import { call } from "./call.ts";
+import { call, notify } from "./call.ts";
 import { endpointOf, format, requirePermission } from "./endpoint.ts";
 import { exchange } from "./exchange.ts";
 import { parseLines } from "./lines.ts";
+import { isRefusal, isRefused, wantsLogin } from "./login.ts";
 import {
   clause,
   compact,
   count,
-  OutputClosedError,
+  OutputError,
   pretty,
   printErrorText,
 } from "./output.ts";
@@ -37,7 +37,7 @@ import {
   UsageError,
 } from "./program.ts";
 import { prompt } from "./prompt.ts";
-import { Security, securityOptions } from "./security.ts";
+import { Security, securityOptions, TLS_NAME_OPTION } from "./security.ts";
 
 /** What is sent where nothing was given. */
 export const HELLO: JsonValue = { message: "hello from client", type: "text" };
@@ -86,6 +86,7 @@ const PROGRAM: Program = {
         `milliseconds from the first byte of a reply to its last (default ${CONNECT_DEFAULTS.frameTimeout})`,
     },
     tls: { help: "encrypt, and trust the authorities that Deno trusts" },
+    ...TLS_NAME_OPTION,
     ...securityOptions({
       cert: "encrypt, and show this certificate chain, PEM",
       ca: "encrypt, and trust these authorities instead, PEM",
@@ -106,17 +107,14 @@ interface Manner {
   readonly timeout: number;
   /** The text of a reply to a message that was an argument, or typed. */
   readonly format: (reply: JsonValue) => string;
+  /** The text of a reply to a line of the input. */
+  readonly formatLine: (reply: JsonValue) => string;
 }
 
 async function converse(given: Given): Promise<number> {
   const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
-  const forPeople = Deno.stdout.isTerminal() && !given.has("raw");
-  const manner: Manner = {
-    repeat: given.number("repeat", 1, Number.MAX_SAFE_INTEGER) ?? 1,
-    timeout: given.number("timeout", 1, MOST_TIMEOUT, "Infinity") ??
-      DEFAULT_TIMEOUT,
-    format: forPeople ? (reply) => pretty(reply, !Deno.noColor) : compact,
-  };
+  const place = format(endpoint);
+  const manner = mannerOf(given, place);
   const messages = given.operands.map(parseOperand);
   const called = methodOf(given, messages);
   const isConversation = messages.length === 0 && called === undefined &&
@@ -124,10 +122,10 @@ async function converse(given: Given): Promise<number> {
   const options = connectOptions(endpoint, given, manner.timeout);
   if (isConversation) {
     const client = await dial(() => connect({ ...options, reconnect: true }));
-    const exitCode = await explained(endpoint, () =>
+    const exitCode = await explained(place, () =>
       prompt(client, {
         ...manner,
-        explain: (error) => clause(explain(error, format(endpoint))),
+        explain: (error) => clause(explain(error, place)),
       }));
     // Whoever interrupts does not want to wait for what is still on its way.
     if (exitCode === 0) await client.close();
@@ -135,15 +133,16 @@ async function converse(given: Given): Promise<number> {
   }
   const connection = await dial(() => connect(options));
   if (called !== undefined) {
-    return await explained(endpoint, async () => {
-      await using peer = rpc(connection);
-      if (given.has("call")) return await call(peer, { ...manner, ...called });
-      await peer.notify(called.method, called.params);
-      return 0;
+    const use = given.has("call") ? call : notify;
+    return await explained(place, async () => {
+      const ending = use(connection, { ...manner, ...called });
+      await ending.catch(() => {});
+      if (!hasSecret(given) && isRefused(connection)) throw wantsLogin(place);
+      return await ending;
     });
   }
   await explained(
-    endpoint,
+    place,
     () =>
       messages.length > 0
         ? exchange(connection, repeated(messages, manner.repeat), manner)
@@ -154,20 +153,49 @@ async function converse(given: Given): Promise<number> {
 
   function dial<Link>(connecting: () => Promise<Link>): Promise<Link> {
     return connecting().catch((error) => {
-      throw unreachable(error, format(endpoint), manner.timeout);
+      throw unreachable(error, place, manner.timeout);
     });
   }
 }
 
-/** Does something over a connection, and says in words what went wrong. */
+function mannerOf(given: Given, place: string): Manner {
+  const forPeople = Deno.stdout.isTerminal() && !given.has("raw");
+  const show: Manner["format"] = forPeople
+    ? (reply) => pretty(reply, !Deno.noColor)
+    : compact;
+  let isFirst = !hasSecret(given);
+  function checked(format: Manner["format"]): Manner["format"] {
+    return (reply) => {
+      if (isFirst && isRefusal(reply)) throw wantsLogin(place);
+      isFirst = false;
+      return format(reply);
+    };
+  }
+  return {
+    repeat: given.number("repeat", 1, Number.MAX_SAFE_INTEGER) ?? 1,
+    timeout: given.number("timeout", 1, MOST_TIMEOUT, "Infinity") ??
+      DEFAULT_TIMEOUT,
+    format: checked(show),
+    formatLine: checked(compact),
+  };
+}
+
+function hasSecret(given: Given): boolean {
+  return given.has("token-file") || given.has("token-env");
+}
+
+/**
+ * Does something over a connection to a place, and says in words what went
+ * wrong.
+ */
 async function explained<Result>(
-  endpoint: Address,
+  place: string,
   body: () => Promise<Result>,
 ): Promise<Result> {
   try {
     return await body();
   } catch (error) {
-    throw explain(error, format(endpoint));
+    throw explain(error, place);
   }
 }
 
@@ -230,7 +258,7 @@ function connectOptions(
 }
 
 /** Why there is no connection, in words. */
-function unreachable(error: unknown, place: string, timeout: number): Failure {
+function unreachable(error: unknown, place: string, timeout: number): Error {
   if (error instanceof AuthenticationError) {
     return new Failure(`${place} does not let us in: ${clause(error)}`);
   }
@@ -249,6 +277,7 @@ function unreachable(error: unknown, place: string, timeout: number): Failure {
         : `no connection to ${place} after ${timeout} ms`,
     );
   }
+  if (error instanceof ConnectionClosedError) return explain(error, place);
   return new Failure(`cannot connect to ${place}: ${clause(error)}`);
 }
 
@@ -268,7 +297,7 @@ async function exchangeInput(
   connection: Connection,
   manner: Manner,
 ): Promise<void> {
-  let format: Manner["format"] = compact;
+  let format = manner.formatLine;
   async function* messages(): AsyncGenerator<JsonValue, void> {
     const chunks = readStdin();
     const first = await chunks.next();
@@ -333,10 +362,8 @@ class Progress {
 }
 
 /** What went wrong while messages were exchanged, in words. */
-function explain(error: unknown, place: string): unknown {
-  if (error instanceof Failure || error instanceof OutputClosedError) {
-    return error;
-  }
+function explain(error: unknown, place: string): Error {
+  if (error instanceof Failure || error instanceof OutputError) return error;
   if (!(error instanceof ConnectionClosedError)) {
     return new Failure(clause(error));
   }
@@ -348,12 +375,22 @@ function explain(error: unknown, place: string): unknown {
     );
   }
   if (cause instanceof FrameTooLargeError) {
-    return new Failure(
-      `${place} announced a reply of ${cause.size} bytes, the limit is ${cause.limit}`,
-    );
+    return new Failure(unreadable(cause, place));
   }
   if (cause instanceof DOMException && cause.name === "TimeoutError") {
     return new Failure(cause.message);
   }
   return new Failure(`the connection to ${place} was lost: ${clause(cause)}`);
+}
+
+function unreadable(
+  { message, size, limit }: FrameTooLargeError,
+  place: string,
+): string {
+  const seeming = /the peer seems to .*/.exec(message)?.[0];
+  if (seeming === undefined) {
+    return `${place} announced a reply of ${size} bytes, the limit is ${limit}`;
+  }
+  const remedy = seeming.includes(" TLS ") ? "; try --tls" : "";
+  return `cannot talk to ${place}: ${seeming}${remedy}`;
 }

@@ -12,7 +12,8 @@ import {
   type JsonValue,
 } from "../mod.ts";
 import { lateReply } from "./exchange.ts";
-import { OutputClosedError, print } from "./output.ts";
+import { OutputError, print } from "./output.ts";
+import { Failure } from "./program.ts";
 
 /** Options of a {@linkcode prompt}. */
 export interface PromptOptions {
@@ -86,8 +87,7 @@ class Conversation {
       try {
         await print(`${format(await this.#request(message))}\n`);
       } catch (error) {
-        if (error instanceof AuthenticationError) throw error;
-        if (error instanceof OutputClosedError) throw error;
+        if (isFinal(error)) throw error;
         // The next line may go better, over another connection if need be.
         await print(`Sorry, ${explain(error)}\n`);
         return;
@@ -98,12 +98,14 @@ class Conversation {
   async #request(message: JsonValue): Promise<JsonValue> {
     const { timeout } = this.#options;
     const patience = new AbortController();
+    let late = stillNotConnected;
     const timer = timeout === Infinity
       ? undefined
-      : setTimeout(() => patience.abort(lateReply(timeout)), timeout);
+      : setTimeout(() => patience.abort(late(timeout)), timeout);
     const { signal } = patience;
     try {
       const connection = await this.#client.connected({ signal });
+      late = lateReply;
       // Servers close what is idle, and a person may think for long.
       if (this.#connection !== undefined && this.#connection !== connection) {
         await print("The connection was closed; connected again.\n");
@@ -114,4 +116,17 @@ class Conversation {
       clearTimeout(timer);
     }
   }
+}
+
+function stillNotConnected(timeout: number): DOMException {
+  return new DOMException(
+    `still not connected after ${timeout} ms; nothing was sent`,
+    "TimeoutError",
+  );
+}
+
+/** Whether the next line would go no better. */
+function isFinal(error: unknown): boolean {
+  return error instanceof AuthenticationError || error instanceof Failure ||
+    error instanceof OutputError;
 }

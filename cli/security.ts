@@ -5,6 +5,7 @@
  */
 import {
   type Authentication,
+  AuthenticationError,
   type PermissionNeed,
   sharedSecret,
   type TlsClientOptions,
@@ -28,6 +29,15 @@ export function securityOptions(
     },
   };
 }
+
+/** The client's alone: the server's name is in its certificate. */
+export const TLS_NAME_OPTION: Record<string, Option> = {
+  "tls-name": {
+    value: "NAME",
+    help:
+      "encrypt, and check the server's certificate for this name (default the host)",
+  },
+};
 
 const FILES = ["tls-cert", "tls-key", "tls-ca", "token-file"];
 
@@ -72,11 +82,18 @@ export class Security {
 
   /** Encryption for the client, if it was asked for. */
   forClient(): TlsClientOptions | undefined {
-    const isWanted = ["tls", "tls-cert", "tls-ca"].some((name) =>
+    const isWanted = ["tls", "tls-name", "tls-cert", "tls-ca"].some((name) =>
       this.#given.has(name)
     );
     if (!isWanted) return undefined;
+    const serverName = this.#given.text("tls-name");
+    if (this.#given.has("unix") && serverName === undefined) {
+      throw new UsageError(
+        'a Unix socket has no name to check: encryption needs "--tls-name"',
+      );
+    }
     return {
+      serverName,
       cert: this.#read("tls-cert"),
       key: this.#read("tls-key"),
       ca: this.#read("tls-ca"),
@@ -85,30 +102,77 @@ export class Security {
 
   /** The secret that both ends know, if there is one. It never leaves here. */
   authentication(): Authentication | undefined {
+    const path = this.#given.text("token-file");
     const variable = this.#given.text("token-env");
-    const text = variable === undefined
-      ? this.#read("token-file")
-      : Deno.env.get(variable);
-    if (text === undefined) {
-      if (variable === undefined) return undefined;
-      throw new Failure(`the environment has no variable ${variable}`);
-    }
+    const text = variable !== undefined
+      ? textOfVariable(variable)
+      : path !== undefined
+      ? textOfFile(path)
+      : undefined;
+    if (text === undefined) return undefined;
     try {
       // An editor ends the last line.
-      return sharedSecret(text.replace(/\r?\n$/, ""));
+      return asked(sharedSecret(text.replace(/\r?\n$/, "")));
     } catch (error) {
-      const where = this.#given.text("token-file") ?? variable;
-      throw new Failure(`${where}: ${clause(error)}`);
+      throw new Failure(`${path ?? variable}: ${clause(error)}`);
     }
   }
 
   #read(option: string): string | undefined {
     const path = this.#given.text(option);
-    if (path === undefined) return undefined;
-    try {
-      return Deno.readTextFileSync(path);
-    } catch (error) {
-      throw new Failure(`cannot read ${path}: ${clause(error)}`);
+    return path === undefined ? undefined : read(path, Deno.readTextFileSync);
+  }
+}
+
+/** The same, and the client says where it was asked for nothing. */
+function asked(authentication: Authentication): Authentication {
+  return {
+    ...authentication,
+    prove: (peer) =>
+      authentication.prove({
+        ...peer,
+        async ask(message) {
+          const question = await peer.ask(message);
+          if (Object.hasOwn(Object(question), "challenge")) return question;
+          throw new AuthenticationError(
+            "the server asks for no login; try without a token",
+          );
+        },
+      }),
+  };
+}
+
+function textOfVariable(name: string): string {
+  let text: string | undefined;
+  try {
+    text = Deno.env.get(name);
+  } catch (error) {
+    if (error instanceof Deno.errors.InvalidData) {
+      throw new Failure(`${name}: the variable is not UTF-8`);
     }
+    throw new UsageError('option "--token-env" names no variable');
+  }
+  if (text !== undefined) return text;
+  throw new Failure(`the environment has no variable ${name}`);
+}
+
+function textOfFile(path: string): string {
+  const bytes = read(path, Deno.readFileSync);
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+      .decode(bytes);
+  } catch {
+    throw new Failure(`${path}: the secret is not UTF-8`);
+  }
+}
+
+function read<Content>(
+  path: string,
+  readSync: (path: string) => Content,
+): Content {
+  try {
+    return readSync(path);
+  } catch (error) {
+    throw new Failure(`cannot read ${path}: ${clause(error)}`);
   }
 }

@@ -597,6 +597,145 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
   }
 });
 
+Deno.test("both programs tell in one line that a secret cannot be read, and nothing of it", async () => {
+  // Neither would get any further.
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const path = await Deno.makeTempFile();
+  await Deno.writeFile(path, Uint8Array.of(...Array(20).fill(0x61), 0xff));
+  const rows: [args: string[], code: number, line: string][] = [
+    [["--token-file", path], 1, `${path}: the secret is not UTF-8`],
+    [
+      ["--token-env=A=B"],
+      2,
+      'option "--token-env" names no variable; see --help',
+    ],
+    [["--token-env=NOT_UTF_8"], 1, "NOT_UTF_8: the variable is not UTF-8"],
+    [["--token-env=MISSING"], 1, "the environment has no variable MISSING"],
+  ];
+  for (const program of ["server", "client"]) {
+    for (const [args, code, line] of rows) {
+      const running = shell(`NOT_UTF_8=$(printf 'a\\377') exec "$@"`, [
+        ...[Deno.execPath(), "run", "-A", `${program}.ts`],
+        ...["--hostname=127.0.0.1", `--port=${taken.addr.port}`, ...args],
+      ]);
+      await assertEnds(running, { code, stderr: `${program}: ${line}\n` });
+    }
+  }
+  await Deno.remove(path);
+});
+
+Deno.test("every program tells in one line that its output takes nothing", async () => {
+  await using server = await startServer();
+  const address = `--hostname=127.0.0.1 --port=${server.port}`;
+  for (
+    const command of [
+      "client.ts --help",
+      "server.ts --version",
+      `client.ts ${address} 1`,
+      `client.ts ${address}`,
+      "cli/demo.ts",
+    ]
+  ) {
+    const [, name] = /(\w+)\.ts/.exec(command)!;
+    const args = [Deno.execPath(), "run", "-A", ...words(command)];
+    await assertEnds(shell(`exec "$@" > /dev/full`, args), {
+      code: 1,
+      stderr: `${name}: cannot print: no space left on device\n`,
+    });
+  }
+});
+
+Deno.test("server goes on where its log takes nothing, and says so once", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/server.sock`;
+  await using server = shell(`exec "$@" 2>&1 > /dev/full`, [
+    ...[Deno.execPath(), "run", "-A", "server.ts", "--unix", path],
+  ]);
+  const line =
+    "server: cannot print: no space left on device; going on without";
+  for (let i = 0; i < 3; i++) {
+    using wire = await connectSoon(path);
+    await wire.send("1");
+    assertEquals(await wire.receive(), NO_MESSAGE);
+  }
+  server.kill();
+  assertEquals((await server.status).code, 0);
+  assertEquals(await server.stdout(), `${line}\n`);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("client says that a server wants a login, or wants none", async () => {
+  const path = await Deno.makeTempFile();
+  await Deno.writeTextFile(path, "a secret of the tests");
+  const call = ["--call", "add", "[1,2]"];
+  for (const mode of [[], ["--rpc"]]) {
+    await using closed = await startServerWith(`--allow-read=${path}`, [
+      `--token-file=${path}`,
+      ...mode,
+    ]);
+    const unknown = mode.length > 0 ? [call] : [[], ["1", "2", "3"]];
+    for (const args of unknown) {
+      await assertEnds(startClient(closed.port, args), {
+        code: 1,
+        stderr:
+          `client: 127.0.0.1:${closed.port} wants a login; give the secret with --token-file or --token-env\n`,
+      });
+    }
+    await using open = await startServer(...mode);
+    const args = [`--token-file=${path}`, ...mode.length > 0 ? call : []];
+    const flags = `--allow-net=127.0.0.1:${open.port} --allow-read=${path}`;
+    await assertEnds(run(flags, clientArgs(open.port, args)), {
+      code: 1,
+      stderr:
+        `client: 127.0.0.1:${open.port} does not let us in: cannot authenticate: the server asks for no login; try without a token\n`,
+    });
+  }
+  await Deno.remove(path);
+});
+
+Deno.test("client takes the words of a refusal for a reply where they come later", async () => {
+  await using peer = startPeer(async (wire) => {
+    for (const reply of ["1", '{"authenticated":false}']) {
+      await wire.receive();
+      await wire.send(reply);
+    }
+  });
+  await assertEnds(startClient(peer.port, ["1", "2"]), {
+    stdout: '1\n{"authenticated":false}\n',
+  });
+});
+
+Deno.test("client checks the name of a server behind a Unix socket", async () => {
+  const directory = await Deno.realPath(await Deno.makeTempDir());
+  const path = `${directory}/server.sock`;
+  const { folder } = certificates();
+  await using server = run("-A", [
+    ...["server.ts", "--unix", path, `--tls-cert=${folder}/server.pem`],
+    `--tls-key=${folder}/server.key`,
+  ]);
+  await server.line(/^Listening/);
+  function connect(...args: string[]): Running {
+    return run("-A", [
+      ...["client.ts", "--unix", path, `--tls-ca=${folder}/ca.pem`],
+      ...[...args, '{"message":1}'],
+    ]);
+  }
+  await assertEnds(connect("--tls-name=localhost"), {
+    stdout: '{"status":"success","echo":1}\n',
+  });
+  await assertEnds(connect(), {
+    code: 2,
+    stderr:
+      'client: a Unix socket has no name to check: encryption needs "--tls-name"; see --help\n',
+  });
+  const { code, stderr } = await finish(connect("--tls-name=example.com"));
+  assertEquals(code, 1);
+  assertMatch(stderr, /^client: cannot connect to .*example\.com.*\n$/);
+  server.kill();
+  assertEquals((await server.status).code, 0);
+  await Deno.remove(directory, { recursive: true });
+});
+
 Deno.test("client sends its arguments, and says hello without any input", async () => {
   await using server = await startServer();
   const messages = ['{"message":1}', '{ "message" : 2 }'];
@@ -706,9 +845,24 @@ Deno.test("client explains in one line why there is no reply", async () => {
       },
     ],
     [
-      "PEER announced a reply of 1213486160 bytes, the limit is 1048576",
+      "PEER announced a reply of 4294967295 bytes, the limit is 1048576",
+      "",
+      (wire) => wire.write(Uint8Array.of(0xff, 0xff, 0xff, 0xff)),
+    ],
+    [
+      'cannot talk to PEER: the peer seems to speak HTTP (first bytes "HTTP")',
       "",
       (wire) => wire.write(new TextEncoder().encode("HTTP/1.1 400\r\n")),
+    ],
+    [
+      "cannot talk to PEER: the peer seems to speak TLS (first bytes 15 03); try --tls",
+      "",
+      (wire) => wire.write(Uint8Array.of(0x15, 3, 3, 0, 2, 2, 10)),
+    ],
+    [
+      "cannot talk to PEER: the peer seems to send little-endian lengths (first bytes 02 00 00 00)",
+      "",
+      (wire) => wire.write(Uint8Array.of(2, 0, 0, 0, 0x7b, 0x7d)),
     ],
     [
       "cannot decode message: payload of 4 bytes is not JSON",
@@ -843,7 +997,8 @@ Deno.test("client stays at its prompt when the server is gone, and says why ther
   server.kill();
   await server.status;
   await terminal.write("2\n");
-  await terminal.line(/^Sorry, no reply after 300 ms$/);
+  const [, why] = await terminal.line(/^Sorry, (.*)$/);
+  assertEquals(why, "still not connected after 300 ms; nothing was sent");
   await terminal.write("\x04");
   assertEquals((await terminal.status).code, 0);
 });
@@ -977,12 +1132,49 @@ Deno.test("client says in one line what a server answers in place of a result", 
   await server.line(/^127\.0\.0\.1:\d+: this stays on the server$/);
 });
 
-Deno.test("client cancels its call at Ctrl-C, and the method hears of it", async () => {
+Deno.test("client waits as long as it is told for an answer, and for a stream to begin", async () => {
   await using server = await startServer("--rpc");
-  const args = ["--call", "count", '{"to":1000000,"everyMs":5}'];
-  await using client = startClient(server.port, args);
-  await client.line(/^2$/);
-  client.kill("SIGINT");
-  assertEquals((await client.status).code, 130);
-  await server.line(/ closed after /);
+  const args = (call: string) => ["--timeout=500", "--call", ...words(call)];
+  await assertEnds(startClient(server.port, args('sleep {"ms":60000}')), {
+    code: 1,
+    stderr: "client: no reply after 500 ms\n",
+  });
+  const items = Array.from({ length: 10 }, (_, i) => `${i + 1}\n`).join("");
+  const stream = args('count {"to":10,"everyMs":100}');
+  await assertEnds(startClient(server.port, stream), { stdout: items });
+});
+
+Deno.test("client cancels its call at Ctrl-C, and the server hears of it", async () => {
+  for (const isStream of [false, true]) {
+    const called = Promise.withResolvers<void>();
+    const cancelled = Promise.withResolvers<JsonValue[]>();
+    await using peer = startPeer(async (wire) => {
+      const { id } = await wire.receive() as { id: number };
+      if (isStream) {
+        const params = { id, items: ["one"] };
+        const jsonrpc = "2.0";
+        await wire.send(
+          JSON.stringify({ jsonrpc, method: "$/stream", params }),
+        );
+      }
+      called.resolve();
+      const behind: JsonValue[] = [id];
+      for (let next; (next = await wire.receive()) !== undefined;) {
+        behind.push(next);
+      }
+      cancelled.resolve(behind);
+    });
+    await using client = startClient(peer.port, ["--call", "never"]);
+    await called.promise;
+    if (isStream) await client.line(/^"one"$/);
+    client.kill("SIGINT");
+    assertEquals((await client.status).code, 130);
+    const [id, ...behind] = await cancelled.promise;
+    assertEquals(behind.at(-1), {
+      jsonrpc: "2.0",
+      method: "$/cancelRequest",
+      params: { id },
+    });
+    assertEquals(await client.stderr(), "");
+  }
 });
