@@ -90,7 +90,7 @@ export class ServerLog {
   lost(lines: number): string {
     return this.#line(
       { type: "lost", lines },
-      `${count(lines, "line")} lost: nobody read them in time`,
+      `${count(lines, "line")} lost: they were not taken in time`,
     );
   }
 
