@@ -3,7 +3,6 @@ import {
   assertEquals,
   assertInstanceOf,
   assertLess,
-  assertLessOrEqual,
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";

@@ -4,7 +4,7 @@
  * @module
  */
 import { checkLimit, resolveOptions } from "../framing.ts";
-import { checkTimeout } from "./connection.ts";
+import { checkTimeout, checkType } from "./connection.ts";
 import type { RpcMethods } from "./rpc_contract.ts";
 import { type MethodTable, tableOf } from "./rpc_methods.ts";
 import type { RpcErrorHandler } from "./rpc_replies.ts";
@@ -108,13 +108,5 @@ export class RpcSettings {
     checkType("onError", resolved.onError, "function");
     this.options = resolved;
     this.methods = tableOf(methods, resolved.discover);
-  }
-}
-
-function checkType(name: string, value: unknown, type: string): void {
-  if (value !== undefined && typeof value !== type) {
-    throw new TypeError(
-      `Cannot use option "${name}": received ${typeof value}, expected a ${type}`,
-    );
   }
 }
