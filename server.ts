@@ -7,7 +7,6 @@
 import { Admission, peerOf } from "./core/admission.ts";
 import {
   admit,
-  type Authentication,
   AuthenticationError,
   type Gate,
   type Verifier,
@@ -22,8 +21,6 @@ import {
   CONNECTION_DEFAULTS,
   type ConnectionEnd,
   type ConnectionInfo,
-  type ConnectionOptions,
-  type ConnectionStats,
   Settings,
   startTimer,
 } from "./core/connection.ts";
@@ -31,7 +28,6 @@ import {
   addressOf,
   checkEndpoint,
   disableNagle,
-  type EndpointOptions,
   onAbort,
 } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
@@ -40,13 +36,19 @@ import {
   permissionsFor,
   requirePermissions,
 } from "./core/permissions.ts";
-import { type ErrorHandler, type Handler, Responder } from "./core/respond.ts";
-import {
-  secureServer,
-  TlsServerContext,
-  type TlsServerOptions,
-} from "./core/tls.ts";
 import { Queue } from "./core/queue.ts";
+import { type Handler, Responder } from "./core/respond.ts";
+import {
+  LISTEN_DEFAULTS,
+  type ListenOptions,
+  type RejectionReason,
+  resolveListenOptions,
+  SERVE_DEFAULTS,
+  type ServeOptions,
+  type ServerEvent,
+  type ServerStats,
+} from "./core/server_settings.ts";
+import { secureServer, TlsServerContext } from "./core/tls.ts";
 import {
   checkLimit,
   Framing,
@@ -56,196 +58,15 @@ import {
   resolveOptions,
 } from "./framing.ts";
 
-/**
- * Why a peer that was accepted did not become a connection: it had as many as
- * one address may have, it was the oldest of too many that had not come in yet,
- * its address had failed too often, it could not be secured or authenticated,
- * or not in time.
- */
-export type RejectionReason =
-  | "maxConnectionsPerIp"
-  | "maxPending"
-  | "failures"
-  | "tls"
-  | "authentication"
-  | "handshakeTimeout"
-  | "closed";
-
-/**
- * What happens on a server: for a log, for counters. Every `connected` is
- * followed by one `closed` of the same connection.
- */
-export type ServerEvent<T = JsonValue> =
-  /** The server accepts connections from now on. */
-  | { readonly type: "listening"; readonly addr: Address }
-  /** A peer connected: encrypted and authenticated, where that is asked for. */
-  | { readonly type: "connected"; readonly connection: Connection<T> }
-  /** A peer was not let in. */
-  | {
-    readonly type: "rejected";
-    readonly remoteAddr: Address;
-    readonly reason: RejectionReason;
-    readonly error?: unknown;
-  }
-  /** A connection ended. */
-  | {
-    readonly type: "closed";
-    readonly connection: Connection<T>;
-    readonly end: ConnectionEnd;
-    readonly stats: ConnectionStats;
-  }
-  /**
-   * A connection could not be accepted; the server goes on, after
-   * `acceptBackoff` if the peer was not the reason.
-   */
-  | { readonly type: "acceptFailed"; readonly error: unknown }
-  /**
-   * No more connections are accepted, and those open end when they are
-   * answered.
-   */
-  | { readonly type: "draining"; readonly connections: number };
-
-/** What a server has done so far, and does now. */
-export interface ServerStats {
-  /** Connections that are open. */
-  readonly connections: number;
-  /** Peers that are not let in yet. */
-  readonly pending: number;
-  /** Peers accepted so far, those that were rejected included. */
-  readonly accepted: number;
-  /** Peers rejected so far. */
-  readonly rejected: number;
-  /** Times that accepting has failed. */
-  readonly acceptFailures: number;
-  /** Messages received so far, over all connections. */
-  readonly messagesReceived: number;
-  /** Messages sent so far. */
-  readonly messagesSent: number;
-  /** Bytes received so far, prefixes included. */
-  readonly bytesReceived: number;
-  /** Bytes written so far. */
-  readonly bytesSent: number;
-  /** Bytes that wait to be written now. */
-  readonly bytesQueued: number;
-}
-
-/** Options of {@linkcode listen}. */
-export interface ListenOptions<T = JsonValue>
-  extends ConnectionOptions, EndpointOptions {
-  /**
-   * Address to listen on.
-   *
-   * @default {"0.0.0.0"}
-   */
-  hostname?: string;
-  /**
-   * Port to listen on; 0 for any that is free.
-   *
-   * @default {8080}
-   */
-  port?: number;
-  /**
-   * Connections open at the same time. Where there are as many, accepting
-   * pauses, and peers wait in the platform's backlog.
-   *
-   * @default {1_000}
-   */
-  maxConnections?: number;
-  /**
-   * Connections of one address: of one IPv4 address, or of the IPv6 addresses
-   * with the same first 64 bits. More are closed at once.
-   *
-   * @default {Infinity}
-   */
-  maxConnectionsPerIp?: number;
-  /**
-   * Peers that have not finished encryption and authentication; where one more
-   * comes, the oldest is dropped. Where there are `maxConnections` and somebody
-   * waits, the oldest is dropped that has taken more than 250 ms.
-   *
-   * @default {100}
-   */
-  maxPending?: number;
-  /**
-   * Milliseconds for encryption and authentication together.
-   *
-   * @default {5_000}
-   */
-  handshakeTimeout?: number;
-  /** Encrypts the connections; without it, everybody on the way can read them. */
-  tls?: TlsServerOptions;
-  /**
-   * Lets a peer in, or does not: `sharedToken`, `sharedSecret`, or a function
-   * that sees the first message. Nothing else of the peer is handled before.
-   */
-  authenticate?: Authentication | Verifier;
-  /**
-   * Gives up the permissions of the whole process once it listens: it goes on
-   * accepting, and can open, read and run nothing any more.
-   *
-   * @default {false}
-   */
-  dropPermissions?: boolean;
-  /**
-   * Milliseconds to wait after a connection could not be accepted, for example
-   * for want of descriptors.
-   *
-   * @default {100}
-   */
-  acceptBackoff?: number;
-  /** Closes the listener when aborted; a server shuts down. */
-  signal?: AbortSignal;
-  /**
-   * Called with what happens. What it throws is ignored. The same is published
-   * on the channel `@blackbelt/networking:server` of
-   * `node:diagnostics_channel`.
-   */
-  onEvent?: (event: ServerEvent<T>) => void;
-}
-
-/** Options of {@linkcode serve}. */
-export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
-  /**
-   * Messages of one connection whose replies are outstanding; where there are
-   * as many, no more is read from it.
-   *
-   * @default {100}
-   */
-  maxInFlight?: number;
-  /**
-   * Milliseconds that {@linkcode Server.shutdown} gives the connections to end.
-   *
-   * @default {10_000}
-   */
-  shutdownTimeout?: number;
-  /** Called once the server accepts connections, with its address. */
-  onListen?: (addr: Address) => void;
-  /**
-   * Answers for what a handler cannot answer; without it, the connection is
-   * closed.
-   */
-  onError?: ErrorHandler<T>;
-}
-
-/** The defaults of {@linkcode ListenOptions}. */
-export const LISTEN_DEFAULTS: Readonly<
-  Required<
-    Omit<
-      ListenOptions,
-      "path" | "transport" | "tls" | "authenticate" | "signal" | "onEvent"
-    >
-  >
-> = Object.freeze({
-  ...CONNECTION_DEFAULTS,
-  hostname: "0.0.0.0",
-  port: 8080,
-  maxConnections: 1_000,
-  maxConnectionsPerIp: Infinity,
-  maxPending: 100,
-  handshakeTimeout: 5_000,
-  acceptBackoff: 100,
-  dropPermissions: false,
-});
+export {
+  LISTEN_DEFAULTS,
+  type ListenOptions,
+  type RejectionReason,
+  SERVE_DEFAULTS,
+  type ServeOptions,
+  type ServerEvent,
+  type ServerStats,
+} from "./core/server_settings.ts";
 
 /** Most bytes of a frame before its sender is authenticated. */
 const STRANGER_FRAME_BYTES = 16_384;
@@ -254,16 +75,6 @@ const STRANGER_FRAME_BYTES = 16_384;
  * one, where all places are taken.
  */
 const STRANGER_TIME = 250;
-
-/** The defaults of {@linkcode ServeOptions}. */
-export const SERVE_DEFAULTS:
-  & typeof LISTEN_DEFAULTS
-  & Readonly<Required<Pick<ServeOptions, "maxInFlight" | "shutdownTimeout">>> =
-    Object.freeze({
-      ...LISTEN_DEFAULTS,
-      maxInFlight: 100,
-      shutdownTimeout: 10_000,
-    });
 
 /** Accepts connections until it is closed. Made by {@linkcode listen}. */
 export class Listener<T = JsonValue>
@@ -323,24 +134,7 @@ export class Listener<T = JsonValue>
 
   /** Opens the socket; use {@linkcode listen}. */
   constructor(options: ListenOptions<T> = {}) {
-    const resolved = resolveOptions<typeof LISTEN_DEFAULTS & ListenOptions<T>>({
-      ...LISTEN_DEFAULTS,
-      path: undefined,
-      transport: undefined,
-      tls: undefined,
-      authenticate: undefined,
-      signal: undefined,
-      onEvent: undefined,
-    }, options);
-    checkLimit("maxConnections", resolved.maxConnections);
-    checkLimit("maxConnectionsPerIp", resolved.maxConnectionsPerIp);
-    checkLimit("maxPending", resolved.maxPending);
-    checkTimeout("handshakeTimeout", resolved.handshakeTimeout);
-    checkTimeout("acceptBackoff", resolved.acceptBackoff);
-    checkType("tls", resolved.tls, "object");
-    checkType("dropPermissions", resolved.dropPermissions, "boolean");
-    checkType("onEvent", resolved.onEvent, "function");
-    checkSignal("signal", resolved.signal);
+    const resolved = resolveListenOptions(options);
     this.#options = resolved;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);

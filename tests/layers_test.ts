@@ -57,6 +57,7 @@ const CORE_ROWS: Record<string, number> = {
   rpc_call: 1.4,
   rpc_answerer: 1.5,
   rpc_client: 2.1,
+  server_settings: 2.1,
 };
 
 const LAST_ROW = 6;
@@ -157,8 +158,8 @@ Deno.test("only the files that listen and dial speak of the platform, and none p
 Deno.test("defaults are what the documentation says", async () => {
   const cases: [string, string, object][] = [
     ["core/settings.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
-    ["server.ts", "ListenOptions", LISTEN_DEFAULTS],
-    ["server.ts", "ServeOptions", SERVE_DEFAULTS],
+    ["core/server_settings.ts", "ListenOptions", LISTEN_DEFAULTS],
+    ["core/server_settings.ts", "ServeOptions", SERVE_DEFAULTS],
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
     ["core/reconnect.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
     ["core/tls.ts", "TlsOptions", TLS_DEFAULTS],
