@@ -108,7 +108,7 @@ const NOTHING = new Uint8Array(0);
 const BAD_RUN_BYTES = 16_384;
 
 const RESOLVED = Promise.resolve();
-const NONE: readonly number[] = [];
+const NONE: readonly never[] = [];
 const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
   signal: undefined,
 };
@@ -483,31 +483,35 @@ export class Connection<T = JsonValue>
         await this.#consumer.receive(this.#inbox.shift() as Decoded<T>, 0);
       }
       while (this.#isWanted) {
-        const { size } = this.#decoder;
-        const run = this.#decoder.take();
-        const lengths = this.#consumer === undefined || run.length === 0
-          ? NONE
-          : this.#decoder.lengths.slice();
-        bytesOfTurn += size - this.#decoder.size;
-        if (run.at(-1) instanceof InvalidMessageError) {
-          bytesOfTurn += BAD_RUN_BYTES;
-        }
-        for (let i = 0; i < run.length && this.#received === undefined; i++) {
-          const wait = this.#deliver(run[i], lengths[i]);
-          if (wait !== undefined) await wait;
-          else if (
-            this.#consumer === undefined && i % REPLY_RUN === REPLY_RUN - 1
-          ) {
-            await RESOLVED;
-            this.#outbox.hasten();
-          }
-        }
         if (bytesOfTurn > TURN_BYTES) {
           bytesOfTurn = 0;
           await nextTurn();
           continue;
         }
-        if (run.length > 0) continue;
+        const { size } = this.#decoder;
+        const run: readonly Decoded<T>[] = size > 0
+          ? this.#decoder.take()
+          : NONE;
+        if (run.length > 0) {
+          const lengths: readonly number[] = this.#consumer === undefined
+            ? NONE
+            : this.#decoder.lengths.slice();
+          bytesOfTurn += size - this.#decoder.size;
+          if (run[run.length - 1] instanceof InvalidMessageError) {
+            bytesOfTurn += BAD_RUN_BYTES;
+          }
+          for (let i = 0; i < run.length && this.#received === undefined; i++) {
+            const wait = this.#deliver(run[i], lengths[i]);
+            if (wait !== undefined) await wait;
+            else if (
+              this.#consumer === undefined && i % REPLY_RUN === REPLY_RUN - 1
+            ) {
+              await RESOLVED;
+              this.#outbox.hasten();
+            }
+          }
+          continue;
+        }
         this.#reading = true;
         const count = await this.#duplex.read(this.#decoder.reserve());
         this.#reading = false;

@@ -51,20 +51,15 @@ interface Reply {
 
 /** In place of a reply: the connection ends here. */
 class Failure {
-  readonly #cause: unknown;
+  constructor(readonly cause: unknown) {}
 
-  constructor(cause: unknown) {
-    this.#cause = cause;
-  }
-
-  /**
-   * How the connection ends, if it is to: asked without `instanceof`, at which a
-   * handler's Proxy may throw.
-   */
-  static endBy(reply: unknown): ConnectionEnd | undefined {
-    return typeof reply === "object" && reply !== null && #cause in reply
-      ? { clean: false, cause: reply.#cause }
-      : undefined;
+  /** Whether that is one: a handler's Proxy may throw when it is asked. */
+  static is(reply: unknown): reply is Failure {
+    try {
+      return reply instanceof Failure;
+    } catch {
+      return false;
+    }
   }
 }
 
@@ -224,9 +219,8 @@ export class Responder<T> implements Consumer<T> {
    */
   #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
     if (reply === undefined) return;
-    const end = Failure.endBy(reply);
-    if (end !== undefined) {
-      this.#connection.closeFor(end);
+    if (Failure.is(reply)) {
+      this.#connection.closeFor({ clean: false, cause: reply.cause });
       return;
     }
     try {
