@@ -158,16 +158,19 @@ async function stampede(): Promise<string> {
   return `${kills} connections killed at random, ${replies} replies, none wrong; a fresh client is served`;
 }
 
-/** 256 MiB of frames of all sizes, there and back, byte by byte the same. */
+/**
+ * 256 MiB of frames of all sizes, there and back, byte by byte the same: up to
+ * 1 Mi characters, of which JSON makes up to six bytes each.
+ */
 async function integrity(): Promise<string> {
   const random = new Random(SEED);
   await using server = serve(
-    { ...LOCAL, maxFrameBytes: 4 * MIB },
+    { ...LOCAL, maxFrameBytes: 8 * MIB },
     (message: JsonValue) => message,
   );
   await using client = await connect({
     ...server.addr,
-    maxFrameBytes: 4 * MIB,
+    maxFrameBytes: 8 * MIB,
     maxQueuedBytes: Infinity,
   });
   const alphabet = ["x", "é", "日", "😀", '"', "\\", "\u0000"];
