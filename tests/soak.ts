@@ -215,7 +215,7 @@ if (import.meta.main) {
     try {
       console.log(`${name}: ${await part()}`);
     } catch (error) {
-      console.error(`${name}: ${error}`);
+      console.error(`${name}: ${error} (seed ${SEED})`);
       Deno.exit(1);
     }
   }
