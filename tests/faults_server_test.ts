@@ -23,6 +23,7 @@ import {
   type JsonValue,
   listen,
   serve,
+  type Server,
   type ServerEvent,
   type ServerStats,
   sharedSecret,
@@ -84,6 +85,17 @@ function askFrom(localAddress: string, port: number): Promise<number> {
     });
     socket.on("error", reject);
   });
+}
+
+/** That one who knows the secret is served within so many milliseconds. */
+async function assertFriendGetsIn(
+  server: Server,
+  milliseconds: number,
+): Promise<void> {
+  const start = performance.now();
+  await using friend = await connect({ ...server.addr, authenticate: SECRET });
+  assertEquals(await friend.request(1), 1);
+  assertLess(performance.now() - start, milliseconds);
 }
 
 faultTest(
@@ -318,13 +330,7 @@ faultTest(
       peers.slice(-20).map(({ conn }) => conn.localAddr.port),
     );
     assert(rejected.every(({ remoteAddr }) => !last.has(portOf(remoteAddr))));
-    const start = performance.now();
-    await using friend = await connect({
-      ...server.addr,
-      authenticate: SECRET,
-    });
-    assertEquals(await friend.request(1), 1);
-    assertLess(performance.now() - start, 1_000);
+    await assertFriendGetsIn(server, 1_000);
     for (const peer of peers) peer[Symbol.dispose]();
   },
 );
@@ -412,13 +418,7 @@ faultTest(
       await peer.write(frame('"let me in"'));
       assertEquals(await peer.take(1), [{ authenticated: false }]);
     }
-    const start = performance.now();
-    await using friend = await connect({
-      ...server.addr,
-      authenticate: SECRET,
-    });
-    assertEquals(await friend.request(1), 1);
-    assertLess(performance.now() - start, 1_000);
+    await assertFriendGetsIn(server, 1_000);
     for (const peer of peers) peer[Symbol.dispose]();
   },
 );
