@@ -226,8 +226,10 @@ export class Listener<T = JsonValue>
           break;
         }
         this.#totals.acceptFailures++;
-        this.#events.emit({ type: "acceptFailed", error });
-        if (!isOfOnePeer(error)) await this.#pause();
+        const isOfPeer = hasLeft(error);
+        this.#events.emit({ type: "acceptFailed", error, isOfPeer });
+        // No reason to keep the next one waiting.
+        if (!isOfPeer) await this.#pause();
       }
     }
     this.#accepting = false;
@@ -479,11 +481,8 @@ export class Listener<T = JsonValue>
   }
 }
 
-/**
- * Whether the peer left before it was accepted: no reason to keep the next one
- * waiting.
- */
-function isOfOnePeer(error: unknown): boolean {
+/** Whether that says that a peer left before it was accepted. */
+function hasLeft(error: unknown): boolean {
   return error instanceof Deno.errors.ConnectionAborted ||
     error instanceof Deno.errors.ConnectionReset ||
     error instanceof Deno.errors.NotConnected;

@@ -56,7 +56,7 @@ export class ServerLog {
       case "rejected":
         return this.#rejected(event.remoteAddr, event.reason, event.error);
       case "acceptFailed":
-        return this.#acceptFailed(event.error);
+        return this.#acceptFailed(event.error, event.isOfPeer);
       case "draining":
         return this.#print(
           { type: "draining", connections: event.connections },
@@ -168,9 +168,9 @@ export class ServerLog {
    * Once until a connection comes again: the server goes on trying, many times
    * a second.
    */
-  #acceptFailed(error: unknown): void {
-    if (isOfOnePeer(error)) this.#rejections++;
-    if (isOfOnePeer(error) || this.#acceptFailing) return;
+  #acceptFailed(error: unknown, isOfPeer: boolean): void {
+    if (isOfPeer) this.#rejections++;
+    if (isOfPeer || this.#acceptFailing) return;
     this.#acceptFailing = true;
     const reason = clause(error);
     this.#options.printError(this.#line(
@@ -188,13 +188,6 @@ export class ServerLog {
       ? text
       : JSON.stringify({ type, time: new Date(), ...rest });
   }
-}
-
-/** Whether the peer left before it was accepted: no fault of the server. */
-function isOfOnePeer(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionAborted ||
-    error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.NotConnected;
 }
 
 /** The clients of a Unix socket have no address, so they are numbered. */

@@ -62,7 +62,12 @@ export type ServerEvent<T = JsonValue> =
    * A connection could not be accepted; the server goes on, after
    * `acceptBackoff` if the peer was not the reason.
    */
-  | { readonly type: "acceptFailed"; readonly error: unknown }
+  | {
+    readonly type: "acceptFailed";
+    readonly error: unknown;
+    /** Whether the peer left before it was accepted: no fault of the server. */
+    readonly isOfPeer: boolean;
+  }
   /**
    * No more connections are accepted, and those open end when they are
    * answered.
