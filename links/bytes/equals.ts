@@ -1,3 +1,4 @@
-import * as untyped from "npm:deno-std@1.4.0/bytes/equals.js";
-
-export const equals: (a: Uint8Array, b: Uint8Array) => boolean = untyped.equals;
+/** Whether two byte arrays hold the same bytes. */
+export function equals(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
