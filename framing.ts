@@ -28,6 +28,8 @@
  * @module
  */
 import { copy } from "@std/bytes/copy";
+import { EMPTY, toBytes } from "./core/tools/bytes.ts";
+import { decodeUtf8, MOST_UNITS } from "./core/tools/utf8.ts";
 
 /** Any value that JSON can carry. */
 export type JsonValue =
@@ -391,7 +393,6 @@ const BACKSLASH = 0x5c;
 const BRACE = 0x7b;
 const CLOSING_BRACE = 0x7d;
 
-const EMPTY = new Uint8Array(0);
 const NONE: readonly never[] = Object.freeze([]);
 /**
  * Payload lengths of the run that is being decoded, in order: decoding is never
@@ -401,21 +402,6 @@ const runLengths: number[] = [];
 /** How many of them hold no message, as far as it is decoded. */
 let badInRun = 0;
 const TEXT_ENCODER = new TextEncoder();
-// A byte order mark stays in the text, where JSON.parse rejects it.
-const TEXT_DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
-const FATAL_TEXT_DECODER = new TextDecoder("utf-8", {
-  fatal: true,
-  ignoreBOM: true,
-});
-
-/**
- * Decodes UTF-8 and throws where it is none. A fatal decoder costs three times
- * as much, so it is asked only where the text may be patched up.
- */
-function decodeUtf8(bytes: Uint8Array): string {
-  const text = TEXT_DECODER.decode(bytes);
-  return text.includes("\uFFFD") ? FATAL_TEXT_DECODER.decode(bytes) : text;
-}
 
 /**
  * Least and most free space for the next read: a quiet connection stays small,
@@ -525,12 +511,17 @@ export class FrameDecoder<T = JsonValue> {
    * not JSON or nested too deep.
    * @throws {FrameTooLargeError} While iterating, if a frame is larger than the
    * limit; every further call throws it again.
+   * @throws {TypeError} At once, if `chunk` is neither a buffer nor a view of
+   * one.
    */
-  push(chunk: Uint8Array = EMPTY): Generator<T, void, undefined> {
-    if (chunk.length > 0) {
-      this.#ensure(chunk.length);
-      copy(chunk, this.#buffer, this.#end);
-      this.#end += chunk.length;
+  push(
+    chunk: ArrayBuffer | ArrayBufferView = EMPTY,
+  ): Generator<T, void, undefined> {
+    const bytes = toBytes(chunk);
+    if (bytes.length > 0) {
+      this.#ensure(bytes.length);
+      copy(bytes, this.#buffer, this.#end);
+      this.#end += bytes.length;
     }
     return this.#messages();
   }
@@ -588,8 +579,16 @@ export class FrameDecoder<T = JsonValue> {
   /**
    * Says that `count` bytes were read into the space that
    * {@linkcode FrameDecoder.reserve} returned.
+   *
+   * @throws {RangeError} If the space has no room for so many.
    */
   commit(count: number): void {
+    const room = this.#buffer.length - this.#end;
+    if (!Number.isInteger(count) || count < 0 || count > room) {
+      throw new RangeError(
+        `Cannot commit bytes: received ${count}, expected a whole number from 0 to ${room}`,
+      );
+    }
     this.#end += count;
     if (this.#end === this.#buffer.length) {
       this.#space = Math.min(4 * this.#space, MOST_SPACE);
@@ -687,6 +686,7 @@ export class FrameDecoder<T = JsonValue> {
     const lengths = runLengths;
     badInRun = 0;
     const first = from + prefixBytes;
+    if (lengths.length === 1) return [this.#decode(first, lengths[0])];
     let offset = from;
     for (let i = 0; i < lengths.length; i++) {
       const payload = offset + prefixBytes;
@@ -752,8 +752,11 @@ export class FrameDecoder<T = JsonValue> {
       return this.#parse(decodeUtf8(bytes), payload, length);
     } catch (cause) {
       badInRun++;
+      const why = cause instanceof RangeError
+        ? `has more than ${MOST_UNITS} UTF-16 units, which is the longest string`
+        : "is not UTF-8";
       return new InvalidMessageError(
-        `Cannot decode message: payload of ${length} bytes is not UTF-8`,
+        `Cannot decode message: payload of ${length} bytes ${why}`,
         { cause },
       );
     }
@@ -922,11 +925,15 @@ export class FrameEncoder {
    *
    * @param buffer Space to use if it is large enough; without it, or where it
    * is too small, new space is allocated.
+   * @throws {TypeError} If `buffer` is neither a buffer nor a view of one.
    */
-  take(buffer: Uint8Array<ArrayBuffer> = EMPTY): Uint8Array<ArrayBuffer> {
+  take(
+    buffer: ArrayBuffer | ArrayBufferView<ArrayBuffer> = EMPTY,
+  ): Uint8Array<ArrayBuffer> {
+    const space = toBytes(buffer);
     const bytes = this.#encoded?.shift();
     if (bytes === undefined) {
-      return this.#text === "" ? EMPTY : this.#encodeRun(buffer);
+      return this.#text === "" ? EMPTY : this.#encodeRun(space);
     }
     this.#encodedBytes -= bytes.length;
     return bytes;
@@ -1010,8 +1017,15 @@ function stringify(message: unknown): string {
   try {
     text = JSON.stringify(message);
   } catch (cause) {
+    // A value may throw anything of its own.
+    const isTooLong = cause instanceof RangeError &&
+      cause.message === "Invalid string length";
     throw new InvalidMessageError(
-      "Cannot encode message: JSON cannot carry the value",
+      `Cannot encode message: ${
+        isTooLong
+          ? `its text has more than ${MOST_UNITS} UTF-16 units, which is the longest string`
+          : "JSON cannot carry the value"
+      }`,
       { cause },
     );
   }
@@ -1065,11 +1079,11 @@ export function encodeFrame(
  * @typeParam T What the messages are taken to be; nothing checks it.
  */
 export class FrameDecoderStream<T = JsonValue>
-  implements ReadableWritablePair<T, Uint8Array> {
+  implements ReadableWritablePair<T, ArrayBuffer | ArrayBufferView> {
   /** The messages. */
   readonly readable: ReadableStream<T>;
-  /** Where the bytes go. */
-  readonly writable: WritableStream<Uint8Array>;
+  /** Where the bytes go; anything else ends the stream with a `TypeError`. */
+  readonly writable: WritableStream<ArrayBuffer | ArrayBufferView>;
 
   /**
    * Checks the options; nothing is allocated yet.
@@ -1081,7 +1095,10 @@ export class FrameDecoderStream<T = JsonValue>
    */
   constructor(options: FramingOptions = {}) {
     const decoder = new FrameDecoder<T>(options);
-    const bytes = new TransformStream<Uint8Array, Uint8Array>();
+    const bytes = new TransformStream<
+      ArrayBuffer | ArrayBufferView,
+      ArrayBuffer | ArrayBufferView
+    >();
     this.writable = bytes.writable;
     // Driven by who reads: an error would take the messages before it along
     // that are not read yet.
@@ -1090,7 +1107,7 @@ export class FrameDecoderStream<T = JsonValue>
 }
 
 async function* decodeAll<T>(
-  bytes: ReadableStream<Uint8Array>,
+  bytes: ReadableStream<ArrayBuffer | ArrayBufferView>,
   decoder: FrameDecoder<T>,
 ): AsyncGenerator<T, void> {
   const reader = bytes.getReader();

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import {
   assert,
   assertEquals,
@@ -1084,6 +1085,91 @@ Deno.test("push() copies the bytes, and size counts those that are not messages 
   assertEquals(decoder.size, 0);
 });
 
+/** What holds bytes, of the same ones. */
+function inEveryShape(bytes: Bytes): (ArrayBuffer | ArrayBufferView)[] {
+  const padded = join([bytesOf("ff ff ff"), bytes, bytesOf("ff")]);
+  const shared = new SharedArrayBuffer(bytes.length);
+  new Uint8Array(shared).set(bytes);
+  return [
+    bytes,
+    bytes.slice().buffer,
+    new DataView(padded.buffer, 3, bytes.length),
+    new Int8Array(padded.buffer, 3, bytes.length),
+    new Uint16Array(bytes.slice().buffer),
+    new Uint8Array(shared),
+    Buffer.from(bytes),
+  ];
+}
+
+const NO_BYTES: [unknown, string][] = [
+  ["AAAA", "string"],
+  [null, "null"],
+  [7, "number"],
+  [[0, 0, 0, 1, 0x37], "Array"],
+  [{ length: 5 }, "Object"],
+  [new Blob(["7"]), "Blob"],
+  [new SharedArrayBuffer(8), "SharedArrayBuffer"],
+];
+
+Deno.test("push() and FrameDecoderStream take every shape of bytes, and nothing else", async () => {
+  const bytes = frame('"even"');
+  for (const shape of inEveryShape(bytes)) {
+    const decoder = new FrameDecoder<string>();
+    assertEquals([...decoder.push(shape)], ["even"], shape.constructor.name);
+    assertEquals(
+      await Array.fromAsync(
+        ReadableStream.from([shape]).pipeThrough(new FrameDecoderStream()),
+      ),
+      ["even"],
+    );
+  }
+  for (const [value, name] of NO_BYTES) {
+    const message =
+      `Cannot use bytes: received ${name}, expected an ArrayBuffer or a view of one`;
+    const decoder = new FrameDecoder();
+    assertThrows(() => decoder.push(value as Bytes), TypeError, message);
+    assertEquals(decoder.size, 0);
+    await assertRejects(
+      () =>
+        Array.fromAsync(
+          ReadableStream.from([value as Bytes])
+            .pipeThrough(new FrameDecoderStream()),
+        ),
+      TypeError,
+      message,
+    );
+  }
+});
+
+Deno.test("FrameEncoder.take() writes into every shape of space, and into nothing else", () => {
+  const encoder = new FrameEncoder();
+  const buffer = new ArrayBuffer(64);
+  for (const space of [buffer, new DataView(buffer), new Int32Array(buffer)]) {
+    encoder.push("here");
+    assertStrictEquals(encoder.take(space).buffer, buffer);
+  }
+  for (const [value, name] of NO_BYTES) {
+    if (value instanceof SharedArrayBuffer) continue;
+    encoder.push("kept");
+    assertThrows(
+      () => encoder.take(value as Bytes),
+      TypeError,
+      `received ${name}`,
+    );
+    assertEquals(encoder.take(), frame('"kept"'));
+  }
+});
+
+Deno.test("commit() throws a RangeError when its count is none of the space", () => {
+  const decoder = new FrameDecoder();
+  const room = decoder.reserve().length;
+  for (const count of [-1, 0.5, NaN, Infinity, room + 1, "1", undefined]) {
+    assertThrows(() => decoder.commit(count as number), RangeError);
+  }
+  decoder.commit(room);
+  assertEquals(decoder.size, room);
+});
+
 // Errors
 
 Deno.test("errors name what failed with its numbers, and none of the payload", () => {
@@ -1234,6 +1320,26 @@ Deno.test("FrameEncoder.push() throws an InvalidMessageError and adds nothing wh
     assertEquals(encoder.take(), frames(['"é"', "[2]"]), name);
     assertEquals(encoder.take().length, 0, name);
   }
+});
+
+Deno.test("FrameDecoder and FrameEncoder say that a text is longer than a string can be, and go on", () => {
+  const length = 536_870_889;
+  const decoder = new FrameDecoder({ maxFrameBytes: 1_073_741_824 });
+  decoder.push(bytesOf("1f ff ff e9"));
+  assertThrows(
+    () => [...decoder.push(new ArrayBuffer(length))],
+    InvalidMessageError,
+    "Cannot decode message: payload of 536870889 bytes has more than 536870888 UTF-16 units",
+  );
+  assertEquals([...decoder.push(frame("1"))], [1]);
+
+  const encoder = new FrameEncoder({ maxFrameBytes: 1_073_741_824 });
+  assertThrows(
+    () => encoder.push(Array(33).fill("x".repeat(16_777_216))),
+    InvalidMessageError,
+    "Cannot encode message: its text has more than 536870888 UTF-16 units",
+  );
+  assertEquals(encoder.size, 0);
 });
 
 Deno.test("FrameEncoder.push() adds nothing when the payload is larger than the limit", () => {

@@ -10,6 +10,7 @@ import {
   type ConnectionOptions,
 } from "./connection.ts";
 import type { JsonValue } from "../framing.ts";
+import { EMPTY, toBytes } from "./tools/bytes.ts";
 
 /**
  * A pair of Web Streams of bytes, such as the two ends of a child process's
@@ -53,6 +54,12 @@ export function fromStreams<T = JsonValue>(
   return new Connection<T>(streamDuplex(streams), options);
 }
 
+/**
+ * Bytes of one write, about as many as a pipe holds: a peer that takes them
+ * slowly is seen to take them.
+ */
+const WRITE_BYTES = 65_536;
+
 function streamDuplex({ readable, writable }: ByteStreams): ByteDuplex {
   const reader = readable.getReader();
   const writer = writable.getWriter();
@@ -60,14 +67,24 @@ function streamDuplex({ readable, writable }: ByteStreams): ByteDuplex {
   // `write`.
   reader.closed.catch(() => {});
   writer.closed.catch(() => {});
-  let rest = new Uint8Array(0) as Uint8Array;
+  let rest: Uint8Array = EMPTY;
   let ended: Promise<void> | undefined;
+  /** Writes, and the end of writing, that the stream has not settled. */
+  let pending = 0;
+  async function settled(promise: Promise<void>): Promise<void> {
+    pending++;
+    try {
+      await promise;
+    } finally {
+      pending--;
+    }
+  }
   return {
     async read(space) {
       while (rest.length === 0) {
         const { done, value } = await reader.read();
         if (done) return null;
-        rest = value;
+        rest = toBytes(value);
       }
       const count = copy(rest.subarray(0, space.length), space);
       rest = rest.subarray(count);
@@ -76,15 +93,18 @@ function streamDuplex({ readable, writable }: ByteStreams): ByteDuplex {
     async write(bytes) {
       // A stream may keep what it was given, and the connection uses its buffer
       // again.
-      await writer.write(bytes.slice());
-      return bytes.length;
+      const part = bytes.slice(0, WRITE_BYTES);
+      await settled(writer.write(part));
+      return part.length;
     },
     closeWrite() {
-      return ended ??= writer.close();
+      return ended ??= settled(writer.close());
     },
     close() {
       reader.cancel().catch(() => {});
-      (ended ??= writer.close()).catch(() => {});
+      // Ending a stream writes what it has queued, aborting drops it.
+      const ending = pending > 0 ? writer.abort() : ended ??= writer.close();
+      ending.catch(() => {});
     },
   };
 }

@@ -96,6 +96,58 @@ Deno.test("fromStreams() rejects when the bytes end inside a frame or a stream f
   assert(!(await failing.closed).clean);
 });
 
+Deno.test("fromStreams() drops on abort() what the stream has not taken", async () => {
+  const { one, other } = streamPair();
+  for (let i = 0; i < 10; i++) one.send("x".repeat(20_000));
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  one.abort();
+  await assertRejects(
+    () => other[Symbol.asyncIterator]().next(),
+    ConnectionClosedError,
+  );
+  assertEquals(other.stats.messagesReceived, 0);
+});
+
+Deno.test("fromStreams() writes nothing after abort() to a sink that is busy", async () => {
+  const gate = Promise.withResolvers<void>();
+  const written: number[] = [];
+  let aborted = false;
+  const connection = fromStreams({
+    readable: new ReadableStream(),
+    writable: new WritableStream({
+      write(chunk) {
+        written.push(chunk.length);
+        return gate.promise;
+      },
+      close: () => Promise.reject(new Error("it was closed, not aborted")),
+      abort() {
+        aborted = true;
+      },
+    }, { highWaterMark: 8 }),
+  });
+  for (let i = 0; i < 10; i++) connection.send("x".repeat(100_000));
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  connection.abort();
+  gate.resolve();
+  await connection.closed;
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assertEquals(written, [65_536]);
+  assert(aborted);
+});
+
+Deno.test("fromStreams() ends with a TypeError where a stream gives something other than bytes", async () => {
+  const { connection } = fromChunks([[0, 0, 0, 1, 0x37] as never]);
+  const { cause } = await assertRejects(
+    () => connection[Symbol.asyncIterator]().next(),
+    ConnectionClosedError,
+  );
+  assert(cause instanceof TypeError);
+  assertEquals(
+    cause.message,
+    "Cannot use bytes: received Array, expected an ArrayBuffer or a view of one",
+  );
+});
+
 Deno.test("fromStreams() throws when a stream is locked", () => {
   const { readable, writable } = new TransformStream();
   readable.getReader();
