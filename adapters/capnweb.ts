@@ -38,7 +38,8 @@
  *
  * @module
  */
-import { type Connection, ConnectionClosedError } from "../core/connection.ts";
+import { type Connection, ConnectionClosedError } from "../mod.ts";
+import { PacedSender } from "./paced_sender.ts";
 
 /**
  * Carries the messages of an `RpcSession` of `capnweb`: one of its `RpcTransport`
@@ -46,9 +47,11 @@ import { type Connection, ConnectionClosedError } from "../core/connection.ts";
  * stub was disposed or something failed, closes it.
  *
  * A message that cannot be sent, or that holds no JSON, ends the session: the
- * library cannot go on without it. It waits for no transport before it sends
- * more: its streams are paced by the peer's answers, and calls made all at once
- * may have `maxQueuedBytes` waiting.
+ * library cannot go on without it. The library waits for no transport before it
+ * sends more: messages wait here in their order, and nothing more is read from
+ * the peer meanwhile. How many calls of the peer are at work cannot be counted,
+ * as the library does not tell when one is done: a peer that is not trusted can
+ * start any number of them.
  *
  * @example
  * ```ts
@@ -70,6 +73,11 @@ export class ConnectionRpcTransport {
   readonly encodingLevel = "jsonCompatible";
   readonly #connection: Connection;
   readonly #messages: AsyncIterator<unknown, undefined>;
+  readonly #sender: PacedSender;
+  /** Why a message that had to wait was not sent. */
+  #failure: { error: unknown } | undefined;
+  /** Rejects the `receive` that waits. */
+  #reject: ((error: unknown) => void) | undefined;
 
   /**
    * Takes the connection over. Nothing is read before the session asks for it.
@@ -79,22 +87,24 @@ export class ConnectionRpcTransport {
   constructor(connection: Connection) {
     this.#connection = connection;
     this.#messages = connection[Symbol.asyncIterator]();
+    this.#sender = new PacedSender(connection);
   }
 
   /**
-   * Sends a message.
+   * Sends a message, behind those before it.
    *
-   * @param message The JSON value; its text is made at once.
+   * @param message The JSON value; its text is that of now.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * Nothing is sent.
    * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
    * sent.
-   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
-   * Nothing is sent.
    * @throws {ConnectionClosedError} If the connection has ended.
    */
   send(message: unknown): void {
-    this.#connection.enqueue(message);
+    this.#sender.send(message).catch((error) => {
+      this.#failure ??= { error };
+      this.#reject?.(error);
+    });
   }
 
   /**
@@ -105,9 +115,17 @@ export class ConnectionRpcTransport {
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * @throws {FrameTruncatedError} If the connection ended inside a frame.
    * @throws {InvalidMessageError} If the payload is not UTF-8 or not JSON.
+   * @throws What a message failed with that had to wait to be sent.
    */
   async receive(): Promise<unknown> {
-    const { done, value } = await this.#messages.next();
+    await this.#sender.room();
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const { promise, resolve, reject } = Promise.withResolvers<
+      IteratorResult<unknown, undefined>
+    >();
+    this.#reject = reject;
+    this.#messages.next().then(resolve, reject);
+    const { done, value } = await promise;
     if (done) {
       throw new ConnectionClosedError(
         "Cannot receive message: the connection is closed",

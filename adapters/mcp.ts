@@ -35,8 +35,19 @@
  *
  * @module
  */
-import type { Connection } from "../core/connection.ts";
-import { InvalidMessageError } from "../framing.ts";
+import type { Connection } from "../mod.ts";
+import { JsonRpcLink } from "./json_rpc_link.ts";
+
+/** Tells that a request is given up; it will have no answer. */
+const CANCELLED = "notifications/cancelled";
+
+function cancelledBy(message: unknown): unknown {
+  const { method, params } = (message ?? {}) as {
+    method?: unknown;
+    params?: { requestId?: unknown };
+  };
+  return method === CANCELLED ? params?.requestId : undefined;
+}
 
 /**
  * Carries the messages of a client or a server of the Model Context Protocol: a
@@ -46,6 +57,12 @@ import { InvalidMessageError } from "../framing.ts";
  * The client and the server set the callbacks and start the transport
  * themselves. Nothing is read before that, and nothing is lost that came
  * before. What one of the callbacks throws is told to `onerror`.
+ *
+ * While 100 requests of the peer are unanswered, or messages wait to be sent,
+ * nothing more is read, unless the peer owes answers itself: then 1 MiB of
+ * further requests is kept, and those beyond it are answered with an error.
+ * Handlers of notifications, and of requests that the peer has cancelled, cannot
+ * be counted.
  *
  * @example
  * ```ts
@@ -80,6 +97,7 @@ export class ConnectionTransport {
   onclose?: (() => void) | undefined;
 
   readonly #connection: Connection;
+  readonly #link: JsonRpcLink;
   #reading: Promise<void> | undefined;
 
   /**
@@ -89,6 +107,7 @@ export class ConnectionTransport {
    */
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.#link = new JsonRpcLink(connection);
   }
 
   /**
@@ -110,18 +129,18 @@ export class ConnectionTransport {
    * Sends a message.
    *
    * @param message The JSON-RPC message; its JSON text is made at once.
-   * @returns A promise that resolves as that of `Connection.send` does: not
-   * before the peer keeps up.
+   * @returns A promise that resolves when the message was handed to the
+   * connection and the peer keeps up. Messages wait for those before them.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * Nothing is sent, and the transport can go on.
    * @throws {InvalidMessageError} If JSON cannot carry the message. Nothing is
    * sent, and the transport can go on.
-   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
-   * Nothing is sent, and the transport can go on.
    * @throws {ConnectionClosedError} If the connection has ended.
    */
   send(message: unknown): Promise<void> {
-    return this.#connection.send(message);
+    const cancelled = cancelledBy(message);
+    if (cancelled !== undefined) this.#link.giveUp(cancelled);
+    return this.#link.send(message);
   }
 
   /**
@@ -134,19 +153,14 @@ export class ConnectionTransport {
   }
 
   async #read(): Promise<void> {
-    const messages = this.#connection[Symbol.asyncIterator]();
-    for (let open = true; open;) {
-      try {
-        const { done, value } = await messages.next().catch((error) => {
-          open = error instanceof InvalidMessageError;
-          throw error;
-        });
-        if (done) break;
-        this.onmessage?.(value);
-      } catch (error) {
-        this.#report(error as Error);
-      }
-    }
+    await this.#link.read({
+      message: (message) => {
+        const cancelled = cancelledBy(message);
+        this.onmessage?.(message);
+        if (cancelled !== undefined) this.#link.forget(cancelled);
+      },
+      error: (error) => this.#report(error),
+    });
     try {
       this.onclose?.();
     } catch (error) {

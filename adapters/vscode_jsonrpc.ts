@@ -39,8 +39,8 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { Connection } from "../core/connection.ts";
-import { InvalidMessageError } from "../framing.ts";
+import type { Connection } from "../mod.ts";
+import { JsonRpcLink } from "./json_rpc_link.ts";
 
 /** What every JSON-RPC message has: the `Message` of `vscode-jsonrpc`. */
 export interface JsonRpcMessage {
@@ -103,6 +103,17 @@ class Listeners<E> extends Set<(event: E) => void> {
 const MOST_AHEAD = 256;
 /** The readers at work, so that what arrived is read before a close is told. */
 const READING = new WeakMap<Connection, Promise<void>>();
+/** What the reader and the writer of a connection have in common. */
+const LINKS = new WeakMap<Connection, JsonRpcLink>();
+
+function linkOf(connection: Connection): JsonRpcLink {
+  let link = LINKS.get(connection);
+  if (link === undefined) {
+    link = new JsonRpcLink(connection);
+    LINKS.set(connection, link);
+  }
+  return link;
+}
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
@@ -116,6 +127,11 @@ function nextTurn(): Promise<void> {
  * is lost that came before it. The library does not reject the requests that
  * are open when the peer goes: dispose of the message connection then, as in
  * `messageConnection.onClose(() => messageConnection.dispose())`.
+ *
+ * While 100 requests of the peer are unanswered, or messages wait to be written,
+ * nothing more is read, unless the peer owes answers itself: then 1 MiB of
+ * further requests is kept, and those beyond it are answered with an error.
+ * Handlers of notifications cannot be counted.
  *
  * @example
  * ```ts
@@ -184,23 +200,17 @@ export class ConnectionMessageReader {
   }
 
   async #read(): Promise<void> {
-    const messages = this.#connection[Symbol.asyncIterator]();
+    // The library works on one message in each turn of the event loop.
     let caughtUp = Promise.resolve();
-    for (let open = true, count = 0; open;) {
-      try {
-        const { done, value } = await messages.next().catch((error) => {
-          open = error instanceof InvalidMessageError;
-          throw error;
-        });
-        if (done) break;
-        this.#callback?.(value as unknown as JsonRpcMessage);
-      } catch (error) {
-        this.#errors.tell(error as Error);
-      }
-      // The library works on one message a turn.
-      caughtUp = caughtUp.then(nextTurn);
-      if (++count % MOST_AHEAD === 0) await caughtUp;
-    }
+    let count = 0;
+    await linkOf(this.#connection).read({
+      message: (message) => this.#callback?.(message as JsonRpcMessage),
+      error: (error) => this.#errors.tell(error),
+      pace() {
+        caughtUp = caughtUp.then(nextTurn);
+        return ++count % MOST_AHEAD === 0 ? caughtUp : undefined;
+      },
+    });
     await caughtUp;
     this.#closes.tell();
   }
@@ -264,23 +274,20 @@ export class ConnectionMessageWriter {
    * Sends a message.
    *
    * @param message The JSON-RPC message; its JSON text is made at once.
-   * @returns A promise that resolves as that of `Connection.send` does: not
-   * before the peer keeps up.
+   * @returns A promise that resolves when the message was handed to the
+   * connection and the peer keeps up. Messages wait for those before them.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * Nothing is sent, and the connection can go on.
    * @throws {InvalidMessageError} If JSON cannot carry the message. Nothing is
    * sent, and the connection can go on.
-   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
-   * Nothing is sent, and the connection can go on.
    * @throws {ConnectionClosedError} If the connection has ended.
    */
-  async write(message: JsonRpcMessage): Promise<void> {
-    try {
-      await this.#connection.send(message);
-    } catch (error) {
-      this.#errors.tell([error as Error, message, ++this.#failures]);
-      throw error;
-    }
+  write(message: JsonRpcMessage): Promise<void> {
+    const sent = linkOf(this.#connection).send(message);
+    sent.catch((error) =>
+      this.#errors.tell([error, message, ++this.#failures])
+    );
+    return sent;
   }
 
   /**

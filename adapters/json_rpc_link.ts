@@ -1,0 +1,187 @@
+/**
+ * A connection for libraries of JSON-RPC that start a handler for each request,
+ * however many are at work.
+ *
+ * @module
+ */
+import {
+  type Connection,
+  ConnectionClosedError,
+  InvalidMessageError,
+} from "../mod.ts";
+import { PacedSender } from "./paced_sender.ts";
+
+/** Requests whose answers are outstanding; then no more is read. */
+const MOST_IN_FLIGHT = 100;
+/**
+ * Characters of requests beyond those that are kept while the peer has to be
+ * heard, as it owes answers itself.
+ */
+const MOST_HELD = 1_048_576;
+
+/** What a link calls. */
+export interface JsonRpcHooks {
+  /** Called with each message for the library. What it throws is an error. */
+  message(message: unknown): void;
+  /** Called with what is wrong with a message, or with the link. */
+  error(error: Error): void;
+  /** Something to wait for before the next message is read. */
+  pace?(): Promise<void> | undefined;
+}
+
+interface JsonRpc {
+  readonly id?: unknown;
+  readonly method?: unknown;
+}
+
+function isRequest(message: unknown): boolean {
+  const { id, method } = (message ?? {}) as JsonRpc;
+  return typeof method === "string" &&
+    (typeof id === "string" || typeof id === "number");
+}
+
+function isResponse(message: unknown): boolean {
+  const { id, method } = (message ?? {}) as JsonRpc;
+  return method === undefined && id !== undefined;
+}
+
+/** Counts the requests and answers that go over a connection. */
+export class JsonRpcLink {
+  readonly #connection: Connection;
+  readonly #sender: PacedSender;
+  /** Requests of the peer that the library works on. */
+  readonly #inFlight = new Set<unknown>();
+  /** Requests of the library that the peer has not answered. */
+  readonly #asked = new Set<unknown>();
+  #held: { message: unknown; size: number }[] = [];
+  #heldSize = 0;
+  #isStarting = false;
+  #hooks: JsonRpcHooks | undefined;
+  #hasEnded = false;
+  #wake: (() => void) | undefined;
+
+  /** Takes the connection over; nothing is read before {@linkcode read}. */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#sender = new PacedSender(connection);
+    connection.closed.then(() => {
+      this.#hasEnded = true;
+      this.#wake?.();
+    });
+  }
+
+  /**
+   * Sends a message as it is now; see `PacedSender.send`. An answer that cannot
+   * be sent is one all the same: the library tells of it and makes no other.
+   */
+  send(message: unknown): Promise<void> {
+    const { id } = (message ?? {}) as JsonRpc;
+    if (isResponse(message)) this.forget(id);
+    let sent: Promise<void>;
+    try {
+      sent = this.#sender.send(message);
+    } catch (error) {
+      const rejected = Promise.reject(error);
+      // Not awaiting it is safe for the end of the link.
+      if (error instanceof ConnectionClosedError) rejected.catch(() => {});
+      return rejected;
+    }
+    if (isRequest(message)) {
+      this.#asked.add(id);
+      this.#wake?.(); // its answer has to be read
+    }
+    return sent;
+  }
+
+  /** A request of the library will have no answer. */
+  giveUp(id: unknown): void {
+    this.#asked.delete(id);
+  }
+
+  /** A request of the peer is answered, or will have no answer. */
+  forget(id: unknown): void {
+    this.#inFlight.delete(id);
+    // One that is answered at once comes back here.
+    if (!this.#isStarting) this.#startHeld();
+    this.#wake?.();
+  }
+
+  #startHeld(): void {
+    this.#isStarting = true;
+    while (this.#held.length > 0 && this.#inFlight.size < MOST_IN_FLIGHT) {
+      const { message, size } = this.#held.shift()!;
+      this.#heldSize -= size;
+      this.#start(message);
+    }
+    this.#isStarting = false;
+  }
+
+  /**
+   * Reads until the connection has ended, for whatever reason. Never rejects.
+   */
+  async read(hooks: JsonRpcHooks): Promise<void> {
+    this.#hooks = hooks;
+    const messages = this.#connection[Symbol.asyncIterator]();
+    for (let open = true; open;) {
+      try {
+        const { done, value } = await messages.next();
+        if (done) break;
+        this.#receive(value);
+      } catch (error) {
+        open = error instanceof InvalidMessageError;
+        hooks.error(error as Error);
+      }
+      const wait = hooks.pace?.() ?? this.#sender.room();
+      if (wait !== undefined) await wait;
+      while (this.#isFull) {
+        await new Promise<void>((resolve) => this.#wake = resolve);
+      }
+    }
+  }
+
+  get #isFull(): boolean {
+    return this.#inFlight.size >= MOST_IN_FLIGHT && this.#asked.size === 0 &&
+      !this.#hasEnded;
+  }
+
+  #receive(message: unknown): void {
+    const { id } = (message ?? {}) as JsonRpc;
+    if (!isRequest(message)) {
+      if (isResponse(message)) this.#asked.delete(id);
+      this.#deliver(message);
+    } else if (this.#inFlight.has(id)) {
+      // Two answers with one id would be taken for one request's.
+      this.#refuse(id, -32600, "Invalid Request");
+    } else if (this.#inFlight.size < MOST_IN_FLIGHT) this.#start(message);
+    else {
+      const size = JSON.stringify(message).length;
+      if (this.#heldSize + size > MOST_HELD) {
+        this.#refuse(id, -32000, "Too many calls");
+      } else {
+        this.#held.push({ message, size });
+        this.#heldSize += size;
+      }
+    }
+  }
+
+  #start(message: unknown): void {
+    this.#inFlight.add((message as JsonRpc).id);
+    this.#deliver(message);
+  }
+
+  #deliver(message: unknown): void {
+    try {
+      this.#hooks?.message(message);
+    } catch (error) {
+      this.#hooks?.error(error as Error);
+    }
+  }
+
+  #refuse(id: unknown, code: number, message: string): void {
+    try {
+      this.#sender.send({ jsonrpc: "2.0", id, error: { code, message } });
+    } catch {
+      // The connection has ended, and reading tells.
+    }
+  }
+}

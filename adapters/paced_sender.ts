@@ -1,0 +1,83 @@
+/**
+ * Sending for libraries that do not wait before they send more.
+ *
+ * @module
+ */
+import { BackpressureError, type Connection } from "../mod.ts";
+
+interface Waiting extends PromiseWithResolvers<void> {
+  readonly message: unknown;
+}
+
+/**
+ * Sends in order. Where more waits to be written than the connection takes,
+ * messages wait here: none is refused for want of room.
+ */
+export class PacedSender {
+  readonly #connection: Connection;
+  #waiting: Waiting[] = [];
+
+  /** Sends over the connection; nobody else should. */
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /**
+   * Sends a message as it is now. Returns what resolves when it was taken and
+   * less than the high-water mark waits; not awaiting that is safe. Throws at
+   * once if the message cannot be sent.
+   */
+  send(message: unknown): Promise<void> {
+    if (this.#waiting.length === 0) {
+      try {
+        this.#connection.enqueue(message, true);
+        return this.#connection.room() ?? Promise.resolve();
+      } catch (error) {
+        if (!(error instanceof BackpressureError)) throw error;
+      }
+    }
+    const waiting = {
+      message: snapshotOf(message),
+      ...Promise.withResolvers<void>(),
+    };
+    waiting.promise.catch(() => {});
+    this.#waiting.push(waiting);
+    if (this.#waiting.length === 1) this.#sendWaiting();
+    return waiting.promise;
+  }
+
+  async #sendWaiting(): Promise<void> {
+    let count = 0;
+    for (const { message, resolve, reject } of this.#waiting) {
+      // Why the link broke is told by sending.
+      await this.#connection.room()?.catch(() => {});
+      try {
+        this.#connection.enqueue(message, true);
+        resolve();
+      } catch (error) {
+        reject(error);
+      }
+      count++;
+      if (count === this.#waiting.length) break;
+    }
+    this.#waiting = [];
+  }
+
+  /**
+   * Something to wait for before more is read from the peer: until it has taken
+   * what it asked for.
+   */
+  room(): Promise<unknown> | undefined {
+    return this.#waiting.at(-1)?.promise.catch(() => {}) ??
+      this.#connection.room()?.catch(() => {});
+  }
+}
+
+/** What JSON makes of a message now, whatever becomes of it later. */
+function snapshotOf(message: unknown): unknown {
+  try {
+    return JSON.parse(JSON.stringify(message));
+  } catch {
+    return message; // sending it will tell why it cannot be sent
+  }
+}
