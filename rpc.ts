@@ -59,6 +59,7 @@ export {
   type RpcParams,
   type RpcRemote,
   type RpcReply,
+  type RpcReserved,
   type RpcResult,
   type RpcSignature,
   type RpcStream,

@@ -19,8 +19,11 @@ export interface RpcRequest {
   readonly jsonrpc: "2.0";
   /** What to call. */
   readonly method: string;
-  /** Parameters by position or by name (section 4.2). */
-  readonly params?: object;
+  /**
+   * Parameters by position or by name (section 4.2). Some peers send null for
+   * none.
+   */
+  readonly params?: object | null;
   /** What the answer is to carry. */
   readonly id?: RpcId;
   /**
@@ -38,8 +41,8 @@ export interface RpcResponse {
   readonly id: RpcId | null;
   /** What the method returned. */
   readonly result?: unknown;
-  /** Why it did not (section 5.1). */
-  readonly error?: RpcErrorObject;
+  /** Why it did not (section 5.1). Some peers send null beside a result. */
+  readonly error?: RpcErrorObject | null;
 }
 
 /** Why a call failed, as it is sent (section 5.1). */
@@ -157,7 +160,7 @@ export function kindOf(message: unknown): MessageKind {
   }
   return jsonrpc === "2.0" && typeof method === "string" &&
       (id === undefined || isId(id)) &&
-      (params === undefined || typeof params === "object" && params !== null)
+      (params === undefined || typeof params === "object")
     ? "request"
     : "invalid";
 }
@@ -176,14 +179,18 @@ export function idOf(message: unknown): RpcId | null {
   return isId(id) ? id : null;
 }
 
-/** Whether a message of that kind is a response as section 5 has it. */
+/**
+ * Whether a message of that kind is a response as section 5 has it, or as common
+ * peers send it: with null for the member that there is not.
+ */
 export function isResponse(
   { jsonrpc, result, error }: Partial<RpcResponse>,
 ): boolean {
   if (jsonrpc !== "2.0") return false;
-  if (error === undefined) return result !== undefined;
-  return result === undefined && typeof error === "object" && error !== null &&
-    Number.isSafeInteger(error.code) && typeof error.message === "string";
+  if (error === undefined || error === null) return result !== undefined;
+  return (result === undefined || result === null) &&
+    typeof error === "object" && Number.isSafeInteger(error.code) &&
+    typeof error.message === "string";
 }
 
 /** The answer that a call failed. */

@@ -19,6 +19,7 @@ Deno.test("kindOf() tells what a message is", () => {
     ["request", '{"jsonrpc":"2.0","method":"a"}'],
     ["request", '{"jsonrpc":"2.0","id":1,"method":"a","timeout":5,"x":1}'],
     ["request", '{"jsonrpc":"2.0","id":1,"method":"a","result":1}'],
+    ["request", '{"jsonrpc":"2.0","id":1,"method":"a","params":null}'],
     ["response", '{"jsonrpc":"2.0","id":1,"result":null}'],
     ["response", '{"jsonrpc":"2.0","id":null,"error":{}}'],
     ["response", '{"id":1,"result":1,"error":1}'],
@@ -38,7 +39,6 @@ Deno.test("kindOf() tells what a message is", () => {
     ["invalid", '{"jsonrpc":"2.0","id":1,"method":["a"]}'],
     ["invalid", '{"jsonrpc":"2.0","id":1,"method":"a","params":1}'],
     ["invalid", '{"jsonrpc":"2.0","id":1,"method":"a","params":"a"}'],
-    ["invalid", '{"jsonrpc":"2.0","id":1,"method":"a","params":null}'],
     ["invalid", '{"jsonrpc":"2.0","id":1,"method":"a","params":true}'],
     ["invalid", '{"jsonrpc":"2.0","id":null,"method":"a"}'],
     ["invalid", '{"jsonrpc":"2.0","id":1.5,"method":"a"}'],
@@ -70,11 +70,14 @@ Deno.test("idOf() gives an id that can be sent back", () => {
   for (const [text, id] of cases) assertEquals(idOf(JSON.parse(text)), id);
 });
 
-Deno.test("isResponse() takes either a result or a whole error", () => {
+Deno.test("isResponse() takes either a result or a whole error, and null for the other", () => {
   const good = [
     '{"jsonrpc":"2.0","id":1,"result":null}',
     '{"jsonrpc":"2.0","id":1,"result":{}}',
     '{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}',
+    '{"jsonrpc":"2.0","id":1,"result":1,"error":null}',
+    '{"jsonrpc":"2.0","id":1,"result":null,"error":null}',
+    '{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":1,"message":""}}',
     '{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"a","data":[]}}',
   ];
   const bad = [

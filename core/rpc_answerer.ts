@@ -290,7 +290,7 @@ export class Answerer {
   }
 
   /** The caller gives a call up: the parameters of `$/cancelRequest`. */
-  cancel({ id }: { id?: unknown } = {}): void {
+  cancel({ id }: { id?: unknown }): void {
     const call = this.#calls.take(id);
     if (call === undefined) this.strays++;
     else {
@@ -303,7 +303,7 @@ export class Answerer {
   }
 
   /** The caller takes more items: the parameters of `$/credit`. */
-  credit({ id, items }: { id?: unknown; items?: unknown } = {}): void {
+  credit({ id, items }: { id?: unknown; items?: unknown }): void {
     const stream = this.#calls.get(id)?.stream;
     if (stream === undefined || !Number.isSafeInteger(items)) this.strays++;
     else stream.credit(Math.max(0, items as number));

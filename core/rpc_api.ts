@@ -6,29 +6,46 @@
 import type { RpcApi, RpcReply } from "./rpc_contract.ts";
 
 /**
- * The peer's methods as functions. It is no promise, although it would have any
- * method.
+ * Names of functions that other code calls when it finds them: to await a value,
+ * to write it as JSON, to compare it in a test.
+ */
+const NO_METHODS = new Set(["then", "toJSON", "asymmetricMatch"]);
+
+/**
+ * The peer's methods as functions. Everything that can be done to it, apart from
+ * calling one of them, is done to an empty object. No function is kept, as any
+ * number of names may be asked for.
  */
 export function apiOf<Contract>(
   call: (method: string, params: object | undefined) => RpcReply<unknown>,
 ): RpcApi<Contract> {
-  const functions: Record<string, unknown> = Object.create(null);
-  return new Proxy(functions, {
-    get(functions, name) {
-      if (typeof name !== "string" || name === "then" || name === "toJSON") {
-        return undefined;
+  return new Proxy(Object.freeze({}), {
+    get(target, name) {
+      if (typeof name === "symbol" || name in target) {
+        return Reflect.get(target, name);
       }
-      return functions[name] ??= (...params: unknown[]) =>
-        call(name, paramsOf(params));
+      if (NO_METHODS.has(name)) return undefined;
+      return (...params: unknown[]) => call(name, paramsOf(params));
     },
   }) as RpcApi<Contract>;
 }
 
 /** By name what is one plain object, by position anything else. */
 function paramsOf(params: unknown[]): object | undefined {
-  if (params.length === 0) return undefined;
-  const [first] = params;
-  return params.length === 1 && isPlainObject(first) ? first : params;
+  const positional = trimmed(params);
+  if (positional.length === 0) return undefined;
+  const [first] = positional;
+  return positional.length === 1 && isPlainObject(first) ? first : positional;
+}
+
+/**
+ * The parameters without the `undefined` ones at the end, which JSON would make
+ * null: the method's defaults apply.
+ */
+export function trimmed(params: readonly unknown[]): readonly unknown[] {
+  let { length } = params;
+  while (length > 0 && params[length - 1] === undefined) length--;
+  return length === params.length ? params : params.slice(0, length);
 }
 
 function isPlainObject(value: unknown): value is object {

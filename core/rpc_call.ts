@@ -62,7 +62,7 @@ export class RunningCall implements RpcContext {
   ) {
     this.id = id;
     this.method = method;
-    this.params = params;
+    this.params = params ?? undefined;
     this.batch = batch;
     this.#surroundings = surroundings;
     // Another protocol's member of that name is none of ours.

@@ -22,6 +22,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
+import { trimmed } from "./rpc_api.ts";
 import type { RpcCallOptions, RpcReply } from "./rpc_contract.ts";
 import type { Failure } from "./rpc_incoming.ts";
 import { type CallOwner, OpenCall } from "./rpc_open_call.ts";
@@ -104,7 +105,7 @@ export class Caller implements CallOwner {
     const call = new OpenCall(this, ++this.#lastId);
     try {
       this.#check(method);
-      checkParams(method, params);
+      params = checkedParams(method, params);
       if (options === undefined && scope === undefined) {
         this.#send({ jsonrpc: "2.0", id: call.id, method, params });
         call.deadline = this.#now() + this.#timeout;
@@ -168,7 +169,7 @@ export class Caller implements CallOwner {
   /** Sends what is not to be answered; see {@linkcode RpcRemote.notify}. */
   notify(method: string, params: object | undefined): Promise<void> {
     try {
-      checkParams(method, params);
+      params = checkedParams(method, params);
       this.#send({ jsonrpc: "2.0", method, params });
     } catch (error) {
       return unsent(error);
@@ -181,7 +182,7 @@ export class Caller implements CallOwner {
     const call = this.#calls.take(response.id);
     if (call === undefined) this.#countStray();
     else if (!isResponse(response)) call.fail(notAResponse);
-    else if (response.error === undefined) call.succeed(response.result);
+    else if (!response.error) call.succeed(response.result);
     else if (this.#saysLate(call, response.error)) call.fail(this.#late(call));
     else call.fail(failureOf(response.error));
   }
@@ -229,7 +230,7 @@ export class Caller implements CallOwner {
   }
 
   /** Takes items of a stream in: the parameters of `$/stream`. */
-  push(params: { id?: unknown; items?: unknown } = {}, bytes: number): void {
+  push(params: { id?: unknown; items?: unknown }, bytes: number): void {
     const call = this.#calls.get(params.id);
     if (call === undefined || !Array.isArray(params.items)) this.strays++;
     else call.push(params.items, bytes);
@@ -282,8 +283,9 @@ export class Caller implements CallOwner {
   }
 }
 
-function checkParams(method: string, params: unknown): void {
-  if (params === undefined) return;
+function checkedParams(method: string, params: unknown): object | undefined {
+  if (params === undefined) return undefined;
+  if (Array.isArray(params)) return trimmed(params);
   if (typeof params !== "object" || params === null) {
     throw new TypeError(
       `Cannot call "${method}": its parameters are ${
@@ -291,6 +293,7 @@ function checkParams(method: string, params: unknown): void {
       }, expected an array or an object`,
     );
   }
+  return params;
 }
 
 function notAResponse(): InvalidMessageError {

@@ -195,17 +195,39 @@ export type RpcStream<Item, Return = void> =
 export type RpcName<Contract> = keyof Contract & string;
 
 /**
+ * Names that are no methods of an {@linkcode RpcApi}: those that any object has,
+ * and those that other code calls where it finds them.
+ */
+export type RpcReserved =
+  | "then"
+  | "toJSON"
+  | "asymmetricMatch"
+  | "constructor"
+  | "hasOwnProperty"
+  | "isPrototypeOf"
+  | "propertyIsEnumerable"
+  | "toLocaleString"
+  | "toString"
+  | "valueOf"
+  | "__proto__"
+  | "__defineGetter__"
+  | "__defineSetter__"
+  | "__lookupGetter__"
+  | "__lookupSetter__";
+
+/**
  * Methods of a peer, to be called like those of an object:
  * `await api.add(1, 2)`. One object that is a plain one goes as parameters by
  * name, anything else by position. Names that other code asks objects for,
- * `then` and `toJSON`, can only be called by {@linkcode RpcRemote.call}.
+ * {@linkcode RpcReserved}, can only be called by {@linkcode RpcRemote.call}: to
+ * print, compare, await or copy this object calls nothing.
  *
  * @typeParam Contract An interface of methods, or the type of the object that
  * has them.
  */
 export type RpcApi<Contract> = {
   readonly [
-    Name in Exclude<RpcName<Contract>, "then" | "toJSON">
+    Name in Exclude<RpcName<Contract>, RpcReserved>
   ]: (
     ...params: RpcParams<Contract[Name]>
   ) => RpcReply<RpcResult<Contract[Name]>>;

@@ -249,9 +249,10 @@ export class RpcPeer<Remote = RpcUntyped>
       return;
     }
     batch?.add();
-    if (method === "$/stream") this.#caller.push(params, bytes);
-    else if (method === "$/credit") this.#answerer.credit(params);
-    else if (method === "$/cancelRequest") this.#answerer.cancel(params);
+    const named = params ?? {};
+    if (method === "$/stream") this.#caller.push(named, bytes);
+    else if (method === "$/credit") this.#answerer.credit(named);
+    else if (method === "$/cancelRequest") this.#answerer.cancel(named);
   }
 
   #endReceiving(end: ConnectionEnd): void {

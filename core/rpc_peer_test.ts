@@ -1,4 +1,5 @@
 import process from "node:process";
+import { inspect } from "node:util";
 import {
   assert,
   assertEquals,
@@ -196,7 +197,10 @@ Deno.test("RpcPeer answers what is no request with what is wrong, and goes on", 
     ['{"jsonrpc":"2.0","id":1,"method":{}}', invalid(1)],
     ['{"jsonrpc":"2.0","id":1,"method":"sum","params":1}', invalid(1)],
     ['{"jsonrpc":"2.0","id":1,"method":"sum","params":"a"}', invalid(1)],
-    ['{"jsonrpc":"2.0","id":1,"method":"sum","params":null}', invalid(1)],
+    [
+      '{"jsonrpc":"2.0","id":1,"method":"update","params":null}',
+      [{ jsonrpc: "2.0", id: 1, result: null }],
+    ],
     ['{"jsonrpc":"2.0","id":1,"method":""}', notFound],
     ['{"jsonrpc":"2.0","id":1,"method":"constructor"}', notFound],
     ['{"jsonrpc":"2.0","id":1,"method":"__proto__"}', notFound],
@@ -483,7 +487,6 @@ Deno.test("RpcPeer has an api that is not thenable", async () => {
   assertEquals(Reflect.get(client.api, Symbol.toPrimitive), undefined);
   assertEquals(await Promise.resolve(client.api), client.api);
   assertEquals(JSON.stringify({ api: client.api }), '{"api":{}}');
-  assert(client.api.echo === client.api.echo);
   assertEquals(await client.call("then"), "then");
   assertEquals(await client.call("toJSON"), "toJSON");
   assertEquals(await client.call("a.b", [1]), [1]);
@@ -505,7 +508,10 @@ Deno.test("RpcPeer's api sends one plain object by name, and anything else by po
     [[{ a: 1 }, 2], [{ a: 1 }, 2]],
     [[[1, 2]], [[1, 2]]],
     [[null], [null]],
-    [[undefined], [null]],
+    [[undefined], undefined],
+    [[1, undefined, undefined], [1]],
+    [[undefined, 1], [null, 1]],
+    [[{ a: 1 }, undefined], { a: 1 }],
     [["a"], ["a"]],
     [[new Point()], [{ x: 1 }]],
     [[new Date(0)], ["1970-01-01T00:00:00.000Z"]],
@@ -517,6 +523,80 @@ Deno.test("RpcPeer's api sends one plain object by name, and anything else by po
   }
   await raw.close();
 });
+
+Deno.test("RpcPeer sends no undefined parameters at the end, so that defaults apply", async () => {
+  const { client } = rpcPair({
+    add: (a, b = 10, c = 100) => Number(a) + Number(b) + Number(c),
+    all: (...params) => params,
+  });
+  assertEquals(await client.api.add(1, undefined), 111);
+  assertEquals(await client.call("add", [1, undefined, undefined]), 111);
+  assertEquals(await client.call("all", [undefined]), []);
+  assertEquals(await client.call("all", [undefined, 1]), [null, 1]);
+  await client.close();
+});
+
+Deno.test("RpcPeer takes null for the member that a response has not", async () => {
+  const raw = new RawPeer();
+  const reply = raw.peer.call("a");
+  const failed = raw.peer.call("b").catch((error) => error);
+  const [{ id }, other] = await raw.receive(2) as { id: number }[];
+  const error = { code: 1, message: "no" };
+  await raw.send(
+    { jsonrpc: "2.0", id, result: 1, error: null },
+    { jsonrpc: "2.0", id: other.id, result: null, error },
+  );
+  assertEquals(await reply, 1);
+  assertInstanceOf(await failed, RpcError);
+  await raw.close();
+});
+
+Deno.test("RpcPeer's api calls nothing when it is looked at, and keeps no name", async () => {
+  const { client, server } = rpcPair({});
+  const api: Record<PropertyKey, unknown> & object = client.api as never;
+  const looks: [name: string, look: () => unknown][] = [
+    ["print", () => Deno.inspect(api, { showHidden: true, getters: true })],
+    ["print a proxy", () => Deno.inspect(api, { showProxy: true })],
+    ["inspect in Node's way", () => inspect(api, { showHidden: true })],
+    ["template", () => `${api}`],
+    ["concatenate", () => "a" + api],
+    ["compare", () => (api as unknown) == "a"],
+    ["order", () => Number(api) < 1],
+    ["equal", () => assertThrows(() => assertEquals(api, { a: 1 } as never))],
+    ["expect", () => asymmetric(api)],
+    ["JSON", () => JSON.stringify({ api })],
+    ["clone", () => assertThrows(() => structuredClone(api))],
+    ["spread", () => Object.keys({ ...api })],
+    ["keys", () => [Object.keys(api), Reflect.ownKeys(api)]],
+    ["for in", () => {
+      for (const _ in api);
+    }],
+    ["in", () => ["echo" in api, "toString" in api]],
+    ["instanceof", () => api instanceof Promise],
+    ["hasOwn", () => Object.hasOwn(api, "echo")],
+    ["an object's methods", () => [String(api.valueOf()), api.toString()]],
+    ["type", () => Object.prototype.toString.call(api)],
+    ["iterate", () => assertThrows(() => [...api as never])],
+    ["assign", () => assertThrows(() => api.echo = 1)],
+    ["error", () => String(new Error("a", { cause: api }).cause)],
+    ["await", () => Promise.resolve(api)],
+    ["Promise.all", () => Promise.all([api])],
+  ];
+  for (const [name, look] of looks) {
+    await look();
+    assertEquals(client.stats.callsOpen, 0, name);
+  }
+  assertEquals(client.connection.stats.messagesSent, 0);
+  assertEquals(server.connection.stats.messagesReceived, 0);
+  for (let i = 0; i < 10; i++) assertEquals(typeof api[`name${i}`], "function");
+  assertEquals(Reflect.ownKeys(api), []);
+  await client.close();
+});
+
+/** What a matcher of a test library does to what it compares. */
+function asymmetric(value: Record<PropertyKey, unknown>): void {
+  if (typeof value.asymmetricMatch === "function") value.asymmetricMatch(1);
+}
 
 Deno.test("RpcPeer lists its methods if it is to", async () => {
   const { client } = rpcPair(
