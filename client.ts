@@ -24,9 +24,9 @@ import {
 import {
   addressOf,
   checkEndpoint,
-  disableNagle,
   type EndpointOptions,
   onAbort,
+  tuneSocket,
 } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
 import { keepAlive } from "./core/heartbeat.ts";
@@ -271,7 +271,7 @@ class Dialer<T> {
         this.#options.connectTimeout,
         signal,
       );
-      disableNagle(conn as Deno.TcpConn);
+      tuneSocket(conn as Deno.TcpConn);
       connection = await this.#shakeHands(conn, signal);
     } catch (error) {
       this.events.emit({ type: "failed", error });

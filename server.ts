@@ -27,8 +27,9 @@ import {
 import {
   addressOf,
   checkEndpoint,
-  disableNagle,
   onAbort,
+  peerAddressOf,
+  tuneSocket,
 } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
 import {
@@ -37,6 +38,10 @@ import {
   requirePermissions,
 } from "./core/permissions.ts";
 import { Queue } from "./core/queue.ts";
+import {
+  type PendingConnection,
+  PendingConnections,
+} from "./core/server/pending.ts";
 import { type Handler, Responder } from "./core/respond.ts";
 import {
   LISTEN_DEFAULTS,
@@ -76,6 +81,11 @@ const STRANGER_FRAME_BYTES = 16_384;
  */
 const STRANGER_TIME = 250;
 
+/** A connection in its handshake, and how to give that up. */
+interface Pending extends PendingConnection {
+  readonly handshake: AbortController;
+}
+
 /** Accepts connections until it is closed. Made by {@linkcode listen}. */
 export class Listener<T = JsonValue>
   implements AsyncIterable<Connection<T>>, Disposable {
@@ -89,11 +99,7 @@ export class Listener<T = JsonValue>
   readonly #events: Events<ServerEvent<T>>;
   readonly #admission: Admission;
   readonly #connections = new Set<Connection<T>>();
-  /**
-   * Those that are being encrypted and authenticated, the oldest first, and
-   * since when.
-   */
-  readonly #pending = new Map<AbortController, number>();
+  readonly #pending = new PendingConnections<Pending>();
   /** Those that were refused and are still being told, in the same way. */
   readonly #refused = new Map<Connection<T>, number>();
   /** Connections that nobody has accepted yet, and who waits for one. */
@@ -226,10 +232,10 @@ export class Listener<T = JsonValue>
           break;
         }
         this.#totals.acceptFailures++;
-        const isOfPeer = hasLeft(error);
-        this.#events.emit({ type: "acceptFailed", error, isOfPeer });
+        const isPeers = isOfPeer(error);
+        this.#events.emit({ type: "acceptFailed", error, isOfPeer: isPeers });
         // No reason to keep the next one waiting.
-        if (!isOfPeer) await this.#pause();
+        if (!isPeers) await this.#pause();
       }
     }
     this.#accepting = false;
@@ -244,30 +250,32 @@ export class Listener<T = JsonValue>
   async #makeRoom(): Promise<void> {
     const changed = this.#change();
     const [refused] = this.#refused;
-    const [pending] = this.#pending;
-    const since = Math.min(refused?.[1] ?? Infinity, pending?.[1] ?? Infinity);
+    const pending = this.#pending.first();
+    const since = Math.min(
+      refused?.[1] ?? Infinity,
+      pending?.since ?? Infinity,
+    );
     const rest = since + STRANGER_TIME - performance.now();
     let stopTimer: (() => void) | undefined;
     if (rest > 0) stopTimer = startTimer(rest, () => this.#wake());
     else if (since === refused?.[1]) refused[0].abort();
-    else this.#dropOldest();
+    else this.#dropPending();
     await changed;
     stopTimer?.();
   }
 
-  #dropOldest(): void {
-    for (const oldest of this.#pending.keys()) {
-      this.#pending.delete(oldest);
-      oldest.abort(new Rejection("maxPending"));
-      break;
-    }
+  #dropPending(): void {
+    const first = this.#pending.first();
+    if (first === undefined) return;
+    this.#pending.delete(first);
+    first.handshake.abort(new Rejection("maxPending"));
   }
 
   #take(conn: Deno.Conn): void {
-    disableNagle(conn as Deno.TcpConn);
+    tuneSocket(conn as Deno.TcpConn);
     const info: ConnectionInfo<T> & { remoteAddr: Address } = {
       localAddr: addressOf(conn.localAddr),
-      remoteAddr: addressOf(conn.remoteAddr),
+      remoteAddr: peerAddressOf(conn.remoteAddr),
       canProbe: conn.localAddr.transport === "tcp",
       onEnd: this.#onEnd,
     };
@@ -318,14 +326,19 @@ export class Listener<T = JsonValue>
     conn: Deno.Conn,
     info: ConnectionInfo<T> & { remoteAddr: Address },
   ): Promise<void> {
-    const pending = new AbortController();
-    const { signal } = pending;
+    const handshake = new AbortController();
+    const { signal } = handshake;
     const { maxPending, handshakeTimeout } = this.#options;
-    this.#pending.set(pending, performance.now());
-    if (this.#pending.size > maxPending) this.#dropOldest();
+    const pending = {
+      peer: peerOf(info.remoteAddr),
+      since: performance.now(),
+      handshake,
+    };
+    this.#pending.add(pending);
+    if (this.#pending.size > maxPending) this.#dropPending();
     const stopTimer = startTimer(
       handshakeTimeout,
-      () => pending.abort(new Rejection("handshakeTimeout")),
+      () => handshake.abort(new Rejection("handshakeTimeout")),
     );
     let connection: Connection<T> | undefined;
     try {
@@ -341,7 +354,7 @@ export class Listener<T = JsonValue>
           connection,
           this.#verify,
           signal,
-          this.#gateFor(info.remoteAddr, pending),
+          this.#gateFor(info.remoteAddr, handshake),
         );
         connection.limit(this.#settings.framing);
       }
@@ -438,8 +451,8 @@ export class Listener<T = JsonValue>
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     this.#listener.close();
-    for (const pending of this.#pending.keys()) {
-      pending.abort(new Rejection("closed"));
+    for (const { handshake } of this.#pending) {
+      handshake.abort(new Rejection("closed"));
     }
     for (const connection of this.#refused.keys()) connection.abort();
     for (let next; (next = this.#ready.shift()) !== undefined;) next.close();
@@ -481,11 +494,15 @@ export class Listener<T = JsonValue>
   }
 }
 
-/** Whether that says that a peer left before it was accepted. */
-function hasLeft(error: unknown): boolean {
+/**
+ * Whether the peer is the reason that it was not accepted: it left before, or it
+ * has bound its Unix socket to a path that is not UTF-8.
+ */
+function isOfPeer(error: unknown): boolean {
   return error instanceof Deno.errors.ConnectionAborted ||
     error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.NotConnected;
+    error instanceof Deno.errors.NotConnected ||
+    error instanceof Deno.errors.InvalidData;
 }
 
 /** Why a peer is turned away in the middle of its handshake. */

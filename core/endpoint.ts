@@ -54,15 +54,23 @@ export function checkEndpoint(
   return { transport: "unix", path };
 }
 
-/**
- * The address of a platform's socket. The far end of a Unix socket has no path.
- */
+/** The address of a platform's socket. */
 export function addressOf(
   address: { transport: string; path?: string | null },
 ): Address {
   return address.transport === "tcp"
     ? address as Address
     : { transport: "unix", path: address.path ?? "" };
+}
+
+/**
+ * The address of a peer that has connected. What path the client of a Unix
+ * socket has bound, if any, is for the client to choose: it tells nothing.
+ */
+export function peerAddressOf(address: { transport: string }): Address {
+  return address.transport === "tcp"
+    ? address as Address
+    : { transport: "unix", path: "" };
 }
 
 /**
@@ -81,13 +89,21 @@ export function onAbort(
     });}
 }
 
+/** What the platform lets one set on TCP sockets alone. */
+interface Tunable {
+  setNoDelay?(on: boolean): void;
+  setKeepAlive?(on: boolean): void;
+}
+
 /**
  * A frame is written whole, so waiting for more to fill a segment would only
- * delay it.
+ * delay it. The platform's keepalive finds out after hours that a machine is
+ * gone, where no deadline does before.
  */
-export function disableNagle(conn: { setNoDelay?(on: boolean): void }): void {
+export function tuneSocket(conn: Tunable): void {
   try {
     conn.setNoDelay?.(true);
+    conn.setKeepAlive?.(true);
   } catch {
     // The peer is gone already, and reading will tell.
   }

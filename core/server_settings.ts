@@ -128,8 +128,9 @@ export interface ListenOptions<T = JsonValue>
    */
   maxConnectionsPerIp?: number;
   /**
-   * Peers that have not finished encryption and authentication; where one more
-   * comes, the oldest is dropped. Where there are `maxConnections` and somebody
+   * Peers that have not finished encryption and authentication. Where one more
+   * comes, one of the address that has the most of them is dropped, its oldest
+   * (IPv6 addresses count by their first 64 bits). Where there are `maxConnections` and somebody
    * waits, the oldest is dropped that has taken more than 250 ms.
    *
    * @default {100}

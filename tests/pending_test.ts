@@ -1,0 +1,130 @@
+/** Peers that are not let in yet, and what is set on sockets. */
+import { assert, assertEquals } from "@std/assert";
+import { connect as connectNode, type Socket } from "node:net";
+import { once } from "node:events";
+import { connect, listen, serve, type ServerEvent } from "../mod.ts";
+import { faultTest, until } from "./ledger.ts";
+import { LOCAL, portOf } from "./peers.ts";
+
+/** Connects from an address of this machine, and says nothing. */
+async function connectFrom(
+  localAddress: string,
+  port: number,
+): Promise<Socket> {
+  const socket = connectNode({ host: "127.0.0.1", port, localAddress });
+  socket.on("error", () => {}); // it is dropped where it has to make room
+  await once(socket, "connect");
+  return socket;
+}
+
+async function close(sockets: Socket[]): Promise<void> {
+  await Promise.all(sockets.map((socket) => {
+    if (socket.closed) return;
+    const closed = once(socket, "close");
+    socket.destroy();
+    return closed;
+  }));
+}
+
+faultTest(
+  "serve() drops pending connections of the address that has the most of them",
+  async () => {
+    const rejected: ServerEvent[] = [];
+    await using server = serve({
+      ...LOCAL,
+      maxPending: 20,
+      authenticate: () => true,
+      onEvent(event) {
+        if (event.type === "rejected") rejected.push(event);
+      },
+    }, (message) => message);
+    const port = portOf(server.addr);
+    const flood = (count: number) =>
+      Promise.all(
+        Array.from({ length: count }, () => connectFrom("127.0.0.1", port)),
+      );
+    const sockets = await flood(30);
+    const slow = await Promise.all(
+      Array.from({ length: 8 }, () => connectFrom("127.0.0.2", port)),
+    );
+    sockets.push(...await flood(100));
+    await until(() => server.stats().accepted === 138, "not all were accepted");
+    assertEquals(server.stats().pending, 20);
+    assertEquals(rejected.length, 118);
+    for (const event of rejected) {
+      assert(event.type === "rejected" && event.reason === "maxPending");
+      assert(event.remoteAddr.transport === "tcp");
+      assertEquals(event.remoteAddr.hostname, "127.0.0.1");
+    }
+    await close([...sockets, ...slow]);
+  },
+);
+
+/** Has Python connect from a socket that is bound to a path of its own. */
+async function connectBound(path: string, bound: string): Promise<void> {
+  const { code, stderr } = await new Deno.Command("python3", {
+    args: [
+      "-c",
+      `import socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.bind(bytes.fromhex(sys.argv[2]))
+    s.connect(sys.argv[1])
+    s.shutdown(socket.SHUT_WR)
+    s.recv(1)`,
+      path,
+      bound,
+    ],
+  }).output();
+  assertEquals(code, 0, new TextDecoder().decode(stderr));
+}
+
+faultTest(
+  "listen() does not pause for a client with an odd path, and tells no path of a client",
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const path = `${directory}/socket`;
+    const hex = (text: string) => new TextEncoder().encode(text).toHex();
+    const failures: boolean[] = [];
+    using listener = listen({
+      path,
+      onEvent(event) {
+        if (event.type === "acceptFailed") failures.push(event.isOfPeer);
+      },
+    });
+    const accepting = listener.accept();
+    await connectBound(path, `${hex(`${directory}/`)}ff`);
+    await until(() => failures.length === 1, "accepting has not failed");
+    assertEquals(failures, [true]);
+    const bound = connectBound(path, hex(`${directory}/chosen by the client`));
+    const connection = await accepting;
+    assertEquals(connection.remoteAddr, { transport: "unix", path: "" });
+    await connection.close();
+    await bound;
+    listener.close();
+    await Deno.remove(directory, { recursive: true });
+  },
+);
+
+/** What `/proc/net/tcp` says is due on the sockets of a port: 2 is keepalive. */
+function timersOf(port: number): string[] {
+  const local = port.toString(16).toUpperCase().padStart(4, "0");
+  return Deno.readTextFileSync("/proc/net/tcp").split("\n")
+    .map((line) => line.trim().split(/\s+/))
+    .filter((fields) => {
+      const isEstablished = fields[3] === "01";
+      return isEstablished && `${fields[1]} ${fields[2]}`.includes(`:${local}`);
+    })
+    .map((fields) => fields[5].split(":")[0]);
+}
+
+Deno.test({
+  name: "listen() and connect() set the platform's keepalive",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    using listener = listen(LOCAL);
+    const client = await connect(listener.addr);
+    const connection = await listener.accept();
+    assertEquals(timersOf(portOf(listener.addr)), ["02", "02"]);
+    await Promise.all([client.close(), connection.close()]);
+  },
+});
