@@ -26,6 +26,7 @@ import {
   pickOptions,
   resolveOptions,
 } from "./framing.ts";
+import { DEEP } from "./tests/costly_texts.ts";
 import { defaultTags } from "./tests/default_tags.ts";
 import { type Random, seeded } from "./tests/random.ts";
 import { WIRE_VECTORS } from "./tests/wire_vectors.ts";
@@ -1863,22 +1864,13 @@ Deno.test("maxDepth may be any other, or none", () => {
   assert(Array.isArray(decodeText(text, { maxDepth: Infinity })[0]));
 });
 
-Deno.test("maxDepth stops a hostile frame of 1 MiB in less than 20 ms", () => {
-  const hostile = ["[", '{"a":', "[[],[", '["]]]]",'];
-  hostile.push(`"${"[".repeat(500_000)}",[`);
-  for (const text of hostile) {
+Deno.test("maxDepth stops a hostile frame of 1 MiB", () => {
+  for (const [name, text] of DEEP) {
     const frame = encodeFrame("x".repeat(MIB - 2));
-    const bytes = UTF8.encode(text.repeat(MIB / text.length + 1));
-    frame.set(bytes.subarray(0, MIB), 4);
-    // The best of three: the machine may be busy with something else.
-    const times = Array.from({ length: 3 }, () => {
-      const decoder = new FrameDecoder();
-      decoder.push(frame);
-      const start = performance.now();
-      assertInstanceOf(decoder.take()[0], InvalidMessageError);
-      return performance.now() - start;
-    });
-    assertLess(Math.min(...times), 20, text.slice(0, 9));
+    frame.set(UTF8.encode(text), 4);
+    const decoder = new FrameDecoder();
+    decoder.push(frame);
+    assertInstanceOf(decoder.take()[0], InvalidMessageError, name);
   }
 });
 
@@ -1992,18 +1984,15 @@ Deno.test(
   }),
 );
 
-Deno.test("take() gives others their turn within 20 ms of frames without a payload", () => {
+Deno.test("take() stops after 16 bad frames, so that others have their turn", () => {
   const decoder = new FrameDecoder();
   decoder.push(new Uint8Array(65_536));
   let frames = 0;
-  let longest = 0;
   for (;;) {
-    const start = performance.now();
     const run = decoder.take();
-    longest = Math.max(longest, performance.now() - start);
     if (run.length === 0) break;
+    assertLessOrEqual(run.length, 16);
     frames += run.length;
   }
   assertEquals(frames, 16_384);
-  assertLess(longest, 20);
 });

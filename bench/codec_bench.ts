@@ -1,8 +1,9 @@
 /**
  * What the codec alone costs: by payload size, by frames in a chunk, ASCII and
- * not. With `--quick` behind `--`, a rough look.
+ * not, and what a hostile peer may make it cost. With `--quick` behind `--`, a rough look.
  */
 import { encodeFrame, FrameDecoder, FrameEncoder } from "../framing.ts";
+import { DEEP, WIDE } from "../tests/costly_texts.ts";
 
 /** Text of one byte a character, and of one to four. */
 const TEXTS = { "ASCII": "x", "not ASCII": "aé水🥋" };
@@ -80,3 +81,20 @@ for (const [text, characters] of Object.entries(TEXTS)) {
     register(kind, messageOf(characters, bytes), frames);
   }
 }
+
+/** What is decoded once, as a peer sends it that wants to keep others waiting. */
+function registerCostly(group: string, [name, text]: readonly string[]): void {
+  const bytes = new TextEncoder().encode(text);
+  const chunk = new Uint8Array(4 + bytes.length);
+  new DataView(chunk.buffer).setUint32(0, bytes.length);
+  chunk.set(bytes, 4);
+  Deno.bench({
+    name: `${group}, ${name}`,
+    group,
+    ...quick ? { n: 5, warmup: 1 } : {},
+    fn: () => decode(new FrameDecoder(), chunk),
+  });
+}
+
+for (const text of WIDE) registerCostly("decode 1 MiB that is wide", text);
+for (const text of DEEP) registerCostly("decode 1 MiB that is deep", text);

@@ -9,6 +9,7 @@ import { concat } from "@std/bytes/concat";
 import { writeAll } from "@std/io/write-all";
 import type { ByteDuplex } from "./connection.ts";
 import { certificates, issue } from "../tests/certificates.ts";
+import { Sockets, until } from "../tests/ledger.ts";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import { start } from "../tests/process.ts";
 import { type Random, seeded } from "../tests/random.ts";
@@ -793,17 +794,6 @@ Deno.test("new TlsServerContext() throws when TLS cannot use the kind of key", (
   );
 });
 
-function countSockets(): number {
-  const folder = "/proc/self/fd/";
-  return [...Deno.readDirSync(folder)].filter(({ name }) => {
-    try {
-      return Deno.readLinkSync(folder + name).startsWith("socket:");
-    } catch {
-      return false; // the one that reads the folder
-    }
-  }).length;
-}
-
 const isLinux = Deno.build.os === "linux";
 
 Deno.test({
@@ -811,7 +801,7 @@ Deno.test({
     "secureServer() and secureClient() free the descriptor when aborted in a stalled handshake",
   ignore: !isLinux,
   async fn() {
-    const before = countSockets();
+    const sockets = new Sockets();
     // A silent peer, one that began a record, and one that sent its head.
     for (const sent of [[], [22], [22, 3, 3, 1, 0, 1]]) {
       for (
@@ -829,8 +819,7 @@ Deno.test({
         await turn();
         controller.abort();
         await assertRejects(() => secured, DOMException);
-        await turn();
-        assertEquals(countSockets(), before + 1);
+        await until(() => sockets.open === 1, "it was not freed");
         peer.close();
       }
     }
@@ -841,7 +830,7 @@ Deno.test({
   name: "TlsDuplex.close() frees the descriptor when the peer reads nothing",
   ignore: !isLinux,
   async fn() {
-    const before = countSockets();
+    const sockets = new Sockets();
     const [conn, peer] = await tcpPair();
     const [{ duplex }, other] = await Promise.all([
       secureServer(conn, SERVER),
@@ -859,10 +848,10 @@ Deno.test({
     duplex.close();
     await assertRejects(() => blocked, TlsError, "is closed");
     await turn();
-    assertEquals(countSockets(), before + 1);
+    await until(() => sockets.open === 1, "it was not freed");
     other.duplex.close();
     await turn();
-    assertEquals(countSockets(), before);
+    await until(() => sockets.open === 0, "it was not freed");
   },
 });
 

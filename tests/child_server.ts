@@ -1,6 +1,6 @@
 /**
- * A server in a process of its own, which tells its memory and its longest
- * turn:
+ * A server in a process of its own, which tells its memory, and how much it
+ * takes in one turn:
  *
  *     deno run --allow-all --v8-flags=--expose-gc tests/child_server.ts '{"frameTimeout":100}'
  *
@@ -28,8 +28,10 @@ export interface State {
   readonly heap: number;
   readonly buffers: number;
   readonly process: number;
-  /** Milliseconds between two turns of a timer, the longest since it was asked last. */
-  readonly longestTurn: number;
+  /** Bytes that it has read so far. */
+  readonly bytesReceived: number;
+  /** Bytes that it has read between two turns of a timer, the most so far. */
+  readonly mostPerTurn: number;
   readonly connections: number;
 }
 
@@ -52,27 +54,21 @@ export async function startChildServer(
   });
 }
 
-/** Measures the turns of this process; gives the longest since the last call. */
-function measureTurns(): () => number {
-  let longest = 0;
-  let last = performance.now();
+/** Gives the most by which `count` grows between two turns of a timer. */
+function measureTurns(count: () => number): () => number {
+  let most = 0;
+  let last = count();
   setInterval(() => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last);
+    const now = count();
+    most = Math.max(most, now - last);
     last = now;
   }, 1);
-  return () => {
-    const turn = longest;
-    longest = 0;
-    last = performance.now();
-    return turn;
-  };
+  return () => most;
 }
 
 function main(options: Record<string, JsonValue>): void {
   const { gc } = globalThis as unknown as { gc(): void };
   const held = new Set<JsonValue>();
-  const longestTurn = measureTurns();
 
   function state(): State {
     gc();
@@ -81,7 +77,8 @@ function main(options: Record<string, JsonValue>): void {
       heap: heapUsed,
       buffers: external,
       process: rss,
-      longestTurn: longestTurn(),
+      bytesReceived: server.stats().bytesReceived,
+      mostPerTurn: mostPerTurn(),
       connections: server.connections.size,
     };
   }
@@ -104,6 +101,7 @@ function main(options: Record<string, JsonValue>): void {
     { ...LOCAL, onError: () => "bad", ...options },
     handle,
   );
+  const mostPerTurn = measureTurns(() => server.stats().bytesReceived);
   console.log(`listening on ${portOf(server.addr)}`);
 }
 

@@ -30,7 +30,7 @@ import {
   type Verifier,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
-import { delay, faultTest, openSockets, until } from "./ledger.ts";
+import { delay, faultTest, Sockets, until } from "./ledger.ts";
 import { frame, join, LOCAL, Peer, portOf, prefix } from "./peers.ts";
 import { type Running, start } from "./process.ts";
 
@@ -79,11 +79,10 @@ class Guarded implements AsyncDisposable {
     return this.rejected.map(({ reason }) => reason);
   }
 
-  async untilRejected(count: number, milliseconds?: number): Promise<void> {
+  async untilRejected(count: number): Promise<void> {
     await until(
       () => this.rejected.length >= count,
       `${count} were to be rejected`,
-      milliseconds,
     );
   }
 
@@ -127,14 +126,13 @@ faultTest(
   "serve({ tls }) frees the descriptors of silent peers at handshakeTimeout, though they stay",
   async () => {
     await using guarded = new Guarded({ tls: IDENTITY, handshakeTimeout: 100 });
-    const before = openSockets();
+    const sockets = new Sockets();
     const start = performance.now();
     const peers = await connectAll(guarded.addr, 50);
     await guarded.untilRejected(50);
     assertGreater(performance.now() - start, 95);
     assert(guarded.reasons.every((reason) => reason === "handshakeTimeout"));
-    await delay(0);
-    assertEquals(openSockets(), before + 50);
+    await until(() => sockets.open === 50, "they were not freed");
     assertEquals(guarded.server.stats().pending, 0);
     leaveAll(peers);
   },
@@ -148,16 +146,16 @@ faultTest(
       maxConnections: 30,
       handshakeTimeout: 250,
     });
-    const before = openSockets();
+    const sockets = new Sockets();
     const peers: Peer[] = [];
     let most = 0;
     for (let i = 0; i < 100; i++) {
       peers.push(await Peer.connect(guarded.addr));
-      most = Math.max(most, openSockets() - before - peers.length);
+      most = Math.max(most, sockets.open - peers.length);
       await delay(1);
     }
     while (guarded.rejected.length < 100) {
-      most = Math.max(most, openSockets() - before - peers.length);
+      most = Math.max(most, sockets.open - peers.length);
       await delay(5);
     }
     // Some that are closed wait for their pending read to notice.
@@ -217,7 +215,7 @@ faultTest(
   async () => {
     using listener = Deno.listen(LOCAL);
     const accepting = listener.accept();
-    const before = openSockets();
+    const sockets = new Sockets();
     const error = await assertRejects(
       () =>
         connect({
@@ -231,8 +229,7 @@ faultTest(
     );
     assertEquals(error.name, "TimeoutError");
     const conn = await accepting;
-    await delay(0);
-    assertEquals(openSockets(), before + 1);
+    await until(() => sockets.open === 1, "it was not freed");
     conn.close();
   },
 );
@@ -248,7 +245,7 @@ faultTest(
     });
     for (const port of [silent.addr.port, portOf(guarded.addr)]) {
       const accepting = port === silent.addr.port ? silent.accept() : undefined;
-      const before = openSockets();
+      const sockets = new Sockets();
       const controller = new AbortController();
       const connecting = connect({
         ...LOCAL,
@@ -262,7 +259,7 @@ faultTest(
       controller.abort(reason);
       assertStrictEquals(await assertRejects(() => connecting, Error), reason);
       (await accepting)?.close();
-      await until(() => openSockets() <= before, "it was not freed");
+      await until(() => sockets.open === 0, "it was not freed");
     }
     await guarded.untilRejected(1);
   },
@@ -431,13 +428,13 @@ faultTest(
         if (event.type === "closed") ends.push(event.end.cause);
       },
     }, () => text);
+    const sockets = new Sockets();
     const client = await connect({ ...server.addr, tls: { ca } });
-    const before = openSockets();
     for (let i = 0; i < 30; i++) client.send(1); // and nobody reads the replies
-    await until(() => ends.length === 1, "it is still open", 2_000);
+    await until(() => ends.length === 1, "it is still open");
     assertInstanceOf(ends[0], DOMException);
     assertEquals(ends[0].name, "TimeoutError");
-    await until(() => openSockets() === before - 1, "it was not freed", 100);
+    await until(() => sockets.open === 1, "it was not freed");
     client.abort();
     await server.shutdown();
   },

@@ -1,5 +1,5 @@
 /** Tests of faults, after which nothing may be left behind. */
-import { assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import {
   type Address,
   connect,
@@ -9,47 +9,137 @@ import {
   type ServeOptions,
   type Server,
 } from "../mod.ts";
+import { type Sweep, sweepFor } from "../core/sweep.ts";
 import { LOCAL } from "./peers.ts";
 
-/** Milliseconds in which all that a test has opened must be closed. */
-const SETTLE_TIMEOUT = 500;
+/**
+ * Milliseconds after which an event is given up that does not come. No test
+ * takes that long; it only ends one that hangs.
+ */
+const GUARD = 30_000;
 /** Milliseconds after which a test that hangs is given up. */
-const TEST_TIMEOUT = 20_000;
+const TEST_TIMEOUT = 60_000;
 /** Milliseconds between the requests of a healthy client. */
 const PACE = 10;
 
-/** Waits so many milliseconds. */
+/**
+ * Waits so many milliseconds: to lay a distance between two events, never to
+ * give something time to happen. For that, use {@linkcode until}.
+ */
 export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /**
- * Waits until a condition holds. Rejects with what `failure` says where it does
- * not within a second.
+ * Waits until a condition holds, however busy the machine is. Rejects with what
+ * `failure` says where it does not within {@linkcode GUARD}.
  */
 export async function until(
-  condition: () => boolean,
-  failure: string,
-  milliseconds = 1_000,
+  condition: () => boolean | Promise<boolean>,
+  failure: string | (() => string),
 ): Promise<void> {
   const start = performance.now();
-  while (!condition()) {
-    if (performance.now() - start > milliseconds) throw new Error(failure);
+  while (!await condition()) {
+    if (performance.now() - start > GUARD) {
+      throw new Error(typeof failure === "string" ? failure : failure());
+    }
     await delay(1);
   }
 }
 
-/** Descriptors of this process that are sockets; 0 where `/proc` is missing. */
-export function openSockets(): number {
-  let count = 0;
+/**
+ * Waits for a promise, and rejects with what `failure` says where it takes
+ * longer than {@linkcode GUARD}.
+ */
+export async function settled<Value>(
+  promise: Promise<Value>,
+  failure: string,
+): Promise<Value> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(failure)), GUARD);
   try {
-    for (const { name } of Deno.readDirSync("/proc/self/fd")) {
-      if (linkOf(name).startsWith("socket:")) count++;
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
-  return count;
+}
+
+/**
+ * The clock of deadlines, of which the shortest takes so many milliseconds. It
+ * stands still unless a test moves it, until it is disposed of: so no deadline
+ * depends on how busy the machine is.
+ */
+export class Clock implements Disposable {
+  readonly #sweep: Sweep;
+
+  /** Takes the timeouts of one connection, the defaults included. */
+  constructor(...timeouts: number[]) {
+    const sweep = sweepFor(...timeouts);
+    if (sweep === undefined) throw new TypeError("There is no deadline");
+    this.#sweep = sweep;
+    sweep.isHeld = true;
+  }
+
+  /** Milliseconds between two looks at the deadlines. */
+  get period(): number {
+    return this.#sweep.period;
+  }
+
+  /**
+   * Lets so many milliseconds pass. A deadline ends what takes longer than its
+   * timeout, by a period at least.
+   */
+  advance(milliseconds: number): void {
+    const ticks = Math.round(milliseconds / this.period);
+    for (let i = 0; i < ticks; i++) this.#sweep.tick();
+  }
+
+  [Symbol.dispose](): void {
+    this.#sweep.isHeld = false;
+  }
+}
+
+// The platform opens a pair of sockets for its signals once: before any test.
+if (Deno.build.os !== "windows") {
+  Deno.addSignalListener("SIGUSR2", ignore);
+  Deno.removeSignalListener("SIGUSR2", ignore);
+}
+
+function ignore(): void {}
+
+/**
+ * The sockets that this process has opened since: those that were open before
+ * do not count, whenever they are closed, and neither do those of the runner,
+ * which loads packages meanwhile.
+ */
+export class Sockets {
+  readonly #before = inodes();
+
+  /** How many of them are open; 0 where `/proc` is missing. */
+  get open(): number {
+    const opened = inodes().difference(this.#before);
+    // The tables are long: they are read only where there is something to find.
+    return opened.size > 0 ? opened.difference(remoteInodes()).size : 0;
+  }
+}
+
+/** The inodes of all sockets of this process. */
+function inodes(): Set<string> {
+  const found = new Set<string>();
+  for (const { name } of readFolder("/proc/self/fd")) {
+    const [, inode] = /^socket:\[(\d+)\]$/.exec(linkOf(name)) ?? [];
+    if (inode !== undefined) found.add(inode);
+  }
+  return found;
+}
+
+function readFolder(path: string): Iterable<Deno.DirEntry> {
+  try {
+    return [...Deno.readDirSync(path)];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
 }
 
 function linkOf(descriptor: string): string {
@@ -58,6 +148,26 @@ function linkOf(descriptor: string): string {
   } catch {
     return ""; // closed meanwhile, as that of the folder itself
   }
+}
+
+/** The inodes of sockets that are connected to another machine. */
+function remoteInodes(): Set<string> {
+  const found = new Set<string>();
+  for (const table of ["tcp", "tcp6", "udp", "udp6"]) {
+    const rows = Deno.readTextFileSync(`/proc/self/net/${table}`).split("\n");
+    for (const row of rows.slice(1, -1)) {
+      const fields = row.trim().split(/\s+/);
+      const [remote, inode] = [fields[2], fields[9]];
+      if (!isLocal(remote)) found.add(inode);
+    }
+  }
+  return found;
+}
+
+/** Whether an address of the kernel's tables is of this machine, or none. */
+function isLocal(address: string): boolean {
+  const [host] = address.split(":");
+  return /^0*$|7F$|^0{24}01000000$/.test(host);
 }
 
 /**
@@ -87,13 +197,12 @@ async function withLedger(body: () => void | Promise<void>): Promise<void> {
     rejections.push(event.reason);
   }
   addEventListener("unhandledrejection", note);
-  const before = openSockets();
+  const sockets = new Sockets();
   try {
     await body();
     await until(
-      () => openSockets() <= before,
+      () => sockets.open === 0,
       "sockets are open that the test has opened",
-      SETTLE_TIMEOUT,
     );
     await delay(0); // rejections are told when the turn is over
     assertEquals(rejections, [], "nobody has handled rejections");
@@ -102,60 +211,34 @@ async function withLedger(body: () => void | Promise<void>): Promise<void> {
   }
 }
 
-/** Milliseconds within which replies come to a client that behaves. */
-export interface Service {
-  /** Half of them. */
-  readonly half: number;
-  /** 99 of 100. */
-  readonly most: number;
-}
-
 /**
- * Runs `attack` while a client sends a request every 10 ms, each of which must
- * be answered. Prints and returns how soon.
+ * Runs `attack` while a client that behaves sends one request after the other,
+ * each of which must be answered, some of them before the attack is over.
+ * `replies` tells how many were, so that an attack may go on until there are
+ * enough of them.
  */
 export async function whileServed(
   addr: Address,
-  attack: () => Promise<void>,
-): Promise<Service> {
+  attack: (replies: () => number) => Promise<void>,
+): Promise<void> {
   await using client = await connect(addr);
-  await client.request("are you there?");
-  const times: number[] = [];
-  const over = new AbortController();
+  let replies = 0;
+  let isOver = false;
   const asking = (async () => {
-    while (!over.signal.aborted) {
-      const start = performance.now();
-      await client.request("are you there?");
-      times.push(performance.now() - start);
+    while (!isOver) {
+      assertEquals(await client.request("are you there?"), "are you there?");
+      if (!isOver) replies++;
       await delay(PACE);
     }
   })();
   try {
-    await Promise.race([attack(), asking]);
+    await Promise.race([attack(() => replies), asking]);
   } finally {
-    over.abort();
+    isOver = true;
   }
   await asking;
-  assertGreater(times.length, 0);
-  times.sort((one, other) => one - other);
-  const [half, most] = [0.5, 0.99].map((part) =>
-    times[Math.ceil(part * times.length) - 1]
-  );
-  console.log(
-    `${times.length} replies: half within ${half.toFixed(1)} ms, ` +
-      `99 % within ${most.toFixed(1)} ms`,
-  );
-  return { half, most };
-}
-
-/**
- * Checks that a client that behaves was served well: 99 of 100 replies within
- * 50 ms on a machine that does nothing else; where that has both cores busy,
- * half of them must do.
- */
-export function assertServed({ half, most }: Service): void {
-  assertLess(half, 50);
-  assertLess(most, 500);
+  console.log(`${replies} replies meanwhile`);
+  assertGreater(replies, 0);
 }
 
 /** A server on this machine, and how its connections have ended so far. */

@@ -54,7 +54,7 @@ async function heldBy(
   server: ChildServer,
   count: number,
   attack: (peer: Peer) => Promise<unknown>,
-): Promise<{ held: number; process: number; longestTurn: number }> {
+): Promise<{ held: number; process: number }> {
   // Code that is compiled on the way is no peer's doing.
   using first = await Peer.connect(server.addr);
   await attack(first);
@@ -71,7 +71,6 @@ async function heldBy(
     return {
       held: after.heap + after.buffers - before.heap - before.buffers,
       process: after.process - before.process,
-      longestTurn: after.longestTurn,
     };
   } finally {
     for (const peer of peers) peer[Symbol.dispose]();

@@ -6,6 +6,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import project from "../deno.json" with { type: "json" };
 import { FrameDecoder, type JsonValue } from "../mod.ts";
 import { certificates } from "./certificates.ts";
+import { withFixedPorts } from "./fixed_ports.ts";
 import { type Running, start, type StartOptions } from "./process.ts";
 import { resetAndDestroy } from "./raw.ts";
 
@@ -150,7 +151,7 @@ class Wire implements Disposable {
 /** Accepts one connection and does with it what a server should not. */
 function startPeer(
   behave: (wire: Wire) => void | Promise<void>,
-): AsyncDisposable & { port: number } {
+): AsyncDisposable & { port: number; stop(): void } {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const behaving = (async () => {
     const wire = new Wire(await listener.accept());
@@ -159,8 +160,12 @@ function startPeer(
   })();
   return {
     port: listener.addr.port,
+    /** Accepts no more. */
+    stop() {
+      listener[Symbol.dispose]();
+    },
     async [Symbol.asyncDispose]() {
-      listener.close();
+      this.stop();
       try {
         (await behaving)[Symbol.dispose]();
       } catch {
@@ -170,27 +175,30 @@ function startPeer(
   };
 }
 
-Deno.test("both programs run under the permissions of their tasks", async () => {
-  const flags = (task: string) => task.replace(/^deno run (.*) \w+\.ts$/, "$1");
-  assertEquals(flags(project.tasks.server), "--allow-net=0.0.0.0:8080");
-  assertEquals(flags(project.tasks.client), "--allow-net=localhost:8080");
-  await using server = run(flags(project.tasks.server), ["server.ts"]);
-  const listening = server.line(/^Listening on 0\.0\.0\.0:8080$/);
-  await listening.catch((cause) => {
-    const message =
-      "port 8080 must be free: stop what listens there, and run the tests again";
-    throw new Error(message, { cause });
-  });
-  const client = run(flags(project.tasks.client), ["client.ts"]);
-  await assertEnds(client, { stdout: HELLO_REPLY });
-  server.kill("SIGINT");
-  assertEquals((await server.status).code, 0);
-  assertEquals(await server.stderr(), "");
-  assertMatch(
-    await server.stdout(),
-    /^Listening on 0\.0\.0\.0:8080\nAnyone who can reach this machine can connect: no --tls-cert, no --token-file\n127\.0\.0\.1:\d+ connected\n127\.0\.0\.1:\d+ closed after \d+ ms: 1 message in \(49 bytes\), 1 out \(51 bytes\)\nShutting down with 0 connections open\n$/,
-  );
-});
+Deno.test("both programs run under the permissions of their tasks", () =>
+  withFixedPorts(async () => {
+    const flags = (task: string) =>
+      task.replace(/^deno run (.*) \w+\.ts$/, "$1");
+    assertEquals(flags(project.tasks.server), "--allow-net=0.0.0.0:8080");
+    assertEquals(flags(project.tasks.client), "--allow-net=localhost:8080");
+    await using server = run(flags(project.tasks.server), ["server.ts"]);
+    const listening = server.line(/^Listening on 0\.0\.0\.0:8080$/);
+    await listening.catch((cause) => {
+      const message =
+        "port 8080 must be free: stop what listens there, and run the tests again";
+      throw new Error(message, { cause });
+    });
+    const client = run(flags(project.tasks.client), ["client.ts"]);
+    await assertEnds(client, { stdout: HELLO_REPLY });
+    await server.line(/ closed after /);
+    server.kill("SIGINT");
+    assertEquals((await server.status).code, 0);
+    assertEquals(await server.stderr(), "");
+    assertMatch(
+      await server.stdout(),
+      /^Listening on 0\.0\.0\.0:8080\nAnyone who can reach this machine can connect: no --tls-cert, no --token-file\n127\.0\.0\.1:\d+ connected\n127\.0\.0\.1:\d+ closed after \d+ ms: 1 message in \(49 bytes\), 1 out \(51 bytes\)\nShutting down with 0 connections open\n$/,
+    );
+  }));
 
 Deno.test("server answers by its rule, on links that go on", async () => {
   await using server = await startServer();
@@ -990,12 +998,19 @@ Deno.test("client connects again where the server has dropped it at its prompt, 
 });
 
 Deno.test("client stays at its prompt when the server is gone, and says why there is no reply", async () => {
-  await using server = await startServer();
+  const left = Promise.withResolvers<void>();
+  await using server = startPeer(async (wire) => {
+    await wire.receive();
+    await wire.send('"bye"');
+    await wire.conn.closeWrite();
+    assertEquals(await wire.receive(), undefined);
+    left.resolve();
+  });
   await using terminal = onTerminal(server.port, ["--raw", "--timeout=300"]);
   await terminal.write("1\n");
-  await terminal.line(/^{"status":"error",.*}$/);
-  server.kill();
-  await server.status;
+  await terminal.line(/^"bye"$/);
+  await left.promise;
+  server.stop();
   await terminal.write("2\n");
   const [, why] = await terminal.line(/^Sorry, (.*)$/);
   assertEquals(why, "still not connected after 300 ms; nothing was sent");

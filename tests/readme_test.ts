@@ -9,6 +9,7 @@ import {
 import { caption } from "../bench/results.ts";
 import results from "../bench/results.json" with { type: "json" };
 import { certificates } from "./certificates.ts";
+import { withFixedPorts } from "./fixed_ports.ts";
 import { start } from "./process.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -42,12 +43,13 @@ function normalize(text: string): string {
     .replace(/\d+ ms/g, "N ms");
 }
 
-Deno.test("the README's programs print what it shows", async () => {
-  const consoles = blocks("console");
-  while (consoles.length > 0) {
-    await runConsoles(consoles.shift()!, consoles.shift()!);
-  }
-});
+Deno.test("the README's programs print what it shows", () =>
+  withFixedPorts(async () => {
+    const consoles = blocks("console");
+    while (consoles.length > 0) {
+      await runConsoles(consoles.shift()!, consoles.shift()!);
+    }
+  }));
 
 /** Runs a server, and what is done beside it. */
 async function runConsoles(
@@ -90,43 +92,45 @@ async function runPython(): Promise<void> {
   assertEquals(decode(stdout), "{'status': 'success', 'echo': 'hi'}\n");
 }
 
-Deno.test("the README's code prints what its comments say", async () => {
-  for (const block of blocks("ts")) {
-    const expected = [...block.matchAll(/console\.log\(.*\/\/ (.*)$/gm)]
-      .map(([, output]) => output);
-    assert(expected.length > 0, block);
-    const script = start(Deno.execPath(), ["run", "--allow-net", "-"], {
-      cwd: ROOT.pathname,
-      env: { NO_COLOR: "1" },
-      stdin: "piped",
-    });
-    await script.write(block);
-    await script.closeInput();
-    const { code } = await script.status;
-    assertEquals(code, 0, await script.stderr());
-    assertEquals(await script.stdout(), expected.join("\n") + "\n", block);
-  }
-});
+Deno.test("the README's code prints what its comments say", () =>
+  withFixedPorts(async () => {
+    for (const block of blocks("ts")) {
+      const expected = [...block.matchAll(/console\.log\(.*\/\/ (.*)$/gm)]
+        .map(([, output]) => output);
+      assert(expected.length > 0, block);
+      const script = start(Deno.execPath(), ["run", "--allow-net", "-"], {
+        cwd: ROOT.pathname,
+        env: { NO_COLOR: "1" },
+        stdin: "piped",
+      });
+      await script.write(block);
+      await script.closeInput();
+      const { code } = await script.status;
+      assertEquals(code, 0, await script.stderr());
+      assertEquals(await script.stdout(), expected.join("\n") + "\n", block);
+    }
+  }));
 
-Deno.test("the README's code for certificates prints what its comments say", async () => {
-  const directory = await Deno.makeTempDir();
-  const { server, ca } = certificates();
-  await Deno.writeTextFile(`${directory}/ca.pem`, ca);
-  await Deno.writeTextFile(`${directory}/cert.pem`, server.cert);
-  await Deno.writeTextFile(`${directory}/key.pem`, server.key);
-  for (const block of blocks("ts ignore")) {
-    const [, expected] = /console\.log\(.*\/\/ (.*)$/m.exec(block) ?? [];
-    await Deno.writeTextFile(`${directory}/main.ts`, block);
-    const script = start(Deno.execPath(), [
-      ...["run", "--allow-net", "--allow-read=.", "--config"],
-      ...[new URL("deno.json", ROOT).pathname, "main.ts"],
-    ], { cwd: directory, env: { NO_COLOR: "1" } });
-    const { code } = await script.status;
-    assertEquals(code, 0, await script.stderr());
-    assertEquals(await script.stdout(), `${expected}\n`, block);
-  }
-  await Deno.remove(directory, { recursive: true });
-});
+Deno.test("the README's code for certificates prints what its comments say", () =>
+  withFixedPorts(async () => {
+    const directory = await Deno.makeTempDir();
+    const { server, ca } = certificates();
+    await Deno.writeTextFile(`${directory}/ca.pem`, ca);
+    await Deno.writeTextFile(`${directory}/cert.pem`, server.cert);
+    await Deno.writeTextFile(`${directory}/key.pem`, server.key);
+    for (const block of blocks("ts ignore")) {
+      const [, expected] = /console\.log\(.*\/\/ (.*)$/m.exec(block) ?? [];
+      await Deno.writeTextFile(`${directory}/main.ts`, block);
+      const script = start(Deno.execPath(), [
+        ...["run", "--allow-net", "--allow-read=.", "--config"],
+        ...[new URL("deno.json", ROOT).pathname, "main.ts"],
+      ], { cwd: directory, env: { NO_COLOR: "1" } });
+      const { code } = await script.status;
+      assertEquals(code, 0, await script.stderr());
+      assertEquals(await script.stdout(), `${expected}\n`, block);
+    }
+    await Deno.remove(directory, { recursive: true });
+  }));
 
 Deno.test("the README's picture of a frame is one", () => {
   const [picture] = blocks("text");

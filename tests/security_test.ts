@@ -8,14 +8,14 @@ function textOf(path: string): string {
   return Deno.readTextFileSync(new URL(path, ROOT)).replaceAll(/\s+/g, " ");
 }
 
-Deno.test("every test that SECURITY.md names exists", () => {
+Deno.test("every test and benchmark that SECURITY.md names exists", () => {
   const promises = textOf("SECURITY.md").split("## What is promised")[1];
   let path = "";
   let names = 0;
   for (const [, file, name] of promises.matchAll(/`([\w/]+\.ts)`|"([^"]+)"/g)) {
     if (file !== undefined) {
       path = file;
-      assert(/test\(/i.test(textOf(path)), path);
+      assert(/(test|bench)\(/i.test(textOf(path)), path);
       continue;
     }
     names++;
