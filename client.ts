@@ -5,26 +5,21 @@
  * @module
  */
 import {
-  type Authentication,
-  logIn,
-  type Prover,
-  proverOf,
-} from "./core/authentication.ts";
+  CONNECT_DEFAULTS,
+  CONNECT_OPTIONS,
+  type ConnectOptions,
+} from "./core/client/options.ts";
+import { logIn, type Prover, proverOf } from "./core/authentication.ts";
 import {
   type Address,
-  checkSignal,
-  checkTimeout,
-  checkType,
   Connection,
-  CONNECTION_DEFAULTS,
-  type ConnectionOptions,
+  CONNECTION_OPTIONS,
   Settings,
   startTimer,
 } from "./core/connection.ts";
 import {
   addressOf,
   checkEndpoint,
-  type EndpointOptions,
   onAbort,
   tuneSocket,
 } from "./core/endpoint.ts";
@@ -36,81 +31,14 @@ import {
   type ClientEvent,
   type ReconnectOptions,
 } from "./core/reconnect.ts";
-import {
-  secureClient,
-  TlsClientContext,
-  type TlsClientOptions,
-} from "./core/tls.ts";
-import {
-  encodeFrame,
-  type JsonValue,
-  pickOptions,
-  resolveOptions,
-} from "./framing.ts";
+import { secureClient, TlsClientContext } from "./core/tls.ts";
+import { pickOptions, readOptions } from "./core/tools/options.ts";
+import type { JsonValue } from "./framing.ts";
 
-/** Options of {@linkcode connect}. */
-export interface ConnectOptions<T = JsonValue>
-  extends ConnectionOptions, EndpointOptions {
-  /**
-   * Host to connect to.
-   *
-   * @default {"localhost"}
-   */
-  hostname?: string;
-  /**
-   * Port to connect to.
-   *
-   * @default {8080}
-   */
-  port?: number;
-  /**
-   * Milliseconds that connecting may take; `Infinity` for as long as the
-   * platform tries.
-   *
-   * @default {10_000}
-   */
-  connectTimeout?: number;
-  /**
-   * Milliseconds for encryption and authentication together.
-   *
-   * @default {5_000}
-   */
-  handshakeTimeout?: number;
-  /**
-   * Encrypts the connection, and checks that the server is the one that was
-   * asked for; `true` for the platform's own list of authorities. A server that
-   * refuses our certificate may say so only after this end is connected, so it
-   * is the first request that fails.
-   */
-  tls?: TlsClientOptions | true;
-  /** Proves to the server who we are: `sharedToken`, or `sharedSecret`. */
-  authenticate?: Authentication | Prover;
-  /**
-   * A message for the server to answer when nothing has come from it for
-   * `heartbeatInterval`: any will do, as any answer is a proof that it lives.
-   * It is sent as a request, so it is for servers that answer each message.
-   */
-  heartbeat?: unknown;
-  /**
-   * Milliseconds without a message before a heartbeat is sent, and after which
-   * a heartbeat that is not answered ends the connection: more than the slowest
-   * answer takes.
-   *
-   * @default {20_000}
-   */
-  heartbeatInterval?: number;
-  /**
-   * Gives up connecting when aborted, and aborts the connection once there is
-   * one.
-   */
-  signal?: AbortSignal;
-  /**
-   * Called with what happens. What it throws is ignored. The same is published
-   * on the channel `@blackbelt/networking:client` of
-   * `node:diagnostics_channel`.
-   */
-  onEvent?: (event: ClientEvent<T>) => void;
-}
+export {
+  CONNECT_DEFAULTS,
+  type ConnectOptions,
+} from "./core/client/options.ts";
 
 /** Options of {@linkcode connect} for a client that connects again. */
 export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
@@ -120,29 +48,6 @@ export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
    */
   reconnect: ReconnectOptions | true;
 }
-
-/** The defaults of {@linkcode ConnectOptions}. */
-export const CONNECT_DEFAULTS: Readonly<
-  Required<
-    Omit<
-      ConnectOptions,
-      | "path"
-      | "transport"
-      | "tls"
-      | "authenticate"
-      | "heartbeat"
-      | "signal"
-      | "onEvent"
-    >
-  >
-> = Object.freeze({
-  ...CONNECTION_DEFAULTS,
-  hostname: "localhost",
-  port: 8080,
-  connectTimeout: 10_000,
-  handshakeTimeout: 5_000,
-  heartbeatInterval: 20_000,
-});
 
 /**
  * Connects to a server, like `Deno.connect`.
@@ -186,10 +91,7 @@ export async function connect<T = JsonValue>(
     reconnect?: ReconnectingOptions<T>["reconnect"] | false;
   } = {},
 ): Promise<Connection<T> | Client<T>> {
-  const { reconnect = false, ...rest } = options;
-  if (typeof reconnect !== "boolean") {
-    checkType("reconnect", reconnect, "object");
-  }
+  const { reconnect = false, ...rest } = readOptions(CONNECT_OPTIONS, options);
   const dialer = new Dialer<T>(rest);
   const { signal } = rest;
   signal?.throwIfAborted();
@@ -222,29 +124,12 @@ class Dialer<T> {
   readonly #tls: TlsClientContext | undefined;
   readonly #prove: Prover | undefined;
 
+  /** Takes options that were read. */
   constructor(options: ConnectOptions<T>) {
-    const resolved = resolveOptions<
-      typeof CONNECT_DEFAULTS & ConnectOptions<T>
-    >({
-      ...CONNECT_DEFAULTS,
-      path: undefined,
-      transport: undefined,
-      tls: undefined,
-      authenticate: undefined,
-      heartbeat: undefined,
-      signal: undefined,
-      onEvent: undefined,
-    }, options);
+    const resolved = { ...CONNECT_DEFAULTS, ...options };
     const { tls, authenticate } = resolved;
-    if (tls !== true) checkType("tls", tls, "object");
-    checkType("onEvent", resolved.onEvent, "function");
-    checkSignal("signal", resolved.signal);
-    checkTimeout("connectTimeout", resolved.connectTimeout);
-    checkTimeout("handshakeTimeout", resolved.handshakeTimeout);
-    checkTimeout("heartbeatInterval", resolved.heartbeatInterval);
-    if (resolved.heartbeat !== undefined) checkHeartbeat(resolved.heartbeat);
     this.#options = resolved;
-    this.#settings = new Settings(pickOptions(CONNECTION_DEFAULTS, options));
+    this.#settings = new Settings(pickOptions(CONNECTION_OPTIONS, options));
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     this.#tls = tls && new TlsClientContext(tls === true ? {} : tls);
     if (
@@ -355,17 +240,6 @@ class Dialer<T> {
 /** As certificates have it: the brackets are for a port behind. */
 function withoutBrackets(hostname: string): string {
   return hostname.replace(/^\[(.+)\]$/, "$1");
-}
-
-function checkHeartbeat(message: unknown): void {
-  try {
-    encodeFrame(message);
-  } catch (cause) {
-    throw new TypeError(
-      'Cannot use option "heartbeat": JSON cannot carry the value',
-      { cause },
-    );
-  }
 }
 
 function close(conn: Deno.Conn): void {

@@ -28,8 +28,14 @@
  * @module
  */
 import { copy } from "@std/bytes/copy";
+import { Framing, type FramingOptions } from "./core/framing/options.ts";
 import { EMPTY, toBytes } from "./core/tools/bytes.ts";
 import { decodeUtf8, MOST_UNITS } from "./core/tools/utf8.ts";
+
+export {
+  FRAMING_DEFAULTS,
+  type FramingOptions,
+} from "./core/framing/options.ts";
 
 /** Any value that JSON can carry. */
 export type JsonValue =
@@ -39,50 +45,6 @@ export type JsonValue =
   | null
   | JsonValue[]
   | { [key: string]: JsonValue };
-
-/**
- * How frames are laid out on the wire, and how large they may be. Both ends
- * must agree on the first two.
- */
-export interface FramingOptions {
-  /**
-   * Width of the length prefix in bytes.
-   *
-   * @default {4}
-   */
-  prefixBytes?: 1 | 2 | 4 | 8;
-  /**
-   * Whether the length prefix has its least significant byte first, as in
-   * `DataView`.
-   *
-   * @default {false}
-   */
-  littleEndian?: boolean;
-  /**
-   * Largest payload, in bytes, that is accepted from the peer or sent to it;
-   * `Infinity` stands for the most that the prefix can express. Where the
-   * prefix cannot express the default, the default is what it can express.
-   *
-   * @default {1_048_576}
-   */
-  maxFrameBytes?: number;
-  /**
-   * Deepest nesting of arrays and objects that is accepted from the peer:
-   * parsing costs memory and time by the level, far more than by the byte.
-   *
-   * @default {128}
-   */
-  maxDepth?: number;
-}
-
-/** The defaults of {@linkcode FramingOptions}. */
-export const FRAMING_DEFAULTS: Readonly<Required<FramingOptions>> = Object
-  .freeze({
-    prefixBytes: 4,
-    littleEndian: false,
-    maxFrameBytes: 1_048_576,
-    maxDepth: 128,
-  });
 
 /**
  * Thrown when a payload is larger than the limit. The receiving side cannot go
@@ -151,118 +113,6 @@ export class InvalidMessageError extends SyntaxError {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "InvalidMessageError";
-  }
-}
-
-/**
- * `options` over `defaults`. An option that is not among the defaults is a
- * `TypeError`; one that is `undefined` counts as absent.
- * @internal
- */
-export function resolveOptions<D extends object>(
-  defaults: D,
-  options: { [K in keyof D]?: D[K] | undefined },
-): D {
-  const resolved = { ...defaults };
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(defaults, name)) {
-      throw new TypeError(`Cannot use option "${name}": it does not exist`);
-    }
-    if (value !== undefined) resolved[name as keyof D] = value as D[keyof D];
-  }
-  return resolved;
-}
-
-/**
- * Those of `options` that are among the defaults.
- * @internal
- */
-export function pickOptions<D extends object>(
-  defaults: D,
-  options: { [K in keyof D]?: D[K] | undefined },
-): { [K in keyof D]?: D[K] | undefined } {
-  return Object.fromEntries(
-    Object.entries(options).filter(([name]) => Object.hasOwn(defaults, name)),
-  ) as typeof options;
-}
-
-/**
- * Checks an option that is a whole number from `least` to `most`, or `Infinity`
- * to turn it off.
- * @internal
- */
-export function checkLimit(
-  name: string,
-  value: number,
-  least = 1,
-  most: number = Number.MAX_SAFE_INTEGER,
-): void {
-  if (typeof value !== "number") {
-    throw new TypeError(
-      `Cannot use option "${name}": received ${typeof value}, expected a number`,
-    );
-  }
-  if (value === Infinity) return;
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new RangeError(
-      `Cannot use option "${name}": received ${value}, expected Infinity or a whole number from ${least} to ${most}`,
-    );
-  }
-}
-
-/**
- * Framing options that are checked, with the limit that both the user and the
- * prefix allow.
- * @internal
- */
-export class Framing implements Required<FramingOptions> {
-  /** Width of the length prefix in bytes. */
-  readonly prefixBytes: 1 | 2 | 4 | 8;
-  /** Whether the length prefix has its least significant byte first. */
-  readonly littleEndian: boolean;
-  /** Largest payload in bytes. */
-  readonly maxFrameBytes: number;
-  /** Deepest nesting. */
-  readonly maxDepth: number;
-
-  constructor(options: FramingOptions) {
-    const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } =
-      resolveOptions(FRAMING_DEFAULTS, options);
-    if (typeof prefixBytes !== "number") {
-      throw new TypeError(
-        `Cannot use option "prefixBytes": received ${typeof prefixBytes}, expected a number`,
-      );
-    }
-    if (![1, 2, 4, 8].includes(prefixBytes)) {
-      throw new RangeError(
-        `Cannot use option "prefixBytes": received ${prefixBytes as number}, expected 1, 2, 4 or 8`,
-      );
-    }
-    if (typeof littleEndian !== "boolean") {
-      throw new TypeError(
-        `Cannot use option "littleEndian": received ${typeof littleEndian}, expected a boolean`,
-      );
-    }
-    const expressible = Math.min(
-      2 ** (8 * prefixBytes) - 1,
-      Number.MAX_SAFE_INTEGER,
-    );
-    if (options.maxFrameBytes !== undefined) {
-      checkLimit("maxFrameBytes", maxFrameBytes, 1, expressible);
-    }
-    checkLimit("maxDepth", maxDepth);
-    this.prefixBytes = prefixBytes;
-    this.littleEndian = littleEndian;
-    this.maxFrameBytes = Math.min(maxFrameBytes, expressible);
-    this.maxDepth = maxDepth;
-  }
-
-  /**
-   * Checks options, unless they are checked already: a server has the same for
-   * each connection.
-   */
-  static from(options: FramingOptions): Framing {
-    return options instanceof Framing ? options : new Framing(options);
   }
 }
 

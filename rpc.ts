@@ -31,13 +31,22 @@ import {
   type ConnectOptions,
   type ReconnectingOptions,
 } from "./client.ts";
+import { CONNECT_OPTIONS } from "./core/client/options.ts";
 import type { Connection } from "./core/connection.ts";
+import {
+  flag,
+  type OptionTable,
+  pickOptions,
+  readOptions,
+} from "./core/tools/options.ts";
+import { SERVER_OPTIONS } from "./core/server_settings.ts";
 import { keepAlive } from "./core/heartbeat.ts";
 import { RpcClient } from "./core/rpc_client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc_contract.ts";
 import { RpcPeer } from "./core/rpc_peer.ts";
 import {
   RPC_DEFAULTS,
+  RPC_OPTIONS,
   type RpcOptions,
   RpcSettings,
 } from "./core/rpc_settings.ts";
@@ -109,33 +118,20 @@ export interface ReconnectingRpcOptions extends ConnectRpcOptions {
   reconnect: ReconnectingOptions["reconnect"];
 }
 
-/** Those options that are a peer's, and the others. */
-function split<O extends RpcOptions>(options: O): [
-  own: RpcOptions,
-  others: Omit<O, keyof RpcOptions>,
-] {
-  const {
-    timeout,
-    handlerTimeout,
-    maxInFlight,
-    maxStreams,
-    maxOpenCalls,
-    maxBatch,
-    discover,
-    onError,
-    ...others
-  } = options;
-  return [{
-    timeout,
-    handlerTimeout,
-    maxInFlight,
-    maxStreams,
-    maxOpenCalls,
-    maxBatch,
-    discover,
-    onError,
-  }, others];
-}
+const SERVE_RPC_OPTIONS: OptionTable<ServeRpcOptions> = {
+  ...SERVER_OPTIONS,
+  ...RPC_OPTIONS,
+};
+
+const CONNECT_RPC_OPTIONS: OptionTable<
+  ConnectRpcOptions & {
+    reconnect?: ReconnectingRpcOptions["reconnect"] | false;
+  }
+> = {
+  ...CONNECT_OPTIONS,
+  ...RPC_OPTIONS,
+  heartbeat: flag(false),
+};
 
 /**
  * Speaks JSON-RPC over a connection, which belongs to the peer from then on:
@@ -184,10 +180,13 @@ export class RpcServer<Remote = RpcUntyped> extends Server {
 
   /** Opens the socket and serves; use {@linkcode serveRpc}. */
   constructor(options: ServeRpcOptions, methods: RpcMethods<Remote>) {
-    const [own, others] = split(options);
-    const settings = new RpcSettings(methods, own);
+    const given = readOptions(SERVE_RPC_OPTIONS, options);
+    const settings = new RpcSettings(
+      methods,
+      pickOptions(RPC_OPTIONS, given),
+    );
     const peers = new Set<RpcPeer<Remote>>();
-    super(others, (connection) => {
+    super(pickOptions(SERVER_OPTIONS, given), (connection) => {
       const peer = new RpcPeer<Remote>(connection, settings);
       peers.add(peer);
       connection.closed.then(() => peers.delete(peer));
@@ -302,15 +301,14 @@ export async function connectRpc<Remote>(
   } = {},
   methods: RpcMethods<Remote> = {},
 ): Promise<RpcPeer<Remote> | RpcClient<Remote>> {
-  const [own, { reconnect = false, ...rest }] = split(options);
-  const { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat, ...others } = rest;
-  if (typeof heartbeat !== "boolean") {
-    throw new TypeError(
-      `Cannot use option "heartbeat": received ${typeof heartbeat}, expected a boolean`,
-    );
-  }
+  const given = readOptions(CONNECT_RPC_OPTIONS, options);
+  const { heartbeat, ...rest } = given;
+  const { reconnect = false, ...others } = pickOptions(CONNECT_OPTIONS, rest);
   const { heartbeatInterval = CONNECT_DEFAULTS.heartbeatInterval } = others;
-  const settings = new RpcSettings(methods, own);
+  const settings = new RpcSettings(
+    methods,
+    pickOptions(RPC_OPTIONS, given),
+  );
   function attach(connection: Connection): RpcPeer<Remote> {
     const peer = new RpcPeer(connection, settings);
     if (heartbeat) {

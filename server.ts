@@ -14,11 +14,8 @@ import {
 } from "./core/authentication.ts";
 import {
   type Address,
-  checkSignal,
-  checkTimeout,
-  checkType,
   Connection,
-  CONNECTION_DEFAULTS,
+  CONNECTION_OPTIONS,
   type ConnectionEnd,
   type ConnectionInfo,
   Settings,
@@ -37,6 +34,7 @@ import {
   permissionsFor,
   requirePermissions,
 } from "./core/permissions.ts";
+import { Framing, FRAMING_OPTIONS } from "./core/framing/options.ts";
 import { Queue } from "./core/queue.ts";
 import {
   type PendingConnection,
@@ -45,23 +43,22 @@ import {
 import { type Handler, Responder } from "./core/respond.ts";
 import {
   LISTEN_DEFAULTS,
+  LISTEN_OPTIONS,
   type ListenOptions,
   type RejectionReason,
-  resolveListenOptions,
   SERVE_DEFAULTS,
+  SERVE_OPTIONS,
   type ServeOptions,
   type ServerEvent,
   type ServerStats,
 } from "./core/server_settings.ts";
 import { secureServer, TlsServerContext } from "./core/tls.ts";
 import {
-  checkLimit,
-  Framing,
-  FRAMING_DEFAULTS,
-  type JsonValue,
+  checkArgument,
   pickOptions,
-  resolveOptions,
-} from "./framing.ts";
+  readOptions,
+} from "./core/tools/options.ts";
+import type { JsonValue } from "./framing.ts";
 
 export {
   LISTEN_DEFAULTS,
@@ -140,19 +137,19 @@ export class Listener<T = JsonValue>
 
   /** Opens the socket; use {@linkcode listen}. */
   constructor(options: ListenOptions<T> = {}) {
-    const resolved = resolveListenOptions(options);
+    const given = readOptions(LISTEN_OPTIONS, options);
+    const resolved = { ...LISTEN_DEFAULTS, ...given };
     this.#options = resolved;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
-    const connectionOptions = pickOptions(CONNECTION_DEFAULTS, options);
-    this.#settings = new Settings(connectionOptions);
+    this.#settings = new Settings(pickOptions(CONNECTION_OPTIONS, given));
     const { framing } = this.#settings;
     this.#strangerFraming = new Framing({
       ...framing,
       maxFrameBytes: Math.min(framing.maxFrameBytes, STRANGER_FRAME_BYTES),
     });
     this.#tls = resolved.tls && new TlsServerContext(resolved.tls);
-    const endpoint = checkEndpoint(options, LISTEN_DEFAULTS);
+    const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
     const { authenticate } = resolved;
     this.#verify = authenticate === undefined
       ? undefined
@@ -604,7 +601,8 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   #shutdown: Promise<void> | undefined;
 
   /**
-   * Opens the socket and serves; use {@linkcode serve}. What `attach` does with
+   * Opens the socket and serves, with options that were read; use
+   * {@linkcode serve}. What `attach` does with
    * a connection has to close it in the end.
    * @internal
    */
@@ -612,14 +610,13 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     options: Omit<ServeOptions<T>, "maxInFlight" | "onError">,
     attach: (connection: Connection<T>) => void,
   ) {
-    const { shutdownTimeout, onListen, signal, ...rest } = options;
-    const resolved = resolveOptions({
-      shutdownTimeout: SERVE_DEFAULTS.shutdownTimeout,
-    }, { shutdownTimeout });
-    checkTimeout("shutdownTimeout", resolved.shutdownTimeout);
-    checkType("onListen", onListen, "function");
-    checkSignal("signal", signal);
-    this.#shutdownTimeout = resolved.shutdownTimeout;
+    const {
+      shutdownTimeout = SERVE_DEFAULTS.shutdownTimeout,
+      onListen,
+      signal,
+      ...rest
+    } = options;
+    this.#shutdownTimeout = shutdownTimeout;
     this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
     this.#listener = listen(rest);
     this.finished = this.#run(attach);
@@ -731,24 +728,21 @@ export function serve<T = JsonValue>(
   options: ServeOptions<T>,
   handler: Handler<T>,
 ): Server<T> {
-  const { maxInFlight, onError, ...rest } = options;
-  if (typeof handler !== "function") {
-    throw new TypeError(
-      `Cannot serve: the handler is ${typeof handler}, expected a function`,
-    );
-  }
-  const resolved = resolveOptions({
-    maxInFlight: SERVE_DEFAULTS.maxInFlight,
-  }, { maxInFlight });
-  checkLimit("maxInFlight", resolved.maxInFlight);
-  checkType("onError", onError, "function");
-  const { maxFrameBytes } = new Framing(pickOptions(FRAMING_DEFAULTS, rest));
+  const { maxInFlight = SERVE_DEFAULTS.maxInFlight, onError, ...rest } =
+    readOptions(SERVE_OPTIONS, options);
+  checkArgument(
+    "handler",
+    handler,
+    typeof handler === "function",
+    "a function",
+  );
+  const { maxFrameBytes } = new Framing(pickOptions(FRAMING_OPTIONS, rest));
   return new Server(rest, (connection) => {
     new Responder(
       connection,
       handler,
       onError,
-      resolved.maxInFlight,
+      maxInFlight,
       maxFrameBytes,
     );
   });

@@ -5,17 +5,21 @@
  * @module
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
-import {
-  InvalidMessageError,
-  type JsonValue,
-  resolveOptions,
-} from "../framing.ts";
+import { InvalidMessageError, type JsonValue } from "../framing.ts";
 import {
   type Address,
   type Connection,
   ConnectionClosedError,
   type TlsInfo,
 } from "./connection.ts";
+import {
+  defaultsOf,
+  flag,
+  type Option,
+  type OptionTable,
+  resolveOptions,
+} from "./tools/options.ts";
+import { kindOf } from "./tools/show.ts";
 
 /**
  * Thrown when a peer was not let in: refused, or late. The reasons for a
@@ -90,9 +94,32 @@ export interface SharedTokenOptions {
   allowPlaintext?: boolean;
 }
 
+/** What each option may be. */
+const SHARED_TOKEN_OPTIONS: OptionTable<SharedTokenOptions> = {
+  allowPlaintext: flag(false),
+};
+
 /** The defaults of {@linkcode SharedTokenOptions}. */
 export const SHARED_TOKEN_DEFAULTS: Readonly<Required<SharedTokenOptions>> =
-  Object.freeze({ allowPlaintext: false });
+  defaultsOf(SHARED_TOKEN_OPTIONS);
+
+/** What the option `authenticate` may be. */
+export const AUTHENTICATE_OPTION: Option<never> = {
+  check(name, value) {
+    if (typeof value === "function") return;
+    const { prove, verify, needsEncryption } = Object(value);
+    if (
+      typeof prove === "function" && typeof verify === "function" &&
+      typeof needsEncryption === "boolean"
+    ) return;
+    // Whatever it is may be a secret.
+    throw new TypeError(
+      `Cannot use option "${name}": received ${
+        kindOf(value)
+      }, expected a function or what sharedToken and sharedSecret make`,
+    );
+  },
+};
 
 const PEER_REFUSED = "the peer was refused";
 const SERVER_REFUSED = "the server refused";
@@ -126,12 +153,11 @@ export function sharedToken(
   options: SharedTokenOptions = {},
 ): Authentication {
   checkSecret("token", token);
-  const { allowPlaintext } = resolveOptions(SHARED_TOKEN_DEFAULTS, options);
-  if (typeof allowPlaintext !== "boolean") {
-    throw new TypeError(
-      `Cannot use option "allowPlaintext": received ${typeof allowPlaintext}, expected a boolean`,
-    );
-  }
+  const { allowPlaintext } = resolveOptions(
+    SHARED_TOKEN_OPTIONS,
+    SHARED_TOKEN_DEFAULTS,
+    options,
+  );
   const digest = digestOf(token);
   return {
     needsEncryption: !allowPlaintext,
@@ -197,7 +223,7 @@ export function sharedSecret(secret: string): Authentication {
 /** Throws for a text that is no good secret, which is no part of the error. */
 function checkSecret(name: "token" | "secret", text: string): void {
   const fault = typeof text !== "string"
-    ? `received ${typeof text}, expected a string`
+    ? `received ${kindOf(text)}, expected a string`
     : text === ""
     ? "it is empty"
     : text.trim() !== text
@@ -242,7 +268,7 @@ function bytesIn(message: JsonValue, key: string): Uint8Array | undefined {
 /**
  * The server's half of an option, for peers that reach `address`.
  *
- * @throws {TypeError} If it is none, or needs encryption and has none.
+ * @throws {TypeError} If it needs encryption and has none.
  * @internal
  */
 export function verifierOf(
@@ -251,14 +277,14 @@ export function verifierOf(
   encrypted: boolean,
 ): Verifier {
   if (typeof option === "function") return option;
-  checkAuthentication(option, address, encrypted);
+  checkEncryption(option, address, encrypted);
   return (message, peer) => option.verify(message, peer);
 }
 
 /**
  * The client's half of an option, for a server at `address`.
  *
- * @throws {TypeError} If it is none, or needs encryption and has none.
+ * @throws {TypeError} If it needs encryption and has none.
  * @internal
  */
 export function proverOf(
@@ -267,24 +293,15 @@ export function proverOf(
   encrypted: boolean,
 ): Prover {
   if (typeof option === "function") return option;
-  checkAuthentication(option, address, encrypted);
+  checkEncryption(option, address, encrypted);
   return (peer) => option.prove(peer);
 }
 
-function checkAuthentication(
+function checkEncryption(
   option: Authentication,
   address: Address,
   encrypted: boolean,
 ): void {
-  if (
-    typeof option?.prove !== "function" ||
-    typeof option.verify !== "function" ||
-    typeof option.needsEncryption !== "boolean"
-  ) {
-    throw new TypeError(
-      `Cannot use option "authenticate": received ${typeof option}, expected a function or what sharedToken and sharedSecret make`,
-    );
-  }
   if (
     option.needsEncryption && !encrypted && address.transport === "tcp" &&
     !isLoopback(address.hostname)

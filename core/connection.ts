@@ -10,11 +10,10 @@ import {
   FrameDecoder,
   FrameTooLargeError,
   FrameTruncatedError,
-  type Framing,
   InvalidMessageError,
   type JsonValue,
-  resolveOptions,
 } from "../framing.ts";
+import type { Framing } from "./framing/options.ts";
 import { whenAborted } from "./abortion.ts";
 import { discard, LINGER_QUIET, LINGER_TIMEOUT } from "./linger.ts";
 import { Outbox } from "./outbox.ts";
@@ -26,11 +25,13 @@ import {
   type ConnectionEnd,
   type ConnectionOptions,
   type ConnectionStats,
+  REQUEST_OPTIONS,
   type RequestOptions,
   Settings,
   startTimer,
   type TlsInfo,
 } from "./settings.ts";
+import { readOptions } from "./tools/options.ts";
 import { nextTurn } from "./turn.ts";
 
 export * from "./settings.ts";
@@ -109,9 +110,6 @@ const BAD_RUN_BYTES = 16_384;
 
 const RESOLVED = Promise.resolve();
 const NONE: readonly never[] = [];
-const REQUEST_DEFAULTS: { signal: AbortSignal | undefined } = {
-  signal: undefined,
-};
 
 /**
  * Rejects with why a message was not sent. Nobody has to await it: what the peer
@@ -362,8 +360,7 @@ export class Connection<T = JsonValue>
    */
   request(message: unknown, options?: RequestOptions): Promise<T> {
     try {
-      const signal = options &&
-        resolveOptions(REQUEST_DEFAULTS, options).signal;
+      const signal = options && readOptions(REQUEST_OPTIONS, options).signal;
       signal?.throwIfAborted();
       if (this.#received !== undefined) throw this.#gone("receive reply");
       this.enqueue(message);

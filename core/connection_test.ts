@@ -10,9 +10,9 @@ import {
   encodeFrame,
   FrameTooLargeError,
   FrameTruncatedError,
-  Framing,
   InvalidMessageError,
 } from "../framing.ts";
+import { Framing } from "./framing/options.ts";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import {
   BackpressureError,
@@ -592,7 +592,7 @@ Deno.test("Connection rejects wrong options before anything is touched", () => {
   for (
     const [options, type, text] of [
       [{ highWaterMark: 0 }, RangeError, "received 0"],
-      [{ highWaterMark: "1" }, TypeError, "received string"],
+      [{ highWaterMark: "1" }, TypeError, 'received "1"'],
       [{ writeTimeout: -1 }, RangeError, "received -1"],
       [{ maxFrameBytes: NaN }, RangeError, "received NaN"],
       [{ prefixBytes: 3 }, RangeError, "received 3"],

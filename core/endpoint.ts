@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { type Address, checkType } from "./connection.ts";
+import type { Address } from "./connection.ts";
+import { show } from "./tools/show.ts";
+import { choice, limit, type OptionTable, text } from "./tools/options.ts";
 
 /**
  * One end of a connection, as options: a host and a port, or a Unix socket. An
@@ -20,31 +22,37 @@ export interface EndpointOptions {
   transport?: "tcp" | "unix";
 }
 
+/** What each option may be, with the default of the host. */
+export function endpointOptions(
+  hostname: string,
+): OptionTable<EndpointOptions> {
+  return {
+    hostname: text(hostname),
+    port: limit(8080, { least: 0, most: 65_535, allowInfinity: false }),
+    path: text(),
+    transport: choice(["tcp", "unix"]),
+  };
+}
+
 /**
- * Checks an endpoint and fills in the defaults.
+ * Which endpoint options mean that were read, with the defaults filled in.
  * @internal
  */
 export function checkEndpoint(
   { hostname, port, path, transport }: EndpointOptions,
   defaults: { hostname: string; port: number },
 ): Address {
-  if (transport !== undefined && transport !== "tcp" && transport !== "unix") {
-    throw new TypeError(
-      'Cannot use option "transport": expected "tcp" or "unix"',
-    );
-  }
-  checkType("hostname", hostname, "string");
   if (path === undefined && transport !== "unix") {
-    if (port === undefined) port = defaults.port;
-    if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-      throw new RangeError(
-        `Cannot use option "port": received ${port}, expected a whole number from 0 to 65535`,
-      );
-    }
-    return { transport: "tcp", hostname: hostname ?? defaults.hostname, port };
+    return {
+      transport: "tcp",
+      hostname: hostname ?? defaults.hostname,
+      port: port ?? defaults.port,
+    };
   }
-  if (typeof path !== "string" || path === "") {
-    throw new TypeError('Cannot use option "path": expected a path');
+  if (path === undefined || path === "") {
+    throw new TypeError(
+      `Cannot use option "path": received ${show(path)}, expected a path`,
+    );
   }
   if (transport === "tcp" || hostname !== undefined || port !== undefined) {
     throw new TypeError(

@@ -4,7 +4,8 @@
  * @module
  */
 import type { Writer } from "@std/io/types";
-import { FrameEncoder, type Framing } from "../framing.ts";
+import { FrameEncoder } from "../framing.ts";
+import type { Framing } from "./framing/options.ts";
 
 type Space = Uint8Array<ArrayBuffer>;
 

@@ -4,18 +4,25 @@
  * @module
  */
 import type { JsonValue } from "../framing.ts";
-import { checkLimit, resolveOptions } from "../framing.ts";
 import { whenAborted } from "./abortion.ts";
 import { AuthenticationError } from "./authentication.ts";
 import {
-  checkTimeout,
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
+  REQUEST_OPTIONS,
   type RequestOptions,
   startTimer,
 } from "./connection.ts";
 import type { Events } from "./events.ts";
+import {
+  defaultsOf,
+  limit,
+  type OptionTable,
+  readOptions,
+  resolveOptions,
+  timeout,
+} from "./tools/options.ts";
 
 /** How a client connects again. */
 export interface ReconnectOptions {
@@ -41,9 +48,16 @@ export interface ReconnectOptions {
   maxAttempts?: number;
 }
 
+/** What each option may be. */
+const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
+  minDelay: timeout(100),
+  maxDelay: timeout(30_000),
+  maxAttempts: limit(Infinity),
+};
+
 /** The defaults of {@linkcode ReconnectOptions}. */
-export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> = Object
-  .freeze({ minDelay: 100, maxDelay: 30_000, maxAttempts: Infinity });
+export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
+  defaultsOf(RECONNECT_OPTIONS);
 
 /**
  * What happens to a client: for a log, for counters. Every `connecting` is
@@ -107,14 +121,14 @@ export class Client<T = JsonValue>
     events: Events<ClientEvent<T>>,
     options: ReconnectOptions,
   ) {
-    const resolved = resolveOptions(RECONNECT_DEFAULTS, options);
-    checkTimeout("minDelay", resolved.minDelay);
-    checkTimeout("maxDelay", resolved.maxDelay);
-    checkLimit("maxAttempts", resolved.maxAttempts);
     this.#dial = dial;
     this.#isFinal = isFinal;
     this.#events = events;
-    this.#options = resolved;
+    this.#options = resolveOptions(
+      RECONNECT_OPTIONS,
+      RECONNECT_DEFAULTS,
+      options,
+    );
   }
 
   /** Aborted when the client is closed. */
@@ -138,7 +152,8 @@ export class Client<T = JsonValue>
    * @throws The reason of the signal, if that is aborted; others may go on to
    * wait for the same connection.
    */
-  async connected({ signal }: RequestOptions = {}): Promise<Connection<T>> {
+  async connected(options: RequestOptions = {}): Promise<Connection<T>> {
+    const { signal } = readOptions(REQUEST_OPTIONS, options);
     signal?.throwIfAborted();
     if (this.#over.signal.aborted) throw this.#gone();
     if (this.#refusal !== undefined) throw this.#refusal;
@@ -224,8 +239,9 @@ export class Client<T = JsonValue>
    * {@linkcode Connection.request}. It is sent once at most.
    */
   async request(message: unknown, options: RequestOptions = {}): Promise<T> {
-    const connection = await this.connected(options);
-    return await connection.request(message, options);
+    const given = readOptions(REQUEST_OPTIONS, options);
+    const connection = await this.connected(given);
+    return await connection.request(message, given);
   }
 
   /**

@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { InvalidMessageError, resolveOptions } from "../framing.ts";
+import { InvalidMessageError } from "../framing.ts";
 import {
   BackpressureError,
-  checkTimeout,
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
@@ -26,12 +25,20 @@ import { trimmed } from "./rpc_api.ts";
 import type { RpcCallOptions, RpcReply } from "./rpc_contract.ts";
 import type { Failure } from "./rpc_incoming.ts";
 import { type CallOwner, OpenCall } from "./rpc_open_call.ts";
+import {
+  type OptionTable,
+  readOptions,
+  signal,
+  timeout,
+} from "./tools/options.ts";
 
 const RESOLVED = Promise.resolve();
-const CALL_DEFAULTS: {
-  signal: AbortSignal | undefined;
-  timeout: number | undefined;
-} = { signal: undefined, timeout: undefined };
+
+/** What each option of a call may be. */
+export const CALL_OPTIONS: OptionTable<RpcCallOptions> = {
+  signal: signal(),
+  timeout: timeout(),
+};
 
 /** Milliseconds by which clocks may differ at the end of a call. */
 export const CLOCK_DIFFERENCE = 10;
@@ -130,8 +137,7 @@ export class Caller implements CallOwner {
     options: RpcCallOptions,
     scope: CallScope | undefined,
   ): void {
-    const { signal, timeout } = resolveOptions(CALL_DEFAULTS, options);
-    if (timeout !== undefined) checkTimeout("timeout", timeout);
+    const { signal, timeout } = readOptions(CALL_OPTIONS, options);
     signal?.throwIfAborted();
     scope?.signal.throwIfAborted();
     const now = this.#now();

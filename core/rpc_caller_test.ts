@@ -363,7 +363,7 @@ Deno.test("Caller rejects what cannot be called, and sends nothing", async () =>
     [1, undefined, "its parameters are number, expected an array or an object"],
     [null, undefined, "its parameters are null"],
     [[], { timeout: 0 }, 'option "timeout": received 0'],
-    [[], { timeout: "1" }, 'option "timeout": received string'],
+    [[], { timeout: "1" }, 'option "timeout": received "1"'],
     [[], { timeOut: 1 }, 'option "timeOut": it does not exist'],
   ];
   for (const [params, options, text] of cases) {

@@ -6,6 +6,7 @@
 import { type Connection, startTimer } from "./connection.ts";
 import type { Client } from "./reconnect.ts";
 import { apiOf } from "./rpc_api.ts";
+import { CALL_OPTIONS } from "./rpc_caller.ts";
 import type {
   RpcApi,
   RpcArguments,
@@ -17,6 +18,7 @@ import type {
   RpcUntyped,
 } from "./rpc_contract.ts";
 import type { RpcPeer } from "./rpc_peer.ts";
+import { readOptions } from "./tools/options.ts";
 
 /**
  * Calls the methods of one server, over one connection after another. Made by
@@ -94,12 +96,7 @@ export class RpcClient<Remote = RpcUntyped>
     const peer = this.#peer as RpcPeer | undefined;
     if (peer !== undefined) return peer.call(method, params, options);
     const left = new AbortController();
-    const reply = this.#callLater(method, params, {
-      ...options,
-      signal: options?.signal === undefined
-        ? left.signal
-        : AbortSignal.any([options.signal, left.signal]),
-    });
+    const reply = this.#callLater(method, params, options, left.signal);
     return Object.assign(reply, {
       [Symbol.asyncIterator]: () => new LaterStream(reply, left),
     });
@@ -108,15 +105,17 @@ export class RpcClient<Remote = RpcUntyped>
   async #callLater(
     method: string,
     params: object | undefined,
-    options: RpcCallOptions,
+    options: RpcCallOptions = {},
+    left: AbortSignal,
   ): Promise<unknown> {
-    const { timeout, signal } = options;
+    const { timeout, signal: given } = readOptions(CALL_OPTIONS, options);
+    const signal = given === undefined ? left : AbortSignal.any([given, left]);
     params = snapshot(params);
     const start = performance.now();
     const peer = await this.#connected(timeout, signal) as RpcPeer;
     const elapsed = Math.floor(performance.now() - start);
     return await peer.call(method, params, {
-      ...options,
+      signal,
       timeout: timeout && Math.max(1, timeout - elapsed),
     });
   }

@@ -648,13 +648,13 @@ Deno.test("RpcPeer can be disposed of, and leaves nothing behind", async () => {
 Deno.test("RpcSettings rejects wrong options", () => {
   const cases: [options: object, type: ErrorConstructor, text: string][] = [
     [{ timeout: 0 }, RangeError, 'option "timeout": received 0'],
-    [{ timeout: "1" }, TypeError, 'option "timeout": received string'],
+    [{ timeout: "1" }, TypeError, 'option "timeout": received "1"'],
     [{ handlerTimeout: -1 }, RangeError, 'option "handlerTimeout"'],
     [{ maxInFlight: 1.5 }, RangeError, 'option "maxInFlight"'],
     [{ maxOpenCalls: 0 }, RangeError, 'option "maxOpenCalls"'],
     [{ maxBatch: NaN }, RangeError, 'option "maxBatch"'],
-    [{ discover: 1 }, TypeError, 'option "discover": received number'],
-    [{ onError: 1 }, TypeError, 'option "onError": received number'],
+    [{ discover: 1 }, TypeError, 'option "discover": received 1'],
+    [{ onError: 1 }, TypeError, 'option "onError": received 1'],
     [{ maxBatches: 1 }, TypeError, 'option "maxBatches": it does not exist'],
   ];
   for (const [options, type, text] of cases) {

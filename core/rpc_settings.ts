@@ -3,11 +3,18 @@
  *
  * @module
  */
-import { checkLimit, resolveOptions } from "../framing.ts";
-import { checkTimeout, checkType } from "./connection.ts";
 import type { RpcMethods } from "./rpc_contract.ts";
 import { type MethodTable, tableOf } from "./rpc_methods.ts";
 import type { RpcErrorHandler } from "./rpc_replies.ts";
+import {
+  defaultsOf,
+  flag,
+  hook,
+  limit,
+  type OptionTable,
+  resolveOptions,
+  timeout,
+} from "./tools/options.ts";
 
 /** Options of a peer. */
 export interface RpcOptions {
@@ -69,17 +76,21 @@ export interface RpcOptions {
   onError?: RpcErrorHandler;
 }
 
+/** What each option may be. */
+export const RPC_OPTIONS: OptionTable<RpcOptions> = {
+  timeout: timeout(30_000),
+  handlerTimeout: timeout(60_000),
+  maxInFlight: limit(100),
+  maxStreams: limit(1_000),
+  maxOpenCalls: limit(65_536),
+  maxBatch: limit(100),
+  discover: flag(false),
+  onError: hook(),
+};
+
 /** The defaults of {@linkcode RpcOptions}. */
 export const RPC_DEFAULTS: Readonly<Required<Omit<RpcOptions, "onError">>> =
-  Object.freeze({
-    timeout: 30_000,
-    handlerTimeout: 60_000,
-    maxInFlight: 100,
-    maxStreams: 1_000,
-    maxOpenCalls: 65_536,
-    maxBatch: 100,
-    discover: false,
-  });
+  defaultsOf(RPC_OPTIONS);
 
 /**
  * Options and methods that are checked: the same for all connections of a
@@ -88,25 +99,13 @@ export const RPC_DEFAULTS: Readonly<Required<Omit<RpcOptions, "onError">>> =
  */
 export class RpcSettings {
   /** The options, with defaults. */
-  readonly options: typeof RPC_DEFAULTS & Pick<RpcOptions, "onError">;
+  readonly options: typeof RPC_DEFAULTS & RpcOptions;
   /** The methods. */
   readonly methods: MethodTable;
 
   /** Checks options and methods. */
   constructor(methods: RpcMethods, options: RpcOptions) {
-    const resolved = resolveOptions<RpcSettings["options"]>(
-      { ...RPC_DEFAULTS, onError: undefined },
-      options,
-    );
-    checkTimeout("timeout", resolved.timeout);
-    checkTimeout("handlerTimeout", resolved.handlerTimeout);
-    checkLimit("maxInFlight", resolved.maxInFlight);
-    checkLimit("maxStreams", resolved.maxStreams);
-    checkLimit("maxOpenCalls", resolved.maxOpenCalls);
-    checkLimit("maxBatch", resolved.maxBatch);
-    checkType("discover", resolved.discover, "boolean");
-    checkType("onError", resolved.onError, "function");
-    this.options = resolved;
-    this.methods = tableOf(methods, resolved.discover);
+    this.options = resolveOptions(RPC_OPTIONS, RPC_DEFAULTS, options);
+    this.methods = tableOf(methods, this.options.discover);
   }
 }

@@ -3,22 +3,33 @@
  *
  * @module
  */
-import { checkLimit, type JsonValue, resolveOptions } from "../framing.ts";
-import type { Authentication, Verifier } from "./authentication.ts";
+import type { JsonValue } from "../framing.ts";
+import {
+  AUTHENTICATE_OPTION,
+  type Authentication,
+  type Verifier,
+} from "./authentication.ts";
 import {
   type Address,
-  checkSignal,
-  checkTimeout,
-  checkType,
   type Connection,
-  CONNECTION_DEFAULTS,
+  CONNECTION_OPTIONS,
   type ConnectionEnd,
   type ConnectionOptions,
   type ConnectionStats,
 } from "./connection.ts";
-import type { EndpointOptions } from "./endpoint.ts";
+import { type EndpointOptions, endpointOptions } from "./endpoint.ts";
 import type { ErrorHandler } from "./respond.ts";
 import type { TlsServerOptions } from "./tls.ts";
+import {
+  defaultsOf,
+  flag,
+  hook,
+  limit,
+  type OptionTable,
+  secretBag,
+  signal,
+  timeout,
+} from "./tools/options.ts";
 
 /**
  * Why a peer that was accepted did not become a connection: it had as many as
@@ -197,6 +208,38 @@ export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
   onError?: ErrorHandler<T>;
 }
 
+/** What each option may be. */
+export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
+  ...CONNECTION_OPTIONS,
+  ...endpointOptions("0.0.0.0"),
+  maxConnections: limit(1_000),
+  maxConnectionsPerIp: limit(Infinity),
+  maxPending: limit(100),
+  handshakeTimeout: timeout(5_000),
+  tls: secretBag(),
+  authenticate: AUTHENTICATE_OPTION,
+  dropPermissions: flag(false),
+  acceptBackoff: timeout(100),
+  signal: signal(),
+  onEvent: hook(),
+};
+
+/** The same for a server, whatever it does with its connections. */
+export const SERVER_OPTIONS: OptionTable<
+  Omit<ServeOptions, "maxInFlight" | "onError">
+> = {
+  ...LISTEN_OPTIONS,
+  shutdownTimeout: timeout(10_000),
+  onListen: hook(),
+};
+
+/** The same for a server that answers messages. */
+export const SERVE_OPTIONS: OptionTable<ServeOptions> = {
+  ...SERVER_OPTIONS,
+  maxInFlight: limit(100),
+  onError: hook(),
+};
+
 /** The defaults of {@linkcode ListenOptions}. */
 export const LISTEN_DEFAULTS: Readonly<
   Required<
@@ -205,52 +248,10 @@ export const LISTEN_DEFAULTS: Readonly<
       "path" | "transport" | "tls" | "authenticate" | "signal" | "onEvent"
     >
   >
-> = Object.freeze({
-  ...CONNECTION_DEFAULTS,
-  hostname: "0.0.0.0",
-  port: 8080,
-  maxConnections: 1_000,
-  maxConnectionsPerIp: Infinity,
-  maxPending: 100,
-  handshakeTimeout: 5_000,
-  acceptBackoff: 100,
-  dropPermissions: false,
-});
+> = defaultsOf(LISTEN_OPTIONS);
 
 /** The defaults of {@linkcode ServeOptions}. */
 export const SERVE_DEFAULTS:
   & typeof LISTEN_DEFAULTS
   & Readonly<Required<Pick<ServeOptions, "maxInFlight" | "shutdownTimeout">>> =
-    Object.freeze({
-      ...LISTEN_DEFAULTS,
-      maxInFlight: 100,
-      shutdownTimeout: 10_000,
-    });
-
-/**
- * Checks the options of a listener, and fills in the defaults.
- * @internal
- */
-export function resolveListenOptions<T>(
-  options: ListenOptions<T>,
-): typeof LISTEN_DEFAULTS & ListenOptions<T> {
-  const resolved = resolveOptions<typeof LISTEN_DEFAULTS & ListenOptions<T>>({
-    ...LISTEN_DEFAULTS,
-    path: undefined,
-    transport: undefined,
-    tls: undefined,
-    authenticate: undefined,
-    signal: undefined,
-    onEvent: undefined,
-  }, options);
-  checkLimit("maxConnections", resolved.maxConnections);
-  checkLimit("maxConnectionsPerIp", resolved.maxConnectionsPerIp);
-  checkLimit("maxPending", resolved.maxPending);
-  checkTimeout("handshakeTimeout", resolved.handshakeTimeout);
-  checkTimeout("acceptBackoff", resolved.acceptBackoff);
-  checkType("tls", resolved.tls, "object");
-  checkType("dropPermissions", resolved.dropPermissions, "boolean");
-  checkType("onEvent", resolved.onEvent, "function");
-  checkSignal("signal", resolved.signal);
-  return resolved;
-}
+    defaultsOf(SERVE_OPTIONS);

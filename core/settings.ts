@@ -5,14 +5,20 @@
  * @module
  */
 import {
-  checkLimit,
   Framing,
-  FRAMING_DEFAULTS,
+  FRAMING_OPTIONS,
   type FramingOptions,
-  pickOptions,
-  resolveOptions,
-} from "../framing.ts";
+} from "./framing/options.ts";
 import { type Sweep, sweepFor } from "./sweep.ts";
+import {
+  defaultsOf,
+  limit,
+  type OptionTable,
+  pickOptions,
+  readOptions,
+  signal,
+  timeout,
+} from "./tools/options.ts";
 
 /**
  * Where one end of a connection is: of the same shape as `Deno.NetAddr` and
@@ -63,16 +69,19 @@ export interface ConnectionOptions extends FramingOptions {
   writeTimeout?: number;
 }
 
+/** What each option may be. */
+export const CONNECTION_OPTIONS: OptionTable<ConnectionOptions> = {
+  ...FRAMING_OPTIONS,
+  highWaterMark: limit(65_536),
+  maxQueuedBytes: limit(4_194_304),
+  idleTimeout: timeout(60_000),
+  frameTimeout: timeout(10_000),
+  writeTimeout: timeout(30_000),
+};
+
 /** The defaults of {@linkcode ConnectionOptions}. */
-export const CONNECTION_DEFAULTS: Readonly<Required<ConnectionOptions>> = Object
-  .freeze({
-    ...FRAMING_DEFAULTS,
-    highWaterMark: 65_536,
-    maxQueuedBytes: 4_194_304,
-    idleTimeout: 60_000,
-    frameTimeout: 10_000,
-    writeTimeout: 30_000,
-  });
+export const CONNECTION_DEFAULTS: Readonly<Required<ConnectionOptions>> =
+  defaultsOf(CONNECTION_OPTIONS);
 
 /** Versions of TLS. */
 export type TlsVersion = "TLSv1.2" | "TLSv1.3";
@@ -147,6 +156,11 @@ export interface RequestOptions {
   signal?: AbortSignal;
 }
 
+/** What each option of a request may be. */
+export const REQUEST_OPTIONS: OptionTable<RequestOptions> = {
+  signal: signal(),
+};
+
 /**
  * Thrown when a connection is used after its end, and by all that waits on it
  * when it ends.
@@ -208,16 +222,12 @@ export class Settings {
   /** What measures the three, if any of them is to be measured. */
   readonly sweep: Sweep | undefined;
 
-  /** Checks options, of which those of other things are left out. */
+  /** Checks options. */
   constructor(options: ConnectionOptions) {
-    const resolved = resolveOptions(CONNECTION_DEFAULTS, options);
+    const given = readOptions(CONNECTION_OPTIONS, options);
+    const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;
-    checkLimit("highWaterMark", resolved.highWaterMark);
-    checkLimit("maxQueuedBytes", resolved.maxQueuedBytes);
-    checkTimeout("idleTimeout", idleTimeout);
-    checkTimeout("frameTimeout", frameTimeout);
-    checkTimeout("writeTimeout", writeTimeout);
-    this.framing = Framing.from(pickOptions(FRAMING_DEFAULTS, options));
+    this.framing = new Framing(pickOptions(FRAMING_OPTIONS, given));
     // Who waits for room is to find some.
     this.highWaterMark = Math.min(
       resolved.highWaterMark,
@@ -229,46 +239,6 @@ export class Settings {
     this.writeTimeout = writeTimeout;
     this.sweep = sweepFor(idleTimeout, frameTimeout, writeTimeout);
   }
-}
-
-/** Longest time that the platform's timers can measure, in milliseconds. */
-const MOST_TIMEOUT = 2 ** 31 - 1;
-
-/**
- * Checks an option that is a time in milliseconds.
- * @internal
- */
-export function checkTimeout(name: string, value: number): void {
-  checkLimit(name, value, 1, MOST_TIMEOUT);
-}
-
-/**
- * Checks the type of an option that may be left out.
- * @internal
- */
-export function checkType(
-  name: string,
-  value: unknown,
-  type: "boolean" | "function" | "object" | "string",
-): void {
-  if (value === undefined || value !== null && typeof value === type) return;
-  throw wrongType(name, value, type === "object" ? "an object" : `a ${type}`);
-}
-
-/**
- * Checks an option that is a signal and may be left out.
- * @internal
- */
-export function checkSignal(name: string, value: unknown): void {
-  if (value === undefined || value instanceof AbortSignal) return;
-  throw wrongType(name, value, "an AbortSignal");
-}
-
-function wrongType(name: string, value: unknown, expected: string): TypeError {
-  const received = value === null ? "null" : typeof value;
-  return new TypeError(
-    `Cannot use option "${name}": received ${received}, expected ${expected}`,
-  );
 }
 
 /**

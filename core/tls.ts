@@ -19,7 +19,6 @@ import {
   type TLSSocket,
 } from "node:tls";
 import { domainToASCII } from "node:url";
-import { resolveOptions } from "../framing.ts";
 import {
   checkIdentity,
   checkName,
@@ -28,6 +27,14 @@ import {
 } from "./certificate.ts";
 import type { ByteDuplex, TlsInfo, TlsVersion } from "./connection.ts";
 import { type Begin, TlsDuplex, TlsError } from "./tls_duplex.ts";
+import { show } from "./tools/show.ts";
+import {
+  anything,
+  choice,
+  defaultsOf,
+  type OptionTable,
+  resolveOptions,
+} from "./tools/options.ts";
 
 export { TlsError };
 
@@ -75,34 +82,48 @@ export interface TlsClientOptions extends TlsOptions {
   serverName?: string;
 }
 
+/**
+ * What each option may be. Of those that belong together, {@linkcode checkIdentity}
+ * tells.
+ */
+const TLS_OPTIONS: OptionTable<TlsOptions> = {
+  alpnProtocols: anything(checkAlpn),
+  minVersion: choice(["TLSv1.2", "TLSv1.3"], "TLSv1.2"),
+};
+const TLS_SERVER_OPTIONS: OptionTable<TlsServerOptions> = {
+  ...TLS_OPTIONS,
+  cert: anything(),
+  key: anything(),
+  ca: anything(checkAuthorities),
+};
+const TLS_CLIENT_OPTIONS: OptionTable<TlsClientOptions> = {
+  ...TLS_SERVER_OPTIONS,
+  serverName: anything(checkServerName),
+};
+
 /** The defaults of {@linkcode TlsOptions}. */
-export const TLS_DEFAULTS: Readonly<{ minVersion: TlsVersion }> = Object.freeze(
-  { minVersion: "TLSv1.2" },
+export const TLS_DEFAULTS: Readonly<{ minVersion: TlsVersion }> = defaultsOf(
+  TLS_OPTIONS,
 );
 
 const NEWEST_VERSION: TlsVersion = "TLSv1.3";
 
-function checkOptions(
-  { alpnProtocols, minVersion, ca }: TlsOptions & { ca?: string | string[] },
-): void {
-  if (minVersion !== "TLSv1.2" && minVersion !== "TLSv1.3") {
-    throw new TypeError(
-      'Cannot use option "minVersion": expected "TLSv1.2" or "TLSv1.3"',
-    );
-  }
+function checkAlpn(name: string, protocols: unknown): void {
   if (
-    alpnProtocols !== undefined &&
-    !(Array.isArray(alpnProtocols) && alpnProtocols.length > 0 &&
-      alpnProtocols.every(isAlpnName))
-  ) {
-    throw new TypeError(
-      'Cannot use option "alpnProtocols": expected names of 1 to 255 bytes',
-    );
-  }
-  if (ca === undefined) return;
+    Array.isArray(protocols) && protocols.length > 0 &&
+    protocols.every(isAlpnName)
+  ) return;
+  throw new TypeError(
+    `Cannot use option "${name}": received ${
+      show(protocols)
+    }, expected an array of names of 1 to 255 bytes`,
+  );
+}
+
+function checkAuthorities(name: string, ca: unknown): void {
   const [first, ...others] = [ca].flat();
-  readCertificates("ca", first);
-  for (const other of others) readCertificates("ca", other);
+  readCertificates(name, first);
+  for (const other of others) readCertificates(name, other);
 }
 
 function isAlpnName(name: unknown): boolean {
@@ -111,14 +132,18 @@ function isAlpnName(name: unknown): boolean {
 }
 
 /** The name as it is written in certificates. */
-function checkServerName(name: unknown): string {
-  if (typeof name === "string") {
-    if (isIP(name) !== 0) return name;
-    const ascii = domainToASCII(name);
-    if (/^[\w.-]+$/.test(ascii)) return ascii;
-  }
+function asciiName(name: string): string | undefined {
+  if (isIP(name) !== 0) return name;
+  const ascii = domainToASCII(name);
+  return /^[\w.-]+$/.test(ascii) ? ascii : undefined;
+}
+
+function checkServerName(option: string, name: unknown): void {
+  if (typeof name === "string" && asciiName(name) !== undefined) return;
   throw new TypeError(
-    'Cannot use option "serverName": expected the name or address of a host',
+    `Cannot use option "${option}": received ${
+      show(name)
+    }, expected the name or address of a host`,
   );
 }
 
@@ -136,16 +161,11 @@ export class TlsServerContext {
    * together.
    */
   constructor(options: TlsServerOptions) {
-    const { cert, key, ca, alpnProtocols, minVersion } = resolveOptions<
-      typeof TLS_DEFAULTS & Partial<TlsServerOptions>
-    >({
-      ...TLS_DEFAULTS,
-      cert: undefined,
-      key: undefined,
-      ca: undefined,
-      alpnProtocols: undefined,
-    }, options);
-    checkOptions({ alpnProtocols, minVersion, ca });
+    const { cert, key, ca, alpnProtocols, minVersion } = resolveOptions(
+      TLS_SERVER_OPTIONS,
+      TLS_DEFAULTS,
+      options,
+    );
     checkIdentity(cert, key);
     this.#options = {
       cert,
@@ -202,17 +222,8 @@ export class TlsClientContext {
    */
   constructor(options: TlsClientOptions = {}) {
     const { cert, key, ca, serverName, alpnProtocols, minVersion } =
-      resolveOptions<typeof TLS_DEFAULTS & TlsClientOptions>({
-        ...TLS_DEFAULTS,
-        cert: undefined,
-        key: undefined,
-        ca: undefined,
-        serverName: undefined,
-        alpnProtocols: undefined,
-      }, options);
-    checkOptions({ alpnProtocols, minVersion, ca });
+      resolveOptions(TLS_CLIENT_OPTIONS, TLS_DEFAULTS, options);
     if (cert !== undefined || key !== undefined) checkIdentity(cert, key);
-    if (serverName !== undefined) checkServerName(serverName);
     this.#context = createSecureContext({
       cert,
       key,
@@ -234,9 +245,12 @@ export class TlsClientContext {
     secured: (socket: TLSSocket) => void,
     failed: (error: unknown) => void,
   ): void {
+    const name = this.#serverName ?? hostname;
+    const host = asciiName(name);
+    if (host === undefined) checkServerName("serverName", name);
     const socket = connect({
       socket: stream,
-      host: checkServerName(this.#serverName ?? hostname),
+      host,
       secureContext: this.#context,
       ALPNProtocols: this.#alpnProtocols,
       // Said even though it is the default, which the environment can change.

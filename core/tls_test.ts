@@ -733,13 +733,16 @@ Deno.test("new TlsServerContext() and new TlsClientContext() throw when an optio
     [{ ca: [ca, broken] }, '"ca": certificate 1 of 1 is malformed'],
     [
       { minVersion: "TLSv1.1" },
-      '"minVersion": expected "TLSv1.2" or "TLSv1.3"',
+      '"minVersion": received "TLSv1.1", expected "TLSv1.2" or "TLSv1.3"',
     ],
-    [{ alpnProtocols: "a" }, '"alpnProtocols": expected names'],
-    [{ alpnProtocols: [] }, '"alpnProtocols": expected names'],
-    [{ alpnProtocols: [""] }, '"alpnProtocols": expected names'],
-    [{ alpnProtocols: ["é".repeat(128)] }, '"alpnProtocols": expected names'],
-    [{ alpnProtocols: [1] }, '"alpnProtocols": expected names'],
+    [{ alpnProtocols: "a" }, '"alpnProtocols": received "a", expected'],
+    [{ alpnProtocols: [] }, '"alpnProtocols": received an array'],
+    [{ alpnProtocols: [""] }, '"alpnProtocols": received an array'],
+    [
+      { alpnProtocols: ["é".repeat(128)] },
+      '"alpnProtocols": received an array',
+    ],
+    [{ alpnProtocols: [1] }, '"alpnProtocols": received an array'],
     [{ rejectUnauthorized: false }, '"rejectUnauthorized": it does not exist'],
   ];
   for (const [options, message] of cases) {
@@ -763,11 +766,17 @@ Deno.test("new TlsServerContext() and new TlsClientContext() throw when an optio
     TypeError,
     'Cannot use option "key"',
   );
-  for (const serverName of ["", "a b", 1] as string[]) {
+  for (
+    const [serverName, received] of [
+      ["", '""'],
+      ["a b", '"a b"'],
+      [1, "1"],
+    ] as [string, string][]
+  ) {
     assertThrows(
       () => new TlsClientContext({ serverName }),
       TypeError,
-      'Cannot use option "serverName": expected the name or address of a host',
+      `Cannot use option "serverName": received ${received}, expected the name or address of a host`,
     );
   }
 });

@@ -33,6 +33,7 @@ function rowOf(path: string): number {
 /** Files of one folder may import each other. */
 const FOLDER_ROWS: Record<string, number> = {
   tools: -1,
+  framing: -0.5,
   connection: 0.7,
   platform: 1.05,
   auth: 1.1,

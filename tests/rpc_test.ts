@@ -509,7 +509,7 @@ Deno.test("serveRpc() and connectRpc() reject what they do not know, before anyt
     [{ maxBatch: 0 }, 'option "maxBatch": received 0'],
     [{ maxBatches: 1 }, 'option "maxBatches": it does not exist'],
     [{ port: -1 }, 'option "port": received -1'],
-    [{ timeout: "soon" }, 'option "timeout": received string'],
+    [{ timeout: "soon" }, 'option "timeout": received "soon"'],
   ];
   for (const [options, text] of wrong) {
     assertThrows(
@@ -527,7 +527,7 @@ Deno.test("serveRpc() and connectRpc() reject what they do not know, before anyt
   await assertRejects(
     () => connectRpc({ heartbeat: 1 as never }),
     TypeError,
-    'option "heartbeat": received number',
+    'option "heartbeat": received 1',
   );
   await assertRejects(
     () => connectRpc({}, { "rpc.mine": () => 1 }),

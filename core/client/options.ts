@@ -1,0 +1,141 @@
+/**
+ * What connections are made with.
+ *
+ * @module
+ */
+import {
+  AUTHENTICATE_OPTION,
+  type Authentication,
+  type Prover,
+} from "../authentication.ts";
+import { CONNECTION_OPTIONS, type ConnectionOptions } from "../connection.ts";
+import { type EndpointOptions, endpointOptions } from "../endpoint.ts";
+import type { ClientEvent, ReconnectOptions } from "../reconnect.ts";
+import type { TlsClientOptions } from "../tls.ts";
+import {
+  anything,
+  bag,
+  defaultsOf,
+  hook,
+  type OptionTable,
+  secretBag,
+  signal,
+  timeout,
+} from "../tools/options.ts";
+import { encodeFrame, type JsonValue } from "../../framing.ts";
+
+/** Options of `connect`. */
+export interface ConnectOptions<T = JsonValue>
+  extends ConnectionOptions, EndpointOptions {
+  /**
+   * Host to connect to.
+   *
+   * @default {"localhost"}
+   */
+  hostname?: string;
+  /**
+   * Port to connect to.
+   *
+   * @default {8080}
+   */
+  port?: number;
+  /**
+   * Milliseconds that connecting may take; `Infinity` for as long as the
+   * platform tries.
+   *
+   * @default {10_000}
+   */
+  connectTimeout?: number;
+  /**
+   * Milliseconds for encryption and authentication together.
+   *
+   * @default {5_000}
+   */
+  handshakeTimeout?: number;
+  /**
+   * Encrypts the connection, and checks that the server is the one that was
+   * asked for; `true` for the platform's own list of authorities. A server that
+   * refuses our certificate may say so only after this end is connected, so it
+   * is the first request that fails.
+   */
+  tls?: TlsClientOptions | true;
+  /** Proves to the server who we are: `sharedToken`, or `sharedSecret`. */
+  authenticate?: Authentication | Prover;
+  /**
+   * A message for the server to answer when nothing has come from it for
+   * `heartbeatInterval`: any will do, as any answer is a proof that it lives.
+   * It is sent as a request, so it is for servers that answer each message.
+   */
+  heartbeat?: unknown;
+  /**
+   * Milliseconds without a message before a heartbeat is sent, and after which
+   * a heartbeat that is not answered ends the connection: more than the slowest
+   * answer takes.
+   *
+   * @default {20_000}
+   */
+  heartbeatInterval?: number;
+  /**
+   * Gives up connecting when aborted, and aborts the connection once there is
+   * one.
+   */
+  signal?: AbortSignal;
+  /**
+   * Called with what happens. What it throws is ignored. The same is published
+   * on the channel `@blackbelt/networking:client` of
+   * `node:diagnostics_channel`.
+   */
+  onEvent?: (event: ClientEvent<T>) => void;
+}
+
+/** What each option may be. */
+export const CONNECT_OPTIONS: OptionTable<
+  ConnectOptions & { reconnect?: ReconnectOptions | boolean }
+> = {
+  ...CONNECTION_OPTIONS,
+  ...endpointOptions("localhost"),
+  connectTimeout: timeout(10_000),
+  handshakeTimeout: timeout(5_000),
+  tls: {
+    check(name, value) {
+      if (value !== true) secretBag("true or an object").check(name, value);
+    },
+  },
+  authenticate: AUTHENTICATE_OPTION,
+  heartbeat: anything(checkHeartbeat),
+  heartbeatInterval: timeout(20_000),
+  reconnect: {
+    check(name, value) {
+      if (typeof value !== "boolean") bag().check(name, value);
+    },
+  },
+  signal: signal(),
+  onEvent: hook(),
+};
+
+/** The defaults of {@linkcode ConnectOptions}. */
+export const CONNECT_DEFAULTS: Readonly<
+  Required<
+    Omit<
+      ConnectOptions,
+      | "path"
+      | "transport"
+      | "tls"
+      | "authenticate"
+      | "heartbeat"
+      | "signal"
+      | "onEvent"
+    >
+  >
+> = defaultsOf(CONNECT_OPTIONS);
+
+function checkHeartbeat(name: string, message: unknown): void {
+  try {
+    encodeFrame(message);
+  } catch (cause) {
+    throw new TypeError(
+      `Cannot use option "${name}": JSON cannot carry the value`,
+      { cause },
+    );
+  }
+}

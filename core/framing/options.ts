@@ -1,0 +1,103 @@
+/**
+ * How frames are laid out, and how large they may be.
+ *
+ * @module
+ */
+import {
+  choice,
+  defaultsOf,
+  flag,
+  limit,
+  type OptionTable,
+  readOptions,
+} from "../tools/options.ts";
+
+/**
+ * How frames are laid out on the wire, and how large they may be. Both ends
+ * must agree on the first two.
+ */
+export interface FramingOptions {
+  /**
+   * Width of the length prefix in bytes.
+   *
+   * @default {4}
+   */
+  prefixBytes?: 1 | 2 | 4 | 8;
+  /**
+   * Whether the length prefix has its least significant byte first, as in
+   * `DataView`.
+   *
+   * @default {false}
+   */
+  littleEndian?: boolean;
+  /**
+   * Largest payload, in bytes, that is accepted from the peer or sent to it;
+   * `Infinity` stands for the most that the prefix can express. Where the
+   * prefix cannot express the default, the default is what it can express.
+   *
+   * @default {1_048_576}
+   */
+  maxFrameBytes?: number;
+  /**
+   * Deepest nesting of arrays and objects that is accepted from the peer:
+   * parsing costs memory and time by the level, far more than by the byte.
+   *
+   * @default {128}
+   */
+  maxDepth?: number;
+}
+
+/** What each option may be. */
+export const FRAMING_OPTIONS: OptionTable<FramingOptions> = {
+  prefixBytes: choice([1, 2, 4, 8], 4),
+  littleEndian: flag(false),
+  maxFrameBytes: limit(1_048_576),
+  maxDepth: limit(128),
+};
+
+/** The defaults of {@linkcode FramingOptions}. */
+export const FRAMING_DEFAULTS: Readonly<Required<FramingOptions>> = defaultsOf(
+  FRAMING_OPTIONS,
+);
+
+/**
+ * Framing options that are checked, with the limit that both the user and the
+ * prefix allow.
+ */
+export class Framing implements Required<FramingOptions> {
+  /** Width of the length prefix in bytes. */
+  readonly prefixBytes: 1 | 2 | 4 | 8;
+  /** Whether the length prefix has its least significant byte first. */
+  readonly littleEndian: boolean;
+  /** Largest payload in bytes. */
+  readonly maxFrameBytes: number;
+  /** Deepest nesting. */
+  readonly maxDepth: number;
+
+  constructor(options: FramingOptions) {
+    const given = readOptions(FRAMING_OPTIONS, options);
+    const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } = {
+      ...FRAMING_DEFAULTS,
+      ...given,
+    };
+    const expressible = Math.min(
+      2 ** (8 * prefixBytes) - 1,
+      Number.MAX_SAFE_INTEGER,
+    );
+    // The default gives way where the prefix cannot express it.
+    limit(undefined, { most: expressible })
+      .check("maxFrameBytes", given.maxFrameBytes ?? Infinity);
+    this.prefixBytes = prefixBytes;
+    this.littleEndian = littleEndian;
+    this.maxFrameBytes = Math.min(maxFrameBytes, expressible);
+    this.maxDepth = maxDepth;
+  }
+
+  /**
+   * Checks options, unless they are checked already: a server has the same for
+   * each connection.
+   */
+  static from(options: FramingOptions): Framing {
+    return options instanceof Framing ? options : new Framing(options);
+  }
+}
