@@ -17,7 +17,12 @@ import { isPromiseLike } from "./promise_like.ts";
 import { RunningCall, type Surroundings } from "./rpc_call.ts";
 import { CLOCK_DIFFERENCE } from "./rpc_caller.ts";
 import type { Invoke, MethodTable } from "./rpc_methods.ts";
-import { isAsyncIterable, OutgoingStream, sinkOf } from "./rpc_outgoing.ts";
+import {
+  isStreamable,
+  OutgoingStream,
+  sinkOf,
+  type Streamable,
+} from "./rpc_outgoing.ts";
 import { Places } from "./rpc_places.ts";
 import type { Batch, Replies } from "./rpc_replies.ts";
 
@@ -175,7 +180,7 @@ export class Answerer {
   }
 
   #succeed(call: RunningCall, result: unknown): void {
-    if (call.stream === undefined && isAsyncIterable(result)) {
+    if (call.stream === undefined && isStreamable(result)) {
       return this.#stream(call, result);
     }
     let carried: unknown;
@@ -202,11 +207,11 @@ export class Answerer {
   }
 
   /** Sends what comes from an iterable, if anybody waits for it. */
-  #stream(call: RunningCall, iterable: AsyncIterable<unknown>): void {
+  #stream(call: RunningCall, items: Streamable): void {
     const { id } = call;
     let stream: OutgoingStream;
     try {
-      stream = new OutgoingStream(iterable, sinkOf(this.#connection, id));
+      stream = new OutgoingStream(items, sinkOf(this.#connection, id));
     } catch (error) {
       return this.#fail(call, error);
     }

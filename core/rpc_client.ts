@@ -17,6 +17,7 @@ import type {
   RpcResult,
   RpcUntyped,
 } from "./rpc_contract.ts";
+import { notAStream } from "./rpc_incoming.ts";
 import type { RpcPeer } from "./rpc_peer.ts";
 import { readOptions } from "./tools/options.ts";
 
@@ -186,9 +187,8 @@ async function* itemsOf(
   const result = await reply;
   const isStream = typeof result === "object" && result !== null &&
     Symbol.asyncIterator in result;
-  return isStream
-    ? yield* result as AsyncGenerator<unknown, unknown, void>
-    : result;
+  if (!isStream) throw notAStream();
+  return yield* result as AsyncGenerator<unknown, unknown, void>;
 }
 
 /** A stream that can be left before there is a connection. */

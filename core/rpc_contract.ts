@@ -51,8 +51,8 @@ export interface SchemaIssue {
  *
  * Parameters by position are its parameters; parameters by name come together
  * as its first one. What it returns, or resolves to, is the result; an async
- * iterable, such as an async generator makes, is a stream. `this` is the call,
- * an {@linkcode RpcContext}, so a function that needs it is no arrow function.
+ * iterable, or what any generator makes, is a stream. `this` is the call, an
+ * {@linkcode RpcContext}, so a function that needs it is no arrow function.
  */
 export type RpcFunction = {
   // As a method, it may name types for its parameters.
@@ -75,7 +75,9 @@ export interface RpcMethod {
 
 /**
  * Methods by their names: own properties of a plain object. Names that begin
- * with `rpc.` or `$/` are taken.
+ * with `rpc.` or `$/` are taken. Methods of a class, whose `this` would not be
+ * the instance, are rejected, and so are objects within the object: a name may
+ * have dots instead.
  *
  * @typeParam Remote The contract of what the callers serve.
  */
@@ -165,14 +167,16 @@ export type RpcResult<Method> = RpcSignature<Method> extends
 
 /**
  * What a call is: a promise of its result. Of a method that streams, it can be
- * iterated over as it is, or be awaited for something to iterate over.
+ * iterated over as it is, or be awaited for something to iterate over. Iterating
+ * over a call that is answered with one value throws a `TypeError`.
  *
  * @typeParam Result What the method returns, or resolves to.
  */
 export type RpcReply<Result> = unknown extends Result
   ? Promise<unknown> & AsyncIterable<unknown, unknown, void>
-  : Result extends AsyncIterable<infer Item, infer Return>
-    ? RpcStream<Item, Return>
+  : Result extends
+    | AsyncIterable<infer Item, infer Return>
+    | IterableIterator<infer Item, infer Return> ? RpcStream<Item, Return>
   : Promise<Result>;
 
 /**

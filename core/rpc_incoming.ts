@@ -30,6 +30,13 @@ export function raise(failure: Failure): never {
   throw failure();
 }
 
+/** The error of one who iterates over a call that has one result. */
+export function notAStream(): TypeError {
+  return new TypeError(
+    "Cannot iterate over reply: the method answered with one value, not with a stream",
+  );
+}
+
 /** Where a stream's items come from, and what it says to that end. */
 export interface StreamSource {
   /** So many more items are taken. */

@@ -39,6 +39,7 @@ export function tableOf(
       }, expected an object`,
     );
   }
+  checkMembers(methods);
   const table = new Map<string, Invoke>();
   const list: { name: string; description?: string }[] = [];
   for (const [name, definition] of Object.entries(methods)) {
@@ -62,6 +63,25 @@ export function tableOf(
   return table;
 }
 
+/**
+ * Rejects an instance of a class with methods: they would need `this` to be the
+ * instance, and not the call.
+ */
+function checkMembers(methods: object): void {
+  for (
+    let prototype = Object.getPrototypeOf(methods);
+    prototype !== null && prototype !== Object.prototype;
+    prototype = Object.getPrototypeOf(prototype)
+  ) {
+    const name = Object.getOwnPropertyNames(prototype)
+      .find((name) => name !== "constructor");
+    if (name === undefined) continue;
+    throw new TypeError(
+      `Cannot serve method "${name}": it is a member of a class, expected a plain object like { ${name}: (...params) => instance.${name}(...params) }`,
+    );
+  }
+}
+
 function check(name: string, method: Partial<RpcMethod>): void {
   if (typeof method !== "object" || method === null) {
     throw new TypeError(
@@ -71,15 +91,24 @@ function check(name: string, method: Partial<RpcMethod>): void {
     );
   }
   const unknown = Object.keys(method).find((key) => !PARTS.includes(key));
+  const { description, params, handler } = method;
   if (unknown !== undefined) {
     throw new TypeError(
-      `Cannot serve method "${name}": it has a part "${unknown}", which does not exist`,
+      `Cannot serve method "${name}": ${
+        handler === undefined
+          ? `it is an object without a handler, and methods do not nest; write "${name}.${unknown}" as the name of what is inside`
+          : `it has a part "${unknown}", which does not exist`
+      }`,
     );
   }
-  const { description, params, handler } = method;
   if (typeof handler !== "function") {
     throw new TypeError(
       `Cannot serve method "${name}": its handler is ${typeof handler}, expected a function`,
+    );
+  }
+  if (/^class\b/.test(Function.prototype.toString.call(handler))) {
+    throw new TypeError(
+      `Cannot serve method "${name}": it is a class, expected a function like (...params) => new ${handler.name}(...params)`,
     );
   }
   if (description !== undefined && typeof description !== "string") {

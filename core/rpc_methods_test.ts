@@ -59,10 +59,7 @@ Deno.test("tableOf() takes no more parameters than a function can", () => {
 });
 
 Deno.test("tableOf() has the methods that are own properties, and nothing else", () => {
-  class Base {
-    inherited() {}
-  }
-  class Methods extends Base {
+  class Methods {
     [name: string]: () => unknown;
     own = () => "own";
   }
@@ -77,7 +74,6 @@ Deno.test("tableOf() has the methods that are own properties, and nothing else",
       "valueOf",
       "hasOwnProperty",
       "then",
-      "inherited",
       "rpc.discover",
       "",
     ]
@@ -139,6 +135,13 @@ Deno.test("tableOf() lists the methods if it is to", () => {
   );
 });
 
+class Service {
+  #sum = 0;
+  add(n: number) {
+    return this.#sum += n;
+  }
+}
+
 Deno.test("tableOf() rejects what is no method", () => {
   const cases: [methods: unknown, text: string][] = [
     [null, "Cannot serve methods: received null, expected an object"],
@@ -158,6 +161,25 @@ Deno.test("tableOf() rejects what is no method", () => {
     ],
     [{ "rpc.a"() {} }, 'names that begin with "rpc." or "$/" are taken'],
     [{ "$/a"() {} }, 'Cannot serve method "$/a"'],
+    [{ a: { b() {} } }, 'methods do not nest; write "a.b" as the name'],
+    [{ a: { handlers: {} } }, 'methods do not nest; write "a.handlers"'],
+    [{ a: class Point {} }, "it is a class, expected a function like"],
+    [
+      new Service(),
+      'Cannot serve method "add": it is a member of a class, expected a plain object like { add: (...params) => instance.add(...params) }',
+    ],
+    [new (class extends Service {})(), 'Cannot serve method "add": it is a'],
+    [
+      new (class {
+        get sum() {
+          return 1;
+        }
+      })(),
+      'Cannot serve method "sum": it',
+    ],
+    [Object.create({ inherited() {} }), 'Cannot serve method "inherited": it'],
+    [[() => {}], "it is a member of a class"],
+    [new Map([["a", () => {}]]), "it is a member of a class"],
   ];
   for (const [methods, text] of cases) {
     assertThrows(

@@ -5,7 +5,12 @@
  */
 import { whenAborted } from "./abortion.ts";
 import type { RpcReply } from "./rpc_contract.ts";
-import { type Failure, IncomingStream, raise } from "./rpc_incoming.ts";
+import {
+  type Failure,
+  IncomingStream,
+  notAStream,
+  raise,
+} from "./rpc_incoming.ts";
 
 /** Whose calls they are. */
 export interface CallOwner {
@@ -63,6 +68,9 @@ export class OpenCall {
   readonly #resolve = captured.resolve;
   readonly #reject = captured.reject;
   #stream: IncomingStream<unknown, unknown> | undefined;
+  /** Whether items have come, or that there will be some. */
+  #isStream = false;
+  /** What iterating over it fails with. */
   #failure: Failure | undefined;
   #stopListening: (() => void) | undefined;
 
@@ -123,14 +131,17 @@ export class OpenCall {
   /** Items have come. */
   push(items: readonly unknown[], bytes: number): void {
     this.deadline = this.limits?.deadline ?? Infinity;
+    this.#isStream = true;
     (this.#stream ?? this.#open()).push(items, bytes);
   }
 
   /** The result has come. */
   succeed(result: unknown): void {
     this.#stopListening?.();
-    if (this.#stream === undefined) this.#resolve(result);
-    else this.#stream.finish(result);
+    if (this.#isStream) return this.#stream!.finish(result);
+    this.#failure = notAStream;
+    this.#resolve(result);
+    this.#stream?.fail(notAStream);
   }
 
   /** There will be no result; what came before is still handed out. */

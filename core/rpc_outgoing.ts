@@ -15,19 +15,28 @@ const FRAME_BYTES = 32_768;
 /** A generator comes back with its next item within so many microtasks. */
 const QUIET_TURNS = 6;
 
+/** What is sent item by item: an async iterable, or any generator. */
+export type Streamable = AsyncIterable<unknown> | IterableIterator<unknown>;
+
 /**
  * Whether that is a stream: what a method gives may be anything, also what
- * throws when it is looked at.
+ * throws when it is looked at. An array is iterable, too, and is a result; a
+ * generator has a `next` as well.
  */
-export function isAsyncIterable(
-  value: unknown,
-): value is AsyncIterable<unknown> {
+export function isStreamable(value: unknown): value is Streamable {
   try {
     return typeof value === "object" && value !== null &&
-      Symbol.asyncIterator in value;
+      (Symbol.asyncIterator in value ||
+        Symbol.iterator in value && "next" in value &&
+          typeof value.next === "function");
   } catch {
     return false;
   }
+}
+
+/** Waits for the items that a generator which is not async may promise. */
+async function* awaited<R>(items: Iterable<unknown, R>) {
+  return yield* items;
 }
 
 /** Where a stream's items go. */
@@ -82,9 +91,11 @@ export class OutgoingStream {
   #failure: { error: unknown } | undefined;
   #wake: (() => void) | undefined;
 
-  /** Makes a stream of what `iterable` gives; nothing is taken from it yet. */
-  constructor(iterable: AsyncIterable<unknown>, sink: StreamSink) {
-    this.#iterator = iterable[Symbol.asyncIterator]();
+  /** Makes a stream of what `items` gives; nothing is taken from it yet. */
+  constructor(items: Streamable, sink: StreamSink) {
+    this.#iterator = Symbol.asyncIterator in items
+      ? items[Symbol.asyncIterator]()
+      : awaited(items);
     this.#sink = sink;
   }
 

@@ -76,15 +76,61 @@ Deno.test("a stream can be awaited first, and is one although nothing comes", as
   await client.close();
 });
 
-Deno.test("a call that is no stream ends at once where it is iterated over", async () => {
+Deno.test("a call that is no stream rejects where it is iterated over, before its answer and after", async () => {
   const { client } = rpcPair(counting().methods);
-  const items = client.api.plain()[Symbol.asyncIterator]();
-  assertEquals(await items.next(), { done: true, value: ["a", "b"] });
+  const reply = client.api.plain();
+  assertEquals(await reply, ["a", "b"]);
+  for (const items of [client.api.plain(), reply]) {
+    await assertRejects(
+      () => Array.fromAsync(items),
+      TypeError,
+      "Cannot iterate over reply: the method answered with one value, not with",
+    );
+  }
   await assertRejects(
     () => Array.fromAsync(client.api.missing()),
     RpcError,
     "Method not found",
   );
+  await client.close();
+});
+
+Deno.test("any generator is a stream, and an iterable that is none a result", async () => {
+  let ended = 0;
+  const { client } = rpcPair({
+    *count(to) {
+      try {
+        for (let i = 0; i < Number(to); i++) yield i;
+        return "done";
+      } finally {
+        ended++;
+      }
+    },
+    *later() {
+      yield Promise.resolve(1);
+    },
+    *nothing() {},
+    helper: () => [1, 2].values().map((n) => 2 * n),
+    *fails() {
+      yield 1;
+      throw new RpcError(7, "no");
+    },
+    set: () => new Set([1]),
+  });
+  assertEquals(await Array.fromAsync(client.api.count(3)), [0, 1, 2]);
+  const items = client.api.count(1e9)[Symbol.asyncIterator]();
+  await items.next();
+  await items.return?.();
+  while (ended < 2) await turn();
+  assertEquals(await Array.fromAsync(client.api.later()), [1]);
+  assertEquals(await Array.fromAsync(client.api.nothing()), []);
+  assertEquals(await Array.fromAsync(client.api.helper()), [2, 4]);
+  await assertRejects(
+    () => Array.fromAsync(client.api.fails()),
+    RpcError,
+    "no",
+  );
+  assertEquals(await client.api.set(), {});
   await client.close();
 });
 

@@ -45,6 +45,10 @@ const methods = {
     for (let i = 0; i < to && !this.signal.aborted; i++) yield i;
     return "done";
   },
+  *steps(to: number): Generator<number, string> {
+    for (let i = 0; i < to; i++) yield i;
+    return "done";
+  },
   described: { description: "Says so", handler: (word: string) => word.length },
 };
 
@@ -144,6 +148,7 @@ async function objectContract(peer: RpcPeer<typeof methods>): Promise<void> {
   same<string, typeof greeting>(true);
   const length = await peer.api.described("a");
   same<number, typeof length>(true);
+  for await (const item of peer.api.steps(3)) same<number, typeof item>(true);
   const count = peer.api.count(3)[Symbol.asyncIterator]();
   const step = await count.next();
   same<number | string, typeof step.value>(true);
