@@ -29,6 +29,7 @@
  */
 import { copy } from "@std/bytes/copy";
 import { Framing, type FramingOptions } from "./core/framing/options.ts";
+import { escapeDigits } from "./core/tools/digits.ts";
 import { EMPTY, toBytes } from "./core/tools/bytes.ts";
 import { decodeUtf8, MOST_UNITS } from "./core/tools/utf8.ts";
 
@@ -314,6 +315,7 @@ export class FrameDecoder<T = JsonValue> {
   #begun = false;
   /** Most frames of the next run: few, where the last one was bad. */
   #mostFrames = Infinity;
+  #isGuarded = false;
 
   /**
    * Checks the options; nothing is allocated yet.
@@ -342,11 +344,13 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Goes on under other limits; the layout stays.
+   * Goes on under other limits; the layout stays. `guarded` costs more, and
+   * keeps the bytes from filling the engine's table of strings.
    * @internal
    */
-  limit(framing: Framing): void {
+  limit(framing: Framing, guarded: boolean): void {
     this.#framing = framing;
+    this.#isGuarded = guarded;
   }
 
   /**
@@ -642,7 +646,7 @@ export class FrameDecoder<T = JsonValue> {
       );
     }
     try {
-      return JSON.parse(text);
+      return JSON.parse(this.#isGuarded ? escapeDigits(text) : text);
     } catch {
       badInRun++;
       // The engine's own error quotes the text, so it is not kept as the cause.

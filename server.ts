@@ -346,7 +346,7 @@ export class Listener<T = JsonValue>
         { ...info, tls: secure?.info },
       );
       if (this.#verify !== undefined) {
-        connection.limit(this.#strangerFraming);
+        connection.limit(this.#strangerFraming, true);
         connection.identity = await admit(
           connection,
           this.#verify,

@@ -267,11 +267,12 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Receives under other limits from now on; the layout stays.
+   * Receives under other limits from now on; the layout stays. See
+   * `FrameDecoder.limit`.
    * @internal
    */
-  limit(framing: Framing): void {
-    this.#decoder.limit(framing);
+  limit(framing: Framing, guarded = false): void {
+    this.#decoder.limit(framing, guarded);
   }
 
   /**

@@ -2,9 +2,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect as connectNode, type Socket } from "node:net";
 import { once } from "node:events";
-import { connect, listen, serve, type ServerEvent } from "../mod.ts";
+import {
+  connect,
+  type JsonValue,
+  listen,
+  serve,
+  type ServerEvent,
+} from "../mod.ts";
 import { faultTest, until } from "./ledger.ts";
-import { LOCAL, portOf } from "./peers.ts";
+import { frame, LOCAL, Peer, portOf } from "./peers.ts";
 
 /** Connects from an address of this machine, and says nothing. */
 async function connectFrom(
@@ -128,3 +134,38 @@ Deno.test({
     await Promise.all([client.close(), connection.close()]);
   },
 });
+
+faultTest(
+  "serve() parses chosen strings of digits of a pending peer like any others",
+  async () => {
+    const digits = Array.from(
+      { length: 1_200 },
+      (_, i) => `${1e8 + 8_192 * i}`,
+    );
+    const heard: JsonValue[] = [];
+    await using server = serve({
+      ...LOCAL,
+      authenticate(message) {
+        heard.push(message);
+        return true;
+      },
+    }, (message) => message);
+    const parse = JSON.parse;
+    const texts: string[] = [];
+    JSON.parse = (text: string) => {
+      texts.push(text);
+      return parse(text);
+    };
+    try {
+      using peer = await Peer.connect(server.addr);
+      await peer.write(frame(JSON.stringify(digits)));
+      await peer.take(1);
+    } finally {
+      JSON.parse = parse;
+    }
+    assertEquals(heard, [digits]);
+    // A string with an escape is not kept in the engine's table.
+    const first = texts.find((text) => text.startsWith("["))!;
+    assert(!/"\d{1,10}"/.test(first), first.slice(0, 50));
+  },
+);
