@@ -32,8 +32,9 @@ import {
   type ReconnectingOptions,
 } from "./client.ts";
 import { CONNECT_OPTIONS } from "./core/client/options.ts";
-import type { Connection } from "./core/connection.ts";
+import { Connection } from "./core/connection.ts";
 import {
+  checkArgument,
   flag,
   type OptionTable,
   pickOptions,
@@ -166,6 +167,12 @@ export function rpc<Remote = RpcUntyped>(
   methods: RpcMethods<Remote> = {},
   options: RpcOptions = {},
 ): RpcPeer<Remote> {
+  checkArgument(
+    "connection",
+    connection,
+    connection instanceof Connection,
+    "a connection",
+  );
   return new RpcPeer(connection, new RpcSettings(methods, options));
 }
 

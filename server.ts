@@ -538,6 +538,7 @@ function open(endpoint: Address): Deno.Listener {
  * @throws {Deno.errors.NotCapable} If a permission for the path is missing.
  */
 export async function removeStaleSocket(path: string): Promise<boolean> {
+  checkArgument("path", path, typeof path === "string", "a string");
   const info = await Deno.lstat(path).catch((error) => {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

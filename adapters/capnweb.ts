@@ -39,6 +39,7 @@
  * @module
  */
 import { type Connection, ConnectionClosedError } from "../mod.ts";
+import { checkConnection } from "./check_connection.ts";
 import { PacedSender } from "./paced_sender.ts";
 
 /**
@@ -85,6 +86,7 @@ export class ConnectionRpcTransport {
    * @param connection What carries the messages.
    */
   constructor(connection: Connection) {
+    checkConnection(connection);
     this.#connection = connection;
     this.#messages = connection[Symbol.asyncIterator]();
     this.#sender = new PacedSender(connection);

@@ -36,6 +36,7 @@
  * @module
  */
 import type { Connection } from "../mod.ts";
+import { checkConnection } from "./check_connection.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
 /** Tells that a request is given up; it will have no answer. */
@@ -106,6 +107,7 @@ export class ConnectionTransport {
    * @param connection What carries the messages.
    */
   constructor(connection: Connection) {
+    checkConnection(connection);
     this.#connection = connection;
     this.#link = new JsonRpcLink(connection);
   }

@@ -40,6 +40,7 @@
  */
 import { setImmediate } from "node:timers";
 import type { Connection } from "../mod.ts";
+import { checkConnection } from "./check_connection.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
 /** What every JSON-RPC message has: the `Message` of `vscode-jsonrpc`. */
@@ -178,6 +179,7 @@ export class ConnectionMessageReader {
    * @param connection Where the messages come from.
    */
   constructor(connection: Connection) {
+    checkConnection(connection);
     this.#connection = connection;
   }
 
@@ -265,6 +267,7 @@ export class ConnectionMessageWriter {
    * @param connection Where the messages go.
    */
   constructor(connection: Connection) {
+    checkConnection(connection);
     this.#connection = connection;
     connection.closed.then(() => READING.get(connection))
       .then(() => this.#closes.tell());

@@ -31,7 +31,7 @@ import {
   startTimer,
   type TlsInfo,
 } from "./settings.ts";
-import { readOptions } from "./tools/options.ts";
+import { checkArgument, readOptions } from "./tools/options.ts";
 import { nextTurn } from "./turn.ts";
 
 export * from "./settings.ts";
@@ -246,6 +246,13 @@ export class Connection<T = JsonValue>
     options: ConnectionOptions | Settings = {},
     info: ConnectionInfo<T> = {},
   ) {
+    const { read, write, close } = Object(duplex);
+    checkArgument(
+      "duplex",
+      duplex,
+      [read, write, close].every((method) => typeof method === "function"),
+      "an object with read, write and close",
+    );
     const settings = options instanceof Settings
       ? options
       : new Settings(options);
@@ -361,7 +368,9 @@ export class Connection<T = JsonValue>
    */
   request(message: unknown, options?: RequestOptions): Promise<T> {
     try {
-      const signal = options && readOptions(REQUEST_OPTIONS, options).signal;
+      const signal = options === undefined
+        ? undefined
+        : readOptions(REQUEST_OPTIONS, options).signal;
       signal?.throwIfAborted();
       if (this.#received !== undefined) throw this.#gone("receive reply");
       this.enqueue(message);

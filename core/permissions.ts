@@ -6,6 +6,7 @@
  */
 import { resolve } from "node:path";
 import type { Address } from "./connection.ts";
+import { checkArgument } from "./tools/options.ts";
 
 /** A permission, as narrow as it can be granted. */
 export type PermissionNeed =
@@ -38,6 +39,7 @@ const LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"];
  * @param address Where to listen or to connect to.
  */
 export function permissionsFor(address: Address): PermissionNeed[] {
+  checkAddress(address);
   if (address.transport === "tcp") {
     return [{ name: "net", host: textOf(address) }];
   }
@@ -48,6 +50,18 @@ export function permissionsFor(address: Address): PermissionNeed[] {
     { name: "write", path },
     { name: "net", host: `unix:${path}` },
   ];
+}
+
+function checkAddress(address: Address): void {
+  const { transport, hostname, port, path } = Object(address);
+  checkArgument(
+    "address",
+    address,
+    transport === "tcp"
+      ? typeof hostname === "string" && typeof port === "number"
+      : transport === "unix" && typeof path === "string",
+    "an address",
+  );
 }
 
 /** An address as a person and a permission write it. */
@@ -162,6 +176,14 @@ export function requirePermissions(
   address: Address,
   needed: readonly PermissionNeed[],
 ): void {
+  checkArgument("action", action, typeof action === "string", "a string");
+  checkAddress(address);
+  checkArgument(
+    "needed",
+    needed,
+    Array.isArray(needed) && needed.every((need) => "name" in Object(need)),
+    "an array of permissions",
+  );
   const missing = missingPermissions(needed);
   if (missing.length === 0) return;
   const [what, which] = missing.length === 1

@@ -117,7 +117,7 @@ export class Caller implements CallOwner {
         this.#send({ jsonrpc: "2.0", id: call.id, method, params });
         call.deadline = this.#now() + this.#timeout;
         this.#add(call);
-      } else this.#open(call, method, params, options ?? {}, scope);
+      } else this.#open(call, method, params, options, scope);
     } catch (error) {
       call.fail(() => error);
     }
@@ -134,7 +134,7 @@ export class Caller implements CallOwner {
     call: OpenCall,
     method: string,
     params: object | undefined,
-    options: RpcCallOptions,
+    options: RpcCallOptions = {},
     scope: CallScope | undefined,
   ): void {
     const { signal, timeout } = readOptions(CALL_OPTIONS, options);

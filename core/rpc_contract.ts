@@ -5,6 +5,7 @@
  * @module
  */
 import type { Connection } from "./connection.ts";
+import { checkArgument } from "./tools/options.ts";
 
 /**
  * A value that checks others: any [Standard Schema](https://standardschema.dev),
@@ -130,6 +131,12 @@ export function method<Input, Output, Result>(
   readonly params: StandardSchema<Input, Output>;
   handler(this: RpcContext, params: Output): Result;
 } {
+  checkArgument(
+    "definition",
+    definition,
+    typeof definition?.handler === "function",
+    "an object with a handler",
+  );
   return definition;
 }
 

@@ -13,6 +13,7 @@ import type {
   SchemaResult,
   StandardSchema,
 } from "./rpc_contract.ts";
+import { show } from "./tools/show.ts";
 
 /** Calls one method: with what `this` is, and the parameters as they came. */
 export type Invoke = (call: RpcContext, params: object | undefined) => unknown;
@@ -32,11 +33,12 @@ export function tableOf(
   methods: RpcMethods,
   discover: boolean,
 ): MethodTable {
-  if (typeof methods !== "object" || methods === null) {
+  if (
+    typeof methods !== "object" || methods === null || Array.isArray(methods) ||
+    methods instanceof Promise
+  ) {
     throw new TypeError(
-      `Cannot serve methods: received ${
-        methods === null ? "null" : typeof methods
-      }, expected an object`,
+      `Cannot serve methods: received ${show(methods)}, expected an object`,
     );
   }
   checkMembers(methods);
@@ -86,7 +88,7 @@ function check(name: string, method: Partial<RpcMethod>): void {
   if (typeof method !== "object" || method === null) {
     throw new TypeError(
       `Cannot serve method "${name}": received ${
-        method === null ? "null" : typeof method
+        show(method)
       }, expected a function or an object with a handler`,
     );
   }
@@ -103,7 +105,9 @@ function check(name: string, method: Partial<RpcMethod>): void {
   }
   if (typeof handler !== "function") {
     throw new TypeError(
-      `Cannot serve method "${name}": its handler is ${typeof handler}, expected a function`,
+      `Cannot serve method "${name}": its handler is ${
+        show(handler)
+      }, expected a function`,
     );
   }
   if (/^class\b/.test(Function.prototype.toString.call(handler))) {
@@ -113,7 +117,9 @@ function check(name: string, method: Partial<RpcMethod>): void {
   }
   if (description !== undefined && typeof description !== "string") {
     throw new TypeError(
-      `Cannot serve method "${name}": its description is ${typeof description}, expected a string`,
+      `Cannot serve method "${name}": its description is ${
+        show(description)
+      }, expected a string`,
     );
   }
   if (

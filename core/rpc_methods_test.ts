@@ -145,8 +145,8 @@ class Service {
 Deno.test("tableOf() rejects what is no method", () => {
   const cases: [methods: unknown, text: string][] = [
     [null, "Cannot serve methods: received null, expected an object"],
-    [() => {}, "received function, expected an object"],
-    [{ a: 1 }, 'Cannot serve method "a": received number, expected a function'],
+    [() => {}, "received a function, expected an object"],
+    [{ a: 1 }, 'Cannot serve method "a": received 1, expected a function'],
     [{ a: null }, "received null"],
     [{ a: {} }, "its handler is undefined, expected a function"],
     [

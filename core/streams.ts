@@ -11,6 +11,7 @@ import {
 } from "./connection.ts";
 import type { JsonValue } from "../framing.ts";
 import { EMPTY, toBytes } from "./tools/bytes.ts";
+import { checkArgument } from "./tools/options.ts";
 
 /**
  * A pair of Web Streams of bytes, such as the two ends of a child process's
@@ -60,7 +61,15 @@ export function fromStreams<T = JsonValue>(
  */
 const WRITE_BYTES = 65_536;
 
-function streamDuplex({ readable, writable }: ByteStreams): ByteDuplex {
+function streamDuplex(streams: ByteStreams): ByteDuplex {
+  const { readable, writable } = Object(streams) as ByteStreams;
+  checkArgument(
+    "streams",
+    streams,
+    typeof readable?.getReader === "function" &&
+      typeof writable?.getWriter === "function",
+    "an object with readable and writable",
+  );
   const reader = readable.getReader();
   const writer = writable.getWriter();
   // Whoever waits on the streams hears of their failure from `read` and
