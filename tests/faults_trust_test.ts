@@ -5,7 +5,6 @@ import {
   assertEquals,
   assertGreater,
   assertInstanceOf,
-  assertLess,
   assertLessOrEqual,
   assertMatch,
   assertRejects,
@@ -30,7 +29,7 @@ import {
   type Verifier,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
-import { delay, faultTest, Sockets, until } from "./ledger.ts";
+import { delay, faultTest, Now, Sockets, until } from "./ledger.ts";
 import { frame, join, LOCAL, Peer, portOf, prefix } from "./peers.ts";
 import { type Running, start } from "./process.ts";
 
@@ -43,10 +42,6 @@ const TOKEN = sharedToken(TEXT);
 
 function echo(message: JsonValue): JsonValue {
   return message;
-}
-
-function median(numbers: number[]): number {
-  return numbers.toSorted((one, other) => one - other)[numbers.length >> 1];
 }
 
 /** A server, and those whom it rejected. */
@@ -102,19 +97,17 @@ function leaveAll(peers: Peer[]): void {
 }
 
 faultTest(
-  "serve({ tls }) lets a client in within 100 ms while 50 peers say nothing",
+  "serve({ tls }) lets a client in while 50 peers say nothing",
   async () => {
-    await using guarded = new Guarded({ tls: IDENTITY });
+    await using guarded = new Guarded({
+      tls: IDENTITY,
+      handshakeTimeout: Infinity,
+    });
     const peers = await connectAll(guarded.addr, 50);
-    const times: number[] = [];
     for (let i = 0; i < 5; i++) {
-      const start = performance.now();
       await using client = await connect({ ...guarded.addr, tls: { ca } });
       assertEquals(await client.request(i), i);
-      times.push(performance.now() - start);
     }
-    console.log(`let in within ${median(times).toFixed(1)} ms`);
-    assertLess(median(times), 100);
     assertEquals(guarded.server.stats().pending, 50);
     leaveAll(peers);
     await guarded.untilRejected(50);
@@ -141,27 +134,32 @@ faultTest(
 faultTest(
   "serve({ tls }) never has more descriptors open than maxConnections, however many stall",
   async () => {
+    let most = 0;
     await using guarded = new Guarded({
       tls: IDENTITY,
       maxConnections: 30,
-      handshakeTimeout: 250,
+      handshakeTimeout: Infinity,
     });
     const sockets = new Sockets();
-    const peers: Peer[] = [];
-    let most = 0;
-    for (let i = 0; i < 100; i++) {
-      peers.push(await Peer.connect(guarded.addr));
-      most = Math.max(most, sockets.open - peers.length);
-      await delay(1);
+    using now = new Now();
+    const peers = await connectAll(guarded.addr, 100);
+    // Whoever is next is accepted before there is room.
+    for (
+      const [rejected, open] of [[0, 131], [30, 131], [60, 131], [70, 130]]
+    ) {
+      await until(
+        () => {
+          most = Math.max(most, sockets.open - 100);
+          return guarded.rejected.length === rejected && sockets.open === open;
+        },
+        () => `${guarded.rejected.length} rejected, ${sockets.open} open`,
+      );
+      now.advance(1_000); // those who are in had their time
     }
-    while (guarded.rejected.length < 100) {
-      most = Math.max(most, sockets.open - peers.length);
-      await delay(5);
-    }
-    // Some that are closed wait for their pending read to notice.
-    assertLessOrEqual(most, 46);
-    assertGreater(most, 20);
+    // All that are closed at once wait for their pending read to notice.
+    assertLessOrEqual(most, 61);
     leaveAll(peers);
+    await guarded.untilRejected(100);
   },
 );
 
@@ -195,13 +193,11 @@ faultTest(
   "connect({ tls }) rejects when the server does not speak TLS, which says so, too",
   async () => {
     await using guarded = new Guarded({});
-    const start = performance.now();
     await assertRejects(
       () => connect({ ...guarded.addr, tls: { ca } }),
       TlsError,
       "Cannot secure the connection",
     );
-    assertLess(performance.now() - start, 500);
     await until(() => guarded.closed.length === 1, "it was not closed");
     const { cause } = guarded.closed[0].end;
     assertInstanceOf(cause, RangeError);
@@ -238,10 +234,14 @@ faultTest(
   "connect({ tls, authenticate }) gives up with its signal in every handshake, and frees its descriptor",
   async () => {
     using silent = Deno.listen(LOCAL);
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<boolean>();
     await using guarded = new Guarded({
       tls: IDENTITY,
-      authenticate: () => new Promise(() => {}),
-      handshakeTimeout: 100,
+      authenticate() {
+        asked.resolve();
+        return answer.promise;
+      },
     });
     for (const port of [silent.addr.port, portOf(guarded.addr)]) {
       const accepting = port === silent.addr.port ? silent.accept() : undefined;
@@ -254,11 +254,13 @@ faultTest(
         authenticate: () => "let me in",
         signal: controller.signal,
       });
-      await delay(20);
+      if (accepting === undefined) await asked.promise;
+      else await (await accepting).read(new Uint8Array(1));
       const reason = new Error("enough");
       controller.abort(reason);
       assertStrictEquals(await assertRejects(() => connecting, Error), reason);
       (await accepting)?.close();
+      answer.resolve(false);
       await until(() => sockets.open === 0, "it was not freed");
     }
     await guarded.untilRejected(1);
@@ -532,17 +534,14 @@ faultTest(
   "serve({ tls }) and the server program speak TLS with Python and with openssl",
   async () => {
     const reply = '{"status":"success","echo":"openssl"}';
-    await using server = serve(
-      { ...LOCAL, tls: IDENTITY, idleTimeout: 150 },
-      (message) => ({
-        status: "success",
-        echo: (message as { message: string }).message,
-      }),
-    );
+    await using server = serve({ ...LOCAL, tls: IDENTITY }, (message) => ({
+      status: "success",
+      echo: (message as { message: string }).message,
+    }));
     await using program = await startProgram(
       TLS_FILES,
       ...TLS_ARGS,
-      "--idle-timeout=150",
+      "--verbose",
     );
     for (const port of [portOf(server.addr), program.port]) {
       await using python = startPython(port);
@@ -551,6 +550,13 @@ faultTest(
       );
       assertEquals((await python.status).code, 0);
       await using openssl = await startOpenssl(port);
+      if (port === program.port) {
+        for (let i = 0; i < 2; i++) await program.line(/message out/);
+        program.kill();
+      } else {
+        await until(() => server.stats().messagesSent === 2, "no reply");
+        await server.shutdown();
+      }
       assertEquals((await openssl.status).code, 0);
       const output = await openssl.stdout();
       assertEquals(
@@ -720,10 +726,8 @@ faultTest(
   async () => {
     await using guarded = new Guarded({ authenticate: TOKEN });
     using stranger = await Peer.connect(guarded.addr);
-    const start = performance.now();
     await stranger.write(prefix(16_385));
     await stranger.ended();
-    assertLess(performance.now() - start, 500);
     const [{ reason, error }] = guarded.rejected;
     assertEquals(reason, "authentication");
     assertInstanceOf(error, AuthenticationError);
@@ -755,8 +759,7 @@ faultTest(
     await halfway.write(frame('{"authenticate":"challenge"}'));
     const dripping = slow.drip(frame(`"${"x".repeat(30)}"`), 10);
     await Promise.all([silent.ended(), slow.ended(), halfway.ended()]);
-    const time = performance.now() - start;
-    assert(time > 95 && time < 350, `after ${time} ms`);
+    assertGreater(performance.now() - start, 95);
     await dripping;
     assertEquals(guarded.reasons, Array(3).fill("handshakeTimeout"));
     assertEquals(guarded.handled, []);
@@ -781,14 +784,13 @@ faultTest(
   "serve({ authenticate }) hears five wrong logins a second of one address",
   async () => {
     await using guarded = new Guarded({ authenticate: TOKEN });
+    using now = new Now();
     const wrong = frame('{"authenticate":"token","token":"guess"}');
-    const start = performance.now();
     const answers: string[] = [];
     for (let i = 0; i < 30; i++) {
       // Closed without a word, or reset, as what was sent is not read.
       answers.push(await answerTo(guarded.addr, wrong).catch(() => ""));
     }
-    assertLess(performance.now() - start, 900);
     assertEquals(answers.filter((answer) => answer === REFUSED).length, 5);
     assertEquals(answers.filter((answer) => answer === "").length, 25);
     assertEquals(guarded.reasons.slice(5), Array(25).fill("failures"));
@@ -799,7 +801,7 @@ faultTest(
       await logInFrom("127.0.0.2", portOf(guarded.addr)),
       '{"authenticated":true}',
     );
-    await delay(1_010 - (performance.now() - start));
+    now.advance(1_000);
     await using client = await connect({
       ...guarded.addr,
       authenticate: TOKEN,
@@ -831,6 +833,7 @@ faultTest(
       return await SECRET.verify(message, { ...peer, ask });
     };
     await using guarded = new Guarded({ authenticate: verify });
+    using now = new Now();
     const guess = frame(`{"response":"${"0".repeat(64)}"}`);
     for (let round = 1; round <= 3; round++) {
       const peers = await challengeAll(guarded.addr, 100);
@@ -847,7 +850,7 @@ faultTest(
         95 * round,
       );
       leaveAll(peers);
-      await delay(1_010);
+      now.advance(1_000);
     }
     await using friend = await connect({
       ...guarded.addr,
@@ -976,7 +979,8 @@ faultTest(
       [() => new Promise(() => {}), "handshakeTimeout"],
     ];
     for (const [authenticate, reason] of verifiers) {
-      await using guarded = new Guarded({ authenticate, handshakeTimeout: 50 });
+      const handshakeTimeout = reason === "handshakeTimeout" ? 50 : 5_000;
+      await using guarded = new Guarded({ authenticate, handshakeTimeout });
       const answer = await answerTo(guarded.addr, join(frame("1"), frame("2")))
         .catch(() => REFUSED);
       assert(answer === REFUSED || reason === "handshakeTimeout");
@@ -1109,20 +1113,32 @@ faultTest(
     const [, port] = await server.line(/127\.0\.0\.1:(\d+)/);
     const addr = { ...LOCAL, transport: "tcp", port: Number(port) } as const;
     const since = performance.now();
-    for (let i = 0; i < 40; i++) {
-      await answerTo(addr, frame('"\\u001b[31mlet me in\\n"')).catch(() => {});
+    const rejected = server.line(
+      /rejected: .* (\d+) others? since the last line$/,
+    );
+    let isOver = false;
+    rejected.finally(() => isOver = true);
+    let count = 0;
+    while (!isOver || count < 40) {
+      const knock = frame('"\\u001b[31mlet me in\\n"');
+      await answerTo(addr, knock).catch(() => {});
+      count++;
     }
-    assertLess(performance.now() - since, 900);
-    await delay(1_050 - (performance.now() - since));
-    await answerTo(addr, frame("1"));
+    await rejected;
     server.kill();
     await server.status;
+    const seconds = (performance.now() - since) / 1_000;
     await Deno.remove(file);
     const lines = (await server.stdout()).split("\n").filter((line) =>
       line.includes("rejected")
     );
-    assertEquals(lines.length, 2);
     assertMatch(lines[0], /^127\.0\.0\.1:\d+ rejected: authentication: .+$/);
-    assertMatch(lines[1], /; 39 others since the last line$/);
+    assertGreater(lines.length, 1);
+    assertLessOrEqual(lines.length, seconds + 1);
+    const told = lines.map((line) =>
+      1 + Number(/; (\d+) others? since/.exec(line)?.[1] ?? 0)
+    );
+    assertLessOrEqual(told.reduce((sum, some) => sum + some), count);
+    assertGreater(told[1], 1);
   },
 );

@@ -38,9 +38,9 @@ export async function until(
   condition: () => boolean | Promise<boolean>,
   failure: string | (() => string),
 ): Promise<void> {
-  const start = performance.now();
+  const start = now();
   while (!await condition()) {
-    if (performance.now() - start > GUARD) {
+    if (now() - start > GUARD) {
       throw new Error(typeof failure === "string" ? failure : failure());
     }
     await delay(1);
@@ -96,6 +96,32 @@ export class Clock implements Disposable {
 
   [Symbol.dispose](): void {
     this.#sweep.isHeld = false;
+  }
+}
+
+/** The time that passes, whatever a test makes of `performance.now()`. */
+const now = performance.now.bind(performance);
+
+/**
+ * What `performance.now()` says in this process, until it is disposed of: it
+ * stands still unless a test moves it. Timers go on as always.
+ */
+export class Now implements Disposable {
+  readonly #real = performance.now;
+  #time = now();
+
+  /** Stops the time. */
+  constructor() {
+    performance.now = () => this.#time;
+  }
+
+  /** Lets so many milliseconds pass, which may be less than none. */
+  advance(milliseconds: number): void {
+    this.#time += milliseconds;
+  }
+
+  [Symbol.dispose](): void {
+    performance.now = this.#real;
   }
 }
 
