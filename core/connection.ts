@@ -647,6 +647,14 @@ export class Connection<T = JsonValue>
   }
 
   /**
+   * The layout and limits of what is sent.
+   * @internal
+   */
+  get framing(): Framing {
+    return this.#settings.framing;
+  }
+
+  /**
    * Milliseconds after which a quiet peer is given up.
    * @internal
    */

@@ -79,10 +79,13 @@ export const RPC_ERRORS = Object.freeze(
   } satisfies Record<string, [code: number, message: string]>,
 );
 
+let markReceived: (error: RpcError) => void;
+
 /**
- * The answer to a call was an error. Thrown by a method, it is the answer, with
- * its code, message and data; any other error is answered with -32603 and
- * nothing of it.
+ * The answer to a call was an error. One that a method makes and throws is its
+ * answer, with code, message and data. Any other error is answered with -32603
+ * and nothing of it, also an `RpcError` that came over a link: what another
+ * service has answered is not for this caller. To pass it on, make a new one.
  *
  * ```ts
  * import { RpcError } from "@blackbelt/networking/rpc";
@@ -100,6 +103,18 @@ export class RpcError extends Error {
   readonly code: number;
   /** Anything more, as JSON carries it. */
   readonly data: unknown;
+  #isReceived = false;
+
+  static {
+    markReceived = (error) => void (error.#isReceived = true);
+  }
+
+  /**
+   * Whether it came over a link, as the answer to a call that was made here.
+   */
+  get isReceived(): boolean {
+    return this.#isReceived;
+  }
 
   /**
    * Makes the error.
@@ -122,6 +137,15 @@ export class RpcError extends Error {
   }
 }
 
+/** The error that came over a link, as the answer to a call. */
+export function receivedError(
+  { code, message, data }: RpcErrorObject,
+): RpcError {
+  const error = new RpcError(code, message, data);
+  markReceived(error);
+  return error;
+}
+
 /**
  * The answer that an error asks for which a method has failed with; `undefined`
  * where that may be anything else, also what throws when it is looked at.
@@ -131,7 +155,7 @@ export function answerOf(
   error: unknown,
 ): RpcResponse | undefined {
   try {
-    if (!(error instanceof RpcError)) return undefined;
+    if (!(error instanceof RpcError) || error.isReceived) return undefined;
     const { code, message, data } = error;
     return failureOf(id, [code, message], data);
   } catch {

@@ -120,6 +120,7 @@ Deno.test("RpcError has a code, a message and data", () => {
   assert(error instanceof Error);
   assertEquals(error.name, "RpcError");
   assertEquals([error.code, error.message, error.data], [-1, "no", { a: 1 }]);
+  assertEquals(error.isReceived, false);
   for (const code of [1.5, NaN, Infinity, "1" as unknown as number]) {
     assertThrows(() => new RpcError(code, "no"), TypeError, "a whole number");
   }

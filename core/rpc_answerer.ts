@@ -106,8 +106,13 @@ export class Answerer {
 
   /** Takes a call on, or answers why not. */
   receive(request: RpcRequest, bytes: number, batch?: Batch): void {
-    const call = new RunningCall(request, batch, this.#surroundings);
-    const invoke = this.#methods.get(call.method);
+    const invoke = this.#methods.get(request.method);
+    const call = new RunningCall(
+      request,
+      invoke === undefined ? undefined : request.method,
+      batch,
+      this.#surroundings,
+    );
     if (call.id === undefined) batch?.add();
     if (invoke === undefined) this.#refuse(call, RPC_ERRORS.methodNotFound);
     else if (call.id !== undefined && this.#calls.get(call.id) !== undefined) {

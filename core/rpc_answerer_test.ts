@@ -7,6 +7,8 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { RawPeer, rpcPair } from "../tests/rpc_pair.ts";
+import { Reporter, useReporter } from "./tools/report.ts";
+import type { RpcErrorHandler } from "./rpc_replies.ts";
 import { Connection, ConnectionClosedError } from "./connection.ts";
 import { RpcError } from "./jsonrpc.ts";
 import type { RpcContext, RpcMethods } from "./rpc_contract.ts";
@@ -110,7 +112,6 @@ Deno.test("Answerer answers whatever a method fails with, and tells nothing of i
     onError(error, method, connection) {
       errors.push(error, method);
       assertInstanceOf(connection, Connection);
-      throw new Error("a log that fails");
     },
   });
   for (const [i, kind] of kinds.entries()) {
@@ -192,29 +193,193 @@ Deno.test("Answerer answers what it cannot send with an error, and goes on", asy
   await client.close();
 });
 
-Deno.test("Answerer answers as many calls of a batch as there is room for, and each of the others with an error", async () => {
+Deno.test("Answerer answers each call of a batch with an error once the answers are too large together, and looks at no more", async () => {
   const errors: unknown[] = [];
-  const large = "x".repeat(300);
-  const raw = new RawPeer({ large: () => large, none: () => 1n }, {
+  const looked: number[] = [];
+  const raw = new RawPeer({
+    large: (n) => ({
+      toJSON() {
+        looked.push(Number(n));
+        return "x".repeat(300);
+      },
+    }),
+    fails() {
+      throw new RpcError(1, "no", "x".repeat(300));
+    },
+  }, {
     onError: (error, method) => errors.push((error as Error).name, method),
   }, { maxFrameBytes: 1_000 });
   await raw.send([
-    request(1, "large"),
-    request(2, "none"),
-    request(3, "large"),
-    request(4, "large"),
+    request(1, "large", [1]),
+    request(2, "fails"),
+    request(3, "missing"),
+    ...[4, 5, 6, 7].map((id) => request(id, "large", [id])),
   ]);
-  assertEquals(await raw.receive(1), [[
-    result(1, large),
-    failure(2, -32603, "Internal error"),
-    result(3, large),
-    failure(4, -32603, "Internal error"),
-  ]]);
+  assertEquals(await raw.receive(1), [
+    [1, 2, 3, 4, 5, 6, 7].map((id) =>
+      id === 3
+        ? failure(3, -32601, "Method not found")
+        : failure(id, -32603, "Internal error")
+    ),
+  ]);
+  assertEquals(errors, ["FrameTooLargeError", "large"]);
+  // Once as a result, and once to be counted.
+  assertEquals(new Set(looked), new Set([1, 4, 5, 6, 7]));
+  await raw.close();
+});
+
+Deno.test("Answerer answers a batch whose answers just fit", async () => {
+  for (const more of [0, 1]) {
+    const raw = new RawPeer(
+      { x: (n) => "x".repeat(Number(n)) },
+      { onError() {} },
+      { maxFrameBytes: 1_000 },
+    );
+    const spare = 1_000 - JSON.stringify([result(1, ""), result(2, "")]).length;
+    await raw.send([
+      request(1, "x", [300]),
+      request(2, "x", [spare - 300 + more]),
+    ]);
+    const [answers] = await raw.receive(1) as { result?: string }[][];
+    assertEquals(
+      answers.map(({ result }) => result?.length),
+      more === 0 ? [300, spare - 300] : [undefined, undefined],
+    );
+    await raw.close();
+  }
+});
+
+Deno.test("Answerer answers one error for a batch of ids that are too long for it", async () => {
+  const raw = new RawPeer({}, {}, { maxFrameBytes: 1_000 });
+  await raw.send([1, 2].map((n) => request("x".repeat(440) + n, "missing")));
+  assertEquals(await raw.receive(1), [failure(null, -32603, "Internal error")]);
+  await raw.close();
+});
+
+Deno.test("Answerer tells of an answer once, and names no method but its own", async () => {
+  const errors: unknown[][] = [];
+  const raw = new RawPeer({ large: () => "x".repeat(99) }, {
+    onError: (error, method) => errors.push([(error as Error).name, method]),
+  }, { maxFrameBytes: 1_000 });
+  const id = "x".repeat(940);
+  await raw.send(
+    request(id, "\nroot logged in"),
+    request(id, "large"),
+    request(id, "$/a"),
+    [request(id, "b")],
+  );
+  const error = failure(null, -32603, "Internal error");
+  assertEquals(await raw.receive(4), [error, error, error, error]);
   assertEquals(errors, [
-    ...["InvalidMessageError", "none"],
-    ...["FrameTooLargeError", "large"],
+    ["FrameTooLargeError", undefined],
+    ["FrameTooLargeError", "large"],
+    ["FrameTooLargeError", undefined],
+    ["FrameTooLargeError", undefined],
   ]);
   await raw.close();
+});
+
+/** What is printed while it is in use. */
+function printed(): { lines: string[] } & Disposable {
+  const lines: string[] = [];
+  const end = useReporter(
+    new Reporter((text) => lines.push(text.split("\n")[0]), () => 0),
+  );
+  return { lines, [Symbol.dispose]: end };
+}
+
+Deno.test("Answerer prints an error that no hook takes, and what a hook fails with", async () => {
+  function fails() {
+    throw new Error("of a method");
+  }
+  async function* streams() {
+    yield 1;
+    throw new Error("of a stream");
+  }
+  const hooks: [onError: RpcErrorHandler | undefined, lines: string[]][] = [
+    [undefined, ["Error: of a method", "Error: of a stream"]],
+    [() => {}, []],
+    [() => {
+      throw new Error("of a hook");
+    }, ["Error: of a hook", "Error: of a hook"]],
+    [
+      () => Promise.reject(new Error("of an async hook")),
+      ["Error: of an async hook", "Error: of an async hook"],
+    ],
+  ];
+  for (const [onError, lines] of hooks) {
+    using output = printed();
+    const { client } = rpcPair({ fails, streams }, { onError });
+    await assertRejects(() => client.call("fails"), RpcError, "Internal error");
+    await client.notify("missing");
+    await assertRejects(() => client.call("missing"), RpcError);
+    await assertRejects(() => Array.fromAsync(client.call("streams")));
+    await turn();
+    assertEquals(output.lines, lines);
+    await client.close();
+  }
+});
+
+Deno.test("Answerer answers with no error that came over a link, in whatever way it is passed on", async () => {
+  const errors: unknown[] = [];
+  const inner = rpcPair({
+    secret() {
+      throw new RpcError(7, "secret", "secret");
+    },
+    async *stream() {
+      yield 1;
+      throw new RpcError(7, "secret", "secret");
+    },
+  });
+  const { client } = rpcPair(
+    {
+      call: () => inner.client.call("secret"),
+      missing: () => inner.client.call("missing"),
+      await: async () => await inner.client.api.secret(),
+      back(this: RpcContext) {
+        return this.call("fails");
+      },
+      stream: () => inner.client.call("stream"),
+      async *yields() {
+        yield* inner.client.call("stream");
+      },
+      made: () =>
+        inner.client.call("secret").catch(({ code, message, data }) => {
+          throw new RpcError(code, message, data);
+        }),
+    },
+    { onError: (error) => errors.push(error) },
+    {
+      fails() {
+        throw new RpcError(8, "secret", "secret");
+      },
+    },
+  );
+  const names = ["call", "missing", "await", "back", "stream", "yields"];
+  for (const name of names) {
+    const error = await assertRejects(
+      () =>
+        ["stream", "yields"].includes(name)
+          ? Array.fromAsync(client.call(name))
+          : client.call(name),
+      RpcError,
+      "Internal error",
+    );
+    assertEquals([error.code, error.data], [-32603, undefined], name);
+    assert(error.isReceived);
+    const inside = errors.pop();
+    assertInstanceOf(inside, RpcError, name);
+    assert(inside.isReceived);
+  }
+  const error = await assertRejects(() => client.call("made"), RpcError);
+  assertEquals([error.code, error.message, error.data], [
+    7,
+    "secret",
+    "secret",
+  ]);
+  assertEquals(errors, []);
+  await client.close();
+  await inner.client.close();
 });
 
 Deno.test("Answerer answers no notification, and tells what went wrong with it", async () => {

@@ -33,8 +33,8 @@ export interface Surroundings {
 export class RunningCall implements RpcContext {
   /** What it is known by; `undefined` for a notification. */
   readonly id: RpcId | undefined;
-  /** What is called. */
-  readonly method: string;
+  /** What is called; `undefined` if there is no such method. */
+  readonly method: string | undefined;
   /** With what it is called. */
   readonly params: object | undefined;
   /** With what it is answered together. */
@@ -56,7 +56,8 @@ export class RunningCall implements RpcContext {
 
   /** Makes a call of a request. */
   constructor(
-    { id, method, params, timeout }: RpcRequest,
+    { id, params, timeout }: RpcRequest,
+    method: string | undefined,
     batch: Batch | undefined,
     surroundings: Surroundings,
   ) {

@@ -15,8 +15,8 @@ import {
   CallTable,
   idOf,
   isResponse,
+  receivedError,
   RPC_ERRORS,
-  RpcError,
   type RpcErrorObject,
   type RpcRequest,
   type RpcResponse,
@@ -308,8 +308,8 @@ function notAResponse(): InvalidMessageError {
   );
 }
 
-function failureOf({ code, message, data }: RpcErrorObject): Failure {
-  return () => new RpcError(code, message, data);
+function failureOf(error: RpcErrorObject): Failure {
+  return () => receivedError(error);
 }
 
 function gone(failed: string, end: ConnectionEnd): Failure {

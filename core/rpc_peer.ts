@@ -207,10 +207,7 @@ export class RpcPeer<Remote = RpcUntyped>
       this.#replies.send(failureOf(null, RPC_ERRORS.invalidRequest));
       return;
     }
-    const batch = new Batch(
-      length,
-      (answers) => this.#replies.sendBatch(answers),
-    );
+    const batch = new Batch(length, this.#replies);
     for (const message of messages) {
       // What is held of them is counted, and one may be all of it.
       const share = length === 1 ? bytes : JSON.stringify(message).length;
@@ -244,8 +241,8 @@ export class RpcPeer<Remote = RpcUntyped>
   ): void {
     if (id !== undefined) {
       const failure = failureOf(id, RPC_ERRORS.methodNotFound);
-      if (batch === undefined) this.#replies.send(failure, method);
-      else batch.add(failure, method);
+      if (batch === undefined) this.#replies.send(failure);
+      else batch.add(failure);
       return;
     }
     batch?.add();

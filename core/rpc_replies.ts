@@ -3,52 +3,72 @@
  *
  * @module
  */
-import { encodeFrame, FrameTooLargeError } from "../framing.ts";
+import { FrameTooLargeError } from "../framing.ts";
 import {
   BackpressureError,
   type Connection,
   ConnectionClosedError,
 } from "./connection.ts";
 import { failureOf, RPC_ERRORS, type RpcResponse } from "./jsonrpc.ts";
+import { callHook, report } from "./tools/report.ts";
 
 /** See {@linkcode RpcOptions.onError}. */
 export type RpcErrorHandler = (
   error: unknown,
-  method: string,
+  method: string | undefined,
   connection: Connection,
-) => void;
+) => unknown;
 
-/** An answer, and to a call of which method. */
-interface Answer {
-  readonly response: RpcResponse;
-  readonly method: string;
-}
-
-/** Answers that leave together: those to the calls of a batch. */
+/**
+ * Answers that leave together: those to the calls of a batch. Once they are too
+ * large together, each is an error: what has come is dropped, and what comes is
+ * not looked at any more.
+ */
 export class Batch {
-  readonly #send: (answers: readonly Answer[]) => void;
-  readonly #answers: Answer[] = [];
+  readonly #replies: Replies;
+  #answers: RpcResponse[] = [];
+  /** Bytes of the answers, each with the comma or bracket behind it. */
+  #bytes = 0;
+  #isTooLarge = false;
   #left: number;
 
   /** Waits until each of so many messages has its answer, or none. */
-  constructor(size: number, send: (answers: readonly Answer[]) => void) {
+  constructor(size: number, replies: Replies) {
     this.#left = size;
-    this.#send = send;
+    this.#replies = replies;
   }
 
   /** Adds the answer to a message, if it has one. */
-  add(response?: RpcResponse, method = ""): void {
-    if (response !== undefined) this.#answers.push({ response, method });
+  add(response?: RpcResponse, method?: string): void {
+    if (response !== undefined) {
+      const answer = this.#isTooLarge
+        ? insteadOf(response)
+        : this.#fit(response, method);
+      this.#answers.push(answer);
+    }
     this.#left--;
-    if (this.#left === 0 && this.#answers.length > 0) this.#send(this.#answers);
+    if (this.#left === 0 && this.#answers.length > 0) {
+      this.#replies.send(this.#answers);
+    }
+  }
+
+  /** Counts an answer; gives what is sent of it. */
+  #fit(response: RpcResponse, method: string | undefined): RpcResponse {
+    try {
+      this.#bytes += this.#replies.measure(response) + 1;
+      const { maxBytes } = this.#replies;
+      if (this.#bytes < maxBytes) return response;
+      throw new FrameTooLargeError("encode", this.#bytes + 1, maxBytes);
+    } catch (error) {
+      this.#replies.report(error, method);
+      if (error instanceof FrameTooLargeError) {
+        this.#isTooLarge = true;
+        this.#answers = this.#answers.map(insteadOf);
+      }
+      return insteadOf(response);
+    }
   }
 }
-
-type Message = RpcResponse | RpcResponse[];
-type Replace = (error: unknown) => Message;
-
-/** Those of a batch may be too large together once each can be sent alone. */
-const REPLACEMENTS = 2;
 
 /** Sends answers, all of which find a way to the other end. */
 export class Replies {
@@ -73,101 +93,72 @@ export class Replies {
     return this.#waiting;
   }
 
+  /** Bytes of the largest message. */
+  get maxBytes(): number {
+    return this.#connection.framing.maxFrameBytes;
+  }
+
+  /** Gives the size of an answer in bytes; throws where it cannot be sent. */
+  measure(response: RpcResponse): number {
+    return this.#connection.measure(response) -
+      this.#connection.framing.prefixBytes;
+  }
+
   /**
-   * Sends an answer when there is room for it. One that cannot be sent is
-   * replaced by an error.
+   * Sends an answer, or those to a batch, when there is room for it. One that
+   * cannot be sent is replaced by an error, with the id if that is not too long.
    */
-  send(response: RpcResponse, method = ""): void {
-    try {
-      this.#connection.enqueue(response);
-    } catch (error) {
-      this.#recover(error, response, (error) => {
-        this.report(error, method);
-        return insteadOf(response);
-      });
-    }
+  send(message: RpcResponse | RpcResponse[], method?: string): void {
+    this.#send(message, method, false);
   }
 
-  /** The same for those to a batch, each of which is replaced on its own. */
-  sendBatch(answers: readonly Answer[]): void {
-    this.#sendAgain(responsesOf(answers), (error) => {
-      const limit = error instanceof FrameTooLargeError
-        ? error.limit
-        : Infinity;
-      answers = this.#thoseThatFit(answers, limit);
-      return responsesOf(answers);
-    });
-  }
-
-  #sendAgain(message: Message, replace: Replace, tries = REPLACEMENTS): void {
+  #send(
+    message: RpcResponse | RpcResponse[],
+    method: string | undefined,
+    isReplaced: boolean,
+  ): void {
     try {
       this.#connection.enqueue(message);
     } catch (error) {
-      this.#recover(error, message, replace, tries);
-    }
-  }
-
-  /** Sends what was not sent later, or something else in its place. */
-  #recover(
-    error: unknown,
-    message: Message,
-    replace: Replace,
-    tries = REPLACEMENTS,
-  ): void {
-    if (error instanceof ConnectionClosedError) return; // nobody reads it
-    const room = error instanceof BackpressureError
-      ? this.#connection.room()
-      : undefined;
-    if (room !== undefined) {
-      this.#waiting++;
-      room.then(() => this.#sendAgain(message, replace), () => {}).then(() => {
-        this.#waiting--;
-        this.#onSent();
-      });
-    } else if (tries > 0) {
-      this.#sendAgain(replace(error), replace, tries - 1);
-    }
-    // Where not even that can be sent, the caller's time for it will be over.
-  }
-
-  /** As many of the answers as there is room for, and errors for the others. */
-  #thoseThatFit(answers: readonly Answer[], limit: number): Answer[] {
-    let left = limit;
-    const choices = answers.map((answer) => {
-      const instead = insteadOf(answer.response);
-      const least = encodeFrame(instead).length;
-      left -= least;
-      return { ...answer, instead, least };
-    });
-    return choices.map(({ response, method, instead, least }) => {
-      try {
-        const size = this.#connection.measure(response);
-        if (size - least > left) {
-          throw new FrameTooLargeError("encode", size, limit);
-        }
-        left -= size - least;
-        return { response, method };
-      } catch (error) {
+      if (error instanceof ConnectionClosedError) return; // nobody reads it
+      const room = error instanceof BackpressureError
+        ? this.#connection.room()
+        : undefined;
+      if (room !== undefined) {
+        this.#waiting++;
+        room.then(() => this.#send(message, method, isReplaced), () => {})
+          .then(() => {
+            this.#waiting--;
+            this.#onSent();
+          });
+      } else if (!isReplaced) {
         this.report(error, method);
-        return { response: instead, method };
+        this.#send(
+          Array.isArray(message) ? message.map(insteadOf) : insteadOf(message),
+          method,
+          true,
+        );
+      } else if (Array.isArray(message) || message.id !== null) {
+        this.#send(failureOf(null, RPC_ERRORS.internalError), method, true);
       }
-    });
-  }
-
-  /** Tells what went wrong, and is not for the other end to know. */
-  report(error: unknown, method: string): void {
-    try {
-      this.#onError?.(error, method, this.#connection);
-    } catch {
-      // A log that fails is no reason to stop serving.
     }
   }
+
+  /**
+   * Tells what went wrong, and is not for the other end to know. What is no
+   * method's doing is not printed.
+   */
+  report(error: unknown, method: string | undefined): void {
+    if (this.#onError !== undefined) {
+      callHook(this.#onError, error, method, this.#connection);
+    } else if (method !== undefined) report(error);
+  }
 }
 
-function responsesOf(answers: readonly Answer[]): RpcResponse[] {
-  return answers.map(({ response }) => response);
-}
-
-function insteadOf({ id }: RpcResponse): RpcResponse {
-  return failureOf(id, RPC_ERRORS.internalError);
+/** The error in place of an answer; one without data takes no more room. */
+function insteadOf(response: RpcResponse): RpcResponse {
+  const { id, error } = response;
+  return error && error.data === undefined
+    ? response
+    : failureOf(id, RPC_ERRORS.internalError);
 }

@@ -69,9 +69,13 @@ export interface RpcOptions {
    */
   discover?: boolean;
   /**
-   * Called with what a method failed with, unless it is an `RpcError`, and with
-   * the error of an answer that cannot be sent: the caller sees only "Internal
-   * error". What it throws is ignored.
+   * Called with what a method failed with, unless it is an `RpcError` that was
+   * made for this caller, and with the error of an answer that cannot be sent:
+   * the caller sees only "Internal error". Without it such an error is printed.
+   *
+   * Called without the name of a method where there is none: with an error that
+   * the peer has sent for none of the calls that are open. What the hook throws,
+   * or rejects with, is printed and ends nothing.
    */
   onError?: RpcErrorHandler;
 }
