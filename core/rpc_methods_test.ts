@@ -153,7 +153,7 @@ Deno.test("tableOf() rejects what is no method", () => {
       { a: { handler() {}, param: 1 } },
       'it has a part "param", which does not',
     ],
-    [{ a: { handler() {}, description: 1 } }, "its description is number"],
+    [{ a: { handler() {}, description: 1 } }, "its description is 1"],
     [{ a: { handler() {}, params: {} } }, "its params are no Standard Schema"],
     [
       { a: { handler() {}, params: null } },
