@@ -48,7 +48,7 @@ export class Batch {
     }
     this.#left--;
     if (this.#left === 0 && this.#answers.length > 0) {
-      this.#replies.send(this.#answers);
+      this.#replies.send(this.#answers, undefined, this.#isTooLarge);
     }
   }
 
@@ -106,16 +106,13 @@ export class Replies {
 
   /**
    * Sends an answer, or those to a batch, when there is room for it. One that
-   * cannot be sent is replaced by an error, with the id if that is not too long.
+   * cannot be sent is reported, unless it was before, and replaced by an error,
+   * with the id if that is not too long.
    */
-  send(message: RpcResponse | RpcResponse[], method?: string): void {
-    this.#send(message, method, false);
-  }
-
-  #send(
+  send(
     message: RpcResponse | RpcResponse[],
-    method: string | undefined,
-    isReplaced: boolean,
+    method?: string,
+    isReplaced = false,
   ): void {
     try {
       this.#connection.enqueue(message);
@@ -126,20 +123,20 @@ export class Replies {
         : undefined;
       if (room !== undefined) {
         this.#waiting++;
-        room.then(() => this.#send(message, method, isReplaced), () => {})
+        room.then(() => this.send(message, method, isReplaced), () => {})
           .then(() => {
             this.#waiting--;
             this.#onSent();
           });
       } else if (!isReplaced) {
         this.report(error, method);
-        this.#send(
+        this.send(
           Array.isArray(message) ? message.map(insteadOf) : insteadOf(message),
           method,
           true,
         );
       } else if (Array.isArray(message) || message.id !== null) {
-        this.#send(failureOf(null, RPC_ERRORS.internalError), method, true);
+        this.send(failureOf(null, RPC_ERRORS.internalError), method, true);
       }
     }
   }
