@@ -178,7 +178,7 @@ Deno.test("tableOf() rejects what is no method", () => {
       'Cannot serve method "sum": it',
     ],
     [Object.create({ inherited() {} }), 'Cannot serve method "inherited": it'],
-    [[() => {}], "it is a member of a class"],
+    [[() => {}], "received an array, expected an object"],
     [new Map([["a", () => {}]]), "it is a member of a class"],
   ];
   for (const [methods, text] of cases) {
