@@ -11,11 +11,15 @@ import {
 } from "../mod.ts";
 import { PacedSender } from "./paced_sender.ts";
 
-/** Requests whose answers are outstanding; then no more is read. */
-const MOST_IN_FLIGHT = 100;
 /**
- * Characters of requests beyond those that are kept while the peer has to be
- * heard, as it owes answers itself.
+ * Requests whose answers are outstanding, and bytes that they came in; then no
+ * more is read.
+ */
+const MOST_IN_FLIGHT = 100;
+const MOST_BYTES = 1_048_576;
+/**
+ * Bytes of requests beyond those that are kept while the peer has to be heard,
+ * as it owes answers itself.
  */
 const MOST_HELD = 1_048_576;
 
@@ -49,8 +53,10 @@ function isResponse(message: unknown): boolean {
 export class JsonRpcLink {
   readonly #connection: Connection;
   readonly #sender: PacedSender;
-  /** Requests of the peer that the library works on. */
-  readonly #inFlight = new Set<unknown>();
+  /** Requests of the peer that the library works on, and their bytes. */
+  readonly #inFlight = new Map<unknown, number>();
+  #bytesInFlight = 0;
+  #bytesSeen = 0;
   /** Requests of the library that the peer has not answered. */
   readonly #asked = new Set<unknown>();
   #held: { message: unknown; size: number }[] = [];
@@ -100,6 +106,7 @@ export class JsonRpcLink {
 
   /** A request of the peer is answered, or will have no answer. */
   forget(id: unknown): void {
+    this.#bytesInFlight -= this.#inFlight.get(id) ?? 0;
     this.#inFlight.delete(id);
     // One that is answered at once comes back here.
     if (!this.#isStarting) this.#startHeld();
@@ -108,10 +115,10 @@ export class JsonRpcLink {
 
   #startHeld(): void {
     this.#isStarting = true;
-    while (this.#held.length > 0 && this.#inFlight.size < MOST_IN_FLIGHT) {
+    while (this.#held.length > 0 && !this.#isBusy) {
       const { message, size } = this.#held.shift()!;
       this.#heldSize -= size;
-      this.#start(message);
+      this.#start(message, size);
     }
     this.#isStarting = false;
   }
@@ -139,33 +146,47 @@ export class JsonRpcLink {
     }
   }
 
+  get #isBusy(): boolean {
+    return this.#inFlight.size >= MOST_IN_FLIGHT ||
+      this.#bytesInFlight >= MOST_BYTES;
+  }
+
   get #isFull(): boolean {
-    return this.#inFlight.size >= MOST_IN_FLIGHT && this.#asked.size === 0 &&
-      !this.#hasEnded;
+    return this.#isBusy && this.#asked.size === 0 && !this.#hasEnded;
+  }
+
+  /**
+   * About the bytes of the message that came last: what was read with it, the
+   * beginning of others included, counts for the first.
+   */
+  #takeSize(): number {
+    const { bytesReceived } = this.#connection.stats;
+    const size = bytesReceived - this.#bytesSeen;
+    this.#bytesSeen = bytesReceived;
+    return size;
   }
 
   #receive(message: unknown): void {
     const { id } = (message ?? {}) as JsonRpc;
+    const size = this.#takeSize();
     if (!isRequest(message)) {
       if (isResponse(message)) this.#asked.delete(id);
       this.#deliver(message);
     } else if (this.#inFlight.has(id)) {
       // Two answers with one id would be taken for one request's.
       this.#refuse(id, -32600, "Invalid Request");
-    } else if (this.#inFlight.size < MOST_IN_FLIGHT) this.#start(message);
-    else {
-      const size = JSON.stringify(message).length;
-      if (this.#heldSize + size > MOST_HELD) {
-        this.#refuse(id, -32000, "Too many calls");
-      } else {
-        this.#held.push({ message, size });
-        this.#heldSize += size;
-      }
+    } else if (!this.#isBusy) this.#start(message, size);
+    else if (this.#heldSize + size > MOST_HELD) {
+      this.#refuse(id, -32000, "Too many calls");
+    } else {
+      this.#held.push({ message, size });
+      this.#heldSize += size;
     }
   }
 
-  #start(message: unknown): void {
-    this.#inFlight.add((message as JsonRpc).id);
+  #start(message: unknown, size: number): void {
+    this.#inFlight.set((message as JsonRpc).id, size);
+    this.#bytesInFlight += size;
     this.#deliver(message);
   }
 

@@ -59,9 +59,10 @@ function cancelledBy(message: unknown): unknown {
  * themselves. Nothing is read before that, and nothing is lost that came
  * before. What one of the callbacks throws is told to `onerror`.
  *
- * While 100 requests of the peer are unanswered, or messages wait to be sent,
- * nothing more is read, unless the peer owes answers itself: then 1 MiB of
- * further requests is kept, and those beyond it are answered with an error.
+ * While 100 requests of the peer or 1 MiB of them are unanswered, or messages
+ * wait to be sent, nothing more is read, unless the peer owes answers itself:
+ * then 1 MiB of further requests is kept, and those beyond it are answered with
+ * an error.
  * Handlers of notifications, and of requests that the peer has cancelled, cannot
  * be counted.
  *

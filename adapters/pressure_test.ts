@@ -118,6 +118,28 @@ Deno.test("vscode-jsonrpc works on 100 requests of a peer at most", async () => 
   await other.close();
 });
 
+Deno.test("vscode-jsonrpc works on 1 MiB of requests of a peer beyond the last", async () => {
+  const { one, other } = memoryConnections();
+  const rpc = openRpc(other);
+  const answers: (() => void)[] = [];
+  rpc.onRequest("wait", () => new Promise<void>((r) => answers.push(r)));
+  rpc.listen();
+  for (let id = 0; id < 20; id++) {
+    one.send({
+      jsonrpc: "2.0",
+      id,
+      method: "wait",
+      params: [TEXT, TEXT, TEXT],
+    });
+  }
+  await untilRest(other);
+  assertEquals(answers.length, 6); // of 192 KiB each
+  answers[0]();
+  await until(() => answers.length === 7, "no more was read");
+  one.abort();
+  await other.close();
+});
+
 Deno.test("the MCP SDK works on 100 requests of a peer at most", async () => {
   const { one, other } = memoryConnections();
   const transport = new ConnectionTransport(other);

@@ -129,9 +129,10 @@ function nextTurn(): Promise<void> {
  * are open when the peer goes: dispose of the message connection then, as in
  * `messageConnection.onClose(() => messageConnection.dispose())`.
  *
- * While 100 requests of the peer are unanswered, or messages wait to be written,
- * nothing more is read, unless the peer owes answers itself: then 1 MiB of
- * further requests is kept, and those beyond it are answered with an error.
+ * While 100 requests of the peer or 1 MiB of them are unanswered, or messages
+ * wait to be written, nothing more is read, unless the peer owes answers itself:
+ * then 1 MiB of further requests is kept, and those beyond it are answered with
+ * an error.
  * Handlers of notifications cannot be counted.
  *
  * @example
