@@ -6,7 +6,6 @@ import {
   assertEquals,
   assertGreater,
   assertInstanceOf,
-  assertLess,
   assertLessOrEqual,
   assertMatch,
   assertRejects,
@@ -29,7 +28,14 @@ import {
   sharedSecret,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
-import { delay, faultTest, Sockets, until, whileServed } from "./ledger.ts";
+import {
+  delay,
+  faultTest,
+  Now,
+  Sockets,
+  until,
+  whileServed,
+} from "./ledger.ts";
 import { connectResetter, frame, LOCAL, Peer, portOf } from "./peers.ts";
 import { SEED, seeded } from "./random.ts";
 import { processorTime, startLimited, startScript } from "./scripts.ts";
@@ -39,10 +45,6 @@ const SECRET = sharedSecret("a secret of the tests");
 
 function echo(message: JsonValue): JsonValue {
   return message;
-}
-
-function median(numbers: number[]): number {
-  return numbers.toSorted((one, other) => one - other)[numbers.length >> 1];
 }
 
 /** Events, and how many there are of a type. */
@@ -67,28 +69,22 @@ class EventLog {
 }
 
 /** The reply to a message from another address of this machine. */
-function askFrom(localAddress: string, port: number): Promise<number> {
-  const start = performance.now();
+function askFrom(localAddress: string, port: number): Promise<void> {
   const socket = connectNode({ host: "127.0.0.1", port, localAddress });
   return new Promise((resolve, reject) => {
     socket.on("connect", () => socket.write(frame("1")));
     socket.on("data", () => {
-      resolve(performance.now() - start);
+      resolve();
       socket.destroy();
     });
     socket.on("error", reject);
   });
 }
 
-/** That one who knows the secret is served within so many milliseconds. */
-async function assertFriendGetsIn(
-  server: Server,
-  milliseconds: number,
-): Promise<void> {
-  const start = performance.now();
+/** That one who knows the secret is served. */
+async function assertFriendGetsIn(server: Server): Promise<void> {
   await using friend = await connect({ ...server.addr, authenticate: SECRET });
   assertEquals(await friend.request(1), 1);
-  assertLess(performance.now() - start, milliseconds);
 }
 
 faultTest(
@@ -118,19 +114,25 @@ faultTest(
     const witness = await Promise.race(replies);
     const stats = async () =>
       await witness.request("stats") as unknown as ServerStats;
-    while ((await stats()).acceptFailures === 0) await delay(10);
+    await until(async () => (await stats()).acceptFailures > 0, "all got in");
 
+    const start = performance.now();
     const { acceptFailures, accepted } = await stats();
     assertEquals(accepted, served.length);
     const processor = processorTime(child.pid);
-    await delay(1_000);
-    const more = (await stats()).acceptFailures - acceptFailures;
+    let more = 0;
+    await until(async () => {
+      await delay(50);
+      more = (await stats()).acceptFailures - acceptFailures;
+      return more >= 5;
+    }, "it does not try again");
     const busy = processorTime(child.pid) - processor;
+    const time = performance.now() - start;
     console.log(
-      `${served.length} of 80 served; in a second without a descriptor ${more} attempts, ${busy} ms of work`,
+      `${served.length} of 80 served; in ${time.toFixed()} ms without a descriptor ${more} attempts, ${busy} ms of work`,
     );
-    assertLessOrEqual(more, 12);
-    assertLessOrEqual(busy, 50);
+    assertLessOrEqual(more, time / 100 + 1); // each waits 100 ms
+    assertLessOrEqual(busy, time / 4);
     assertEquals(
       await Promise.all(served.map((client, i) => client.request(i))),
       served.map((_, i) => i),
@@ -152,6 +154,7 @@ faultTest(
       ...["--hostname=127.0.0.1", "--port=0"],
     ]);
     const port = Number((await server.line(/127\.0\.0\.1:(\d+)/))[1]);
+    const start = performance.now();
     const clients = await Promise.all(
       Array.from({ length: 80 }, () => connect({ ...LOCAL, port })),
     );
@@ -170,7 +173,8 @@ faultTest(
     server.kill();
     assertEquals((await server.status).code, 0);
     const lines = (await server.stderr()).trim().split("\n");
-    assertLess(lines.length, 4);
+    const seconds = (performance.now() - start) / 1_000;
+    assertLessOrEqual(lines.length, seconds + 2);
     for (const line of lines) {
       assertMatch(
         line,
@@ -181,7 +185,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() has those beyond maxConnections wait, and serves them within 50 ms of a free place",
+  "serve() has those beyond maxConnections wait, and serves them when a place is free",
   async () => {
     let most = 0;
     await using server = serve({ ...LOCAL, maxConnections: 5 }, (message) => {
@@ -193,21 +197,17 @@ faultTest(
     );
     const replies = clients.map((client, i) => client.request(i));
     await Promise.all(replies.slice(0, 5));
-    const times: number[] = [];
     for (let i = 5; i < clients.length; i++) {
-      const start = performance.now();
       await clients[i - 5].close();
       assertEquals(await replies[i], i);
-      times.push(performance.now() - start);
     }
     assertEquals(most, 5);
-    assertLess(median(times), 50);
     await Promise.all(clients.map((client) => client.close()));
   },
 );
 
 faultTest(
-  "serve() keeps maxConnectionsPerIp of one address, and lets others in within 50 ms",
+  "serve() keeps maxConnectionsPerIp of one address, and lets others in",
   async () => {
     const log = new EventLog();
     await using server = serve(
@@ -224,11 +224,9 @@ faultTest(
         reason === "maxConnectionsPerIp"
       ),
     );
-    const times: number[] = [];
     for (let i = 0; i < 5; i++) {
-      times.push(await askFrom("127.0.0.2", portOf(server.addr)));
+      await askFrom("127.0.0.2", portOf(server.addr));
     }
-    assertLess(median(times), 50);
     const rejected = new Set(
       log.of("rejected").map(({ remoteAddr }) => portOf(remoteAddr)),
     );
@@ -296,6 +294,7 @@ faultTest(
     await using server = serve({
       ...LOCAL,
       maxPending: 20,
+      handshakeTimeout: Infinity,
       authenticate: SECRET,
       onEvent(event) {
         log.onEvent(event);
@@ -313,7 +312,7 @@ faultTest(
       );
     }
     await until(() => server.stats().accepted === 200, "not all were accepted");
-    await delay(20);
+    await until(() => server.stats().rejected === 180, "none made room");
     assertEquals(server.stats().pending, 20);
     assertLessOrEqual(most, 20);
     const rejected = log.of("rejected");
@@ -323,7 +322,7 @@ faultTest(
       peers.slice(-20).map(({ conn }) => conn.localAddr.port),
     );
     assert(rejected.every(({ remoteAddr }) => !last.has(portOf(remoteAddr))));
-    await assertFriendGetsIn(server, 1_000);
+    await assertFriendGetsIn(server);
     for (const peer of peers) peer[Symbol.dispose]();
   },
 );
@@ -334,6 +333,7 @@ faultTest(
     await using server = serve({
       ...LOCAL,
       maxPending: 20,
+      handshakeTimeout: Infinity,
       authenticate: SECRET,
     }, echo);
     const peers: Peer[] = [];
@@ -343,19 +343,13 @@ faultTest(
         await delay(1);
       }
     })();
-    const times: number[] = [];
+    let friends = 0;
     while (peers.length < 200) {
-      const start = performance.now();
-      await using friend = await connect({
-        ...server.addr,
-        authenticate: SECRET,
-      });
-      assertEquals(await friend.request(1), 1);
-      times.push(performance.now() - start);
+      await assertFriendGetsIn(server);
+      friends++;
     }
     await flood;
-    assertGreater(times.length, 10);
-    assertLess(median(times), 50);
+    assertGreater(friends, 0);
     for (const peer of peers) peer[Symbol.dispose]();
   },
 );
@@ -364,34 +358,44 @@ faultTest(
   "serve() lets a friend in where strangers that say nothing have taken all places",
   async () => {
     const log = new EventLog();
+    using now = new Now();
+    const start = performance.now();
+    const times: number[] = [];
     await using server = serve({
       ...LOCAL,
       maxConnections: 5,
+      handshakeTimeout: Infinity,
       authenticate: SECRET,
-      onEvent: log.onEvent,
+      onEvent(event) {
+        log.onEvent(event);
+        if (event.type === "rejected") times.push(performance.now());
+      },
     }, echo);
+    const sockets = new Sockets();
     const peers = await Promise.all(
       Array.from({ length: 12 }, () => Peer.connect(server.addr)),
     );
-    const sockets = new Sockets();
-    const start = performance.now();
-    await using friend = await connect({
-      ...server.addr,
-      authenticate: SECRET,
-    });
-    const time = performance.now() - start;
+    await until(() => server.stats().pending === 5, "they are not pending");
+    let isIn = false;
+    const connecting = connect({ ...server.addr, authenticate: SECRET })
+      .finally(() => isIn = true);
+    await until(() => {
+      now.advance(10);
+      return isIn;
+    }, "the friend is not let in");
+    await using friend = await connecting;
     assertEquals(await friend.request(1), 1);
-    console.log(`let in after ${time.toFixed()} ms`);
-    assertLess(time, 1_500);
     // Nobody had less than its time, and nobody left whose place was not needed.
-    assertGreater(time, 450);
+    assertGreater(times[0] - start, 249);
+    assertGreater(times[5] - times[0], 249);
     const { pending, accepted } = server.stats();
     assertEquals([pending, accepted], [4, 13]);
     assertEquals(
       log.of("rejected").map(({ reason }) => reason),
       Array(8).fill("maxPending"),
     );
-    await until(() => sockets.open <= 3, "they were not freed");
+    // Those of the peers and of the friend, and of the five that are in.
+    await until(() => sockets.open === 18, "they were not freed");
     for (const peer of peers) peer[Symbol.dispose]();
   },
 );
@@ -402,6 +406,7 @@ faultTest(
     await using server = serve({
       ...LOCAL,
       maxConnections: 4,
+      handshakeTimeout: Infinity,
       authenticate: SECRET,
     }, echo);
     const peers = await Promise.all(
@@ -411,7 +416,7 @@ faultTest(
       await peer.write(frame('"let me in"'));
       assertEquals(await peer.take(1), [{ authenticated: false }]);
     }
-    await assertFriendGetsIn(server, 1_000);
+    await assertFriendGetsIn(server);
     for (const peer of peers) peer[Symbol.dispose]();
   },
 );
@@ -419,6 +424,7 @@ faultTest(
 faultTest(
   "serve() drops no stranger while nobody waits for its place, and none that is quick",
   async () => {
+    using now = new Now();
     const log = new EventLog();
     const entered = Promise.withResolvers<void>();
     await using server = serve({
@@ -433,7 +439,7 @@ faultTest(
     const options = { ...server.addr, authenticate: () => 1 };
     const clients = [connect(options), connect(options)];
     await until(() => server.stats().pending === 2, "they are not pending");
-    await delay(300);
+    now.advance(10_000);
     entered.resolve();
     const connections = await Promise.all(clients);
     const third = connect(options);
@@ -739,7 +745,6 @@ faultTest(
     );
     const settled = Promise.allSettled(replies);
     await until(() => begun > 100, "too few handlers were called");
-    await delay(20);
     await server.shutdown();
     const outcomes = await settled;
     const answered = outcomes.filter(({ status }) => status === "fulfilled");
@@ -753,7 +758,7 @@ faultTest(
   async () => {
     const gate = Promise.withResolvers<void>();
     let begun = false;
-    const server = serve(LOCAL, async () => {
+    const server = serve({ ...LOCAL, shutdownTimeout: Infinity }, async () => {
       begun = true;
       await gate.promise;
       return "at last";
@@ -763,12 +768,10 @@ faultTest(
     const reply = busy.request(1);
     await until(() => begun, "the handler was not called");
     await until(() => server.connections.size === 4, "not all are connected");
-    const start = performance.now();
     const shutdown = server.shutdown();
     const ends = await Promise.all(
       idle.map((client) => client[Symbol.asyncIterator]().next()),
     );
-    assertLess(performance.now() - start, 100);
     assert(ends.every(({ done }) => done));
     gate.resolve();
     assertEquals(await reply, "at last");
@@ -785,11 +788,9 @@ faultTest(
     using peer = await Peer.connect(server.addr);
     for (let i = 0; i < 30; i++) await peer.write(frame("1"));
     await until(() => server.stats().bytesQueued > 0, "nothing is queued");
-    await delay(20);
     const start = performance.now();
     await server.shutdown();
-    const time = performance.now() - start;
-    assert(time >= 95 && time < 1_100, `it took ${time} ms`);
+    assertGreater(performance.now() - start, 95);
   },
 );
 
@@ -817,16 +818,19 @@ faultTest(
 faultTest(
   "shutdown() drops strangers, and leaves nothing of those who were refused",
   async () => {
-    const server = serve({ ...LOCAL, authenticate: SECRET }, echo);
+    const server = serve({
+      ...LOCAL,
+      handshakeTimeout: Infinity,
+      shutdownTimeout: Infinity,
+      authenticate: SECRET,
+    }, echo);
     using silent = await Peer.connect(server.addr);
     using refused = await Peer.connect(server.addr);
     await refused.write(frame('"let me in"'));
     assertEquals(await refused.take(1), [{ authenticated: false }]);
     assertEquals(server.stats().pending, 1);
-    const start = performance.now();
     await server.shutdown();
     await Promise.all([silent.ended(), refused.ended()]);
-    assertLess(performance.now() - start, 100);
   },
 );
 
@@ -864,6 +868,7 @@ faultTest(
     await early.finished;
     const late = serve({
       ...LOCAL,
+      shutdownTimeout: Infinity,
       onEvent(event) {
         if (event.type === "connected") late.shutdown();
       },
@@ -871,9 +876,7 @@ faultTest(
     await using client = await connect(late.addr);
     assertEquals((await client[Symbol.asyncIterator]().next()).done, true);
     assertStrictEquals(late.shutdown(), late.shutdown());
-    const start = performance.now();
     await late.finished;
-    assertLess(performance.now() - start, 500);
     await late.shutdown();
     await late[Symbol.asyncDispose]();
   },
@@ -904,7 +907,12 @@ for (
         return listener;
       }) as typeof Deno.listen;
       const server = serve(
-        { ...LOCAL, ...options, onEvent: log.onEvent },
+        {
+          ...LOCAL,
+          ...options,
+          shutdownTimeout: Infinity,
+          onEvent: log.onEvent,
+        },
         echo,
       );
       Deno.listen = original;
@@ -915,10 +923,8 @@ for (
         });
         await client.request("hello");
       });
-      const start = performance.now();
       await server.finished;
       await request;
-      assertLess(performance.now() - start, 200);
       assertEquals(log.of("connected"), []);
       assertEquals(server.stats().pending, 0);
     },
@@ -987,9 +993,7 @@ faultTest(
     assertEquals(await reply, "in flight");
     await child.line(/over/);
     // A signal listener does not keep the process alive, nor does the server.
-    const start = performance.now();
     assertEquals((await child.status).code, 0);
-    assertLess(performance.now() - start, 200);
   },
 );
 
