@@ -58,6 +58,7 @@ import {
   pickOptions,
   readOptions,
 } from "./core/tools/options.ts";
+import { callHook } from "./core/tools/report.ts";
 import type { JsonValue } from "./framing.ts";
 
 export {
@@ -621,13 +622,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
     this.#listener = listen(rest);
     this.finished = this.#run(attach);
-    try {
-      onListen?.(this.addr);
-    } catch (error) {
-      // Nobody gets the server, so nobody could close it.
-      this.#listener.close();
-      throw error;
-    }
+    callHook(onListen, this.addr);
     onAbort(signal, () => void this.shutdown(), this.#over.signal);
   }
 

@@ -15,6 +15,7 @@ import {
 } from "../framing.ts";
 import type { Framing } from "./framing/options.ts";
 import { whenAborted } from "./abortion.ts";
+import { markFailure } from "./connection/failures.ts";
 import { discard, LINGER_QUIET, LINGER_TIMEOUT } from "./linger.ts";
 import { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
@@ -32,6 +33,7 @@ import {
   type TlsInfo,
 } from "./settings.ts";
 import { checkArgument, readOptions } from "./tools/options.ts";
+import { callHook } from "./tools/report.ts";
 import { nextTurn } from "./turn.ts";
 
 export * from "./settings.ts";
@@ -416,7 +418,7 @@ export class Connection<T = JsonValue>
     if (this.#inbox !== undefined && this.#inbox.size > 0) {
       const message = this.#inbox.shift() as Decoded<T>;
       return message instanceof InvalidMessageError
-        ? Promise.reject(message)
+        ? Promise.reject(this.#own(message))
         : Promise.resolve({ done: false, value: message });
     }
     const { promise, resolve, reject } = Promise.withResolvers<
@@ -560,8 +562,9 @@ export class Connection<T = JsonValue>
     this.#messagesReceived++;
     const request = this.#requests?.shift();
     if (request !== undefined) {
-      if (message instanceof InvalidMessageError) request.reject(message);
-      else request.resolve(message);
+      if (message instanceof InvalidMessageError) {
+        request.reject(this.#own(message));
+      } else request.resolve(message);
       return;
     }
     if (this.#consumer !== undefined) {
@@ -569,8 +572,9 @@ export class Connection<T = JsonValue>
     }
     const receiver = this.#receivers?.shift();
     if (receiver === undefined) (this.#inbox ??= new Queue()).push(message);
-    else if (message instanceof InvalidMessageError) receiver.reject(message);
-    else receiver.resolve({ done: false, value: message });
+    else if (message instanceof InvalidMessageError) {
+      receiver.reject(this.#own(message));
+    } else receiver.resolve({ done: false, value: message });
   }
 
   /**
@@ -601,7 +605,9 @@ export class Connection<T = JsonValue>
     for (let next; (next = this.#receivers?.shift()) !== undefined;) {
       if (!end.clean) {
         next.reject(
-          isFramingError(end.cause) ? end.cause : this.#gone("receive message"),
+          isFramingError(end.cause)
+            ? this.#own(end.cause as Error)
+            : this.#gone("receive message"),
         );
         continue;
       }
@@ -860,18 +866,26 @@ export class Connection<T = JsonValue>
     this.#outbox.stop(gone);
     this.#abortController?.abort(gone);
     this.#closed?.resolve(end);
-    this.#onEnd?.(this, end);
+    callHook(this.#onEnd, this, end);
   }
 
   /** The error for whoever comes too late, or waited in vain. */
   #gone(failed: string): ConnectionClosedError {
     const end = this.#end ?? this.#received ?? { clean: true };
-    return new ConnectionClosedError(
-      `Cannot ${failed}: the connection ${
-        end.clean ? "is closed" : "was lost"
-      }`,
-      end,
+    return this.#own(
+      new ConnectionClosedError(
+        `Cannot ${failed}: the connection ${
+          end.clean ? "is closed" : "was lost"
+        }`,
+        end,
+      ),
     );
+  }
+
+  /** Marks an error as a failure of this link, not of who meets it. */
+  #own<E extends Error>(error: E): E {
+    markFailure(error, this);
+    return error;
   }
 
   /**

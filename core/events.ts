@@ -4,6 +4,7 @@
  * @module
  */
 import { channel } from "node:diagnostics_channel";
+import { callHook } from "./tools/report.ts";
 
 /** Tells one kind of events, in the order in which they happen. */
 export class Events<Event extends { readonly type: string }> {
@@ -21,11 +22,7 @@ export class Events<Event extends { readonly type: string }> {
 
   /** Tells that something has happened. */
   emit(event: Event): void {
-    try {
-      this.#onEvent?.(event);
-    } catch {
-      // A log that fails is no reason to stop serving.
-    }
+    callHook(this.#onEvent, event);
     if (this.#channel.hasSubscribers) this.#channel.publish(event);
   }
 }

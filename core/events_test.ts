@@ -1,8 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { Reports } from "../tests/reports.ts";
 import { Events } from "./events.ts";
 
 Deno.test("emit() tells the function and the channel, whatever the function throws", () => {
+  using reports = new Reports();
   const told: unknown[] = [];
   const events = new Events<{ type: string }>("test", (event) => {
     told.push(event);
@@ -16,5 +18,9 @@ Deno.test("emit() tells the function and the channel, whatever the function thro
   events.emit({ type: "b" });
   assertEquals(told, [{ type: "a" }, { type: "b" }]);
   assertEquals(published, [{ type: "a" }]);
+  assertEquals(reports.errors.map(String), [
+    "Error: a log that fails",
+    "Error: a log that fails",
+  ]);
   new Events("test", undefined).emit({ type: "c" });
 });

@@ -12,8 +12,10 @@ import {
   type ConnectionEnd,
   type Consumer,
 } from "./connection.ts";
+import { isFailureOf, markFailure } from "./connection/failures.ts";
 import { isPromiseLike } from "./promise_like.ts";
 import { Queue } from "./queue.ts";
+import { report } from "./tools/report.ts";
 
 /**
  * Answers a message. What it returns, or resolves to, is sent as the reply;
@@ -133,7 +135,7 @@ export class Responder<T> implements Consumer<T> {
     this.#calling = true;
     try {
       reply = message instanceof InvalidMessageError
-        ? this.#replyTo(message)
+        ? this.#replyToBad(message)
         : this.#handler(message, this.#connection);
     } catch (error) {
       reply = this.#replyTo(error);
@@ -168,18 +170,34 @@ export class Responder<T> implements Consumer<T> {
     return reply;
   }
 
+  /** The reply to a message of the peer's that is none. */
+  #replyToBad(error: InvalidMessageError): unknown {
+    markFailure(error, this.#connection);
+    return this.#replyTo(error);
+  }
+
   /** The reply to an error: the user's, or the end of the connection. */
   #replyTo(error: unknown): unknown {
+    if (this.#onError === undefined) return this.#failed(error);
     try {
-      const reply = this.#onError?.(error, this.#connection);
+      const reply = this.#onError(error, this.#connection);
       if (!isPromiseLike(reply)) return orFailure(reply, error);
       return Promise.resolve(reply).then(
         (reply) => orFailure(reply, error),
-        () => new Failure(error),
+        (thrown) => this.#failed(thrown, error),
       );
-    } catch {
-      return new Failure(error);
+    } catch (thrown) {
+      return this.#failed(thrown, error);
     }
+  }
+
+  /**
+   * Ends the connection for `cause`, and reports what no hook has taken, unless
+   * the link itself has failed.
+   */
+  #failed(error: unknown, cause: unknown = error): Failure {
+    if (!isFailureOf(this.#connection, error)) report(error);
+    return new Failure(cause);
   }
 
   #settle(reply: Reply, promise: PromiseLike<unknown>): void {
@@ -228,7 +246,7 @@ export class Responder<T> implements Consumer<T> {
     } catch (error) {
       // Nobody is left to read it.
       if (error instanceof ConnectionClosedError) return;
-      const replacement = replaced ? new Failure(error) : this.#replyTo(error);
+      const replacement = replaced ? this.#failed(error) : this.#replyTo(error);
       if (isPromiseLike(replacement)) return replacement;
       return this.#send(replacement, true);
     }

@@ -11,6 +11,7 @@ import {
   InvalidMessageError,
 } from "../framing.ts";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+import { Reports } from "../tests/reports.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { type ErrorHandler, type Handler, Responder } from "./respond.ts";
 
@@ -279,6 +280,7 @@ Deno.test("Responder closes the connection behind the replies before, where nobo
     ["a string", "text", undefined],
     ["nothing", undefined, undefined],
   ];
+  using reports = new Reports();
   for (const [name, error, onError] of kinds) {
     for (const asynchronous of [false, true]) {
       const { client, connection } = respond({
@@ -298,6 +300,9 @@ Deno.test("Responder closes the connection behind the replies before, where nobo
         assertStrictEquals(cause, error, name);
       }
     }
+    const isTaken = name.startsWith("onError returns") ||
+      name.startsWith("onError resolves");
+    assertEquals(reports.errors.splice(0).length, isTaken ? 0 : 2, name);
   }
 });
 

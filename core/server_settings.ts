@@ -177,9 +177,9 @@ export interface ListenOptions<T = JsonValue>
   /** Closes the listener when aborted; a server shuts down. */
   signal?: AbortSignal;
   /**
-   * Called with what happens. What it throws is ignored. The same is published
-   * on the channel `@blackbelt/networking:server` of
-   * `node:diagnostics_channel`.
+   * Called with what happens. An error of the function is printed, and ends
+   * nothing. The same is published on the channel
+   * `@blackbelt/networking:server` of `node:diagnostics_channel`.
    */
   onEvent?: (event: ServerEvent<T>) => void;
 }
@@ -199,11 +199,14 @@ export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
    * @default {10_000}
    */
   shutdownTimeout?: number;
-  /** Called once the server accepts connections, with its address. */
+  /**
+   * Called once the server accepts connections, with its address. An error of
+   * the function is printed, and ends nothing.
+   */
   onListen?: (addr: Address) => void;
   /**
-   * Answers for what a handler cannot answer; without it, the connection is
-   * closed.
+   * Answers for what a handler cannot answer; without it, the error is printed
+   * unless the peer caused it, and the connection is closed.
    */
   onError?: ErrorHandler<T>;
 }

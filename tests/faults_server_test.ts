@@ -10,12 +10,10 @@ import {
   assertMatch,
   assertRejects,
   assertStrictEquals,
-  assertThrows,
 } from "@std/assert";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { connect as connectNode } from "node:net";
 import {
-  type Address,
   connect,
   type Connection,
   ConnectionClosedError,
@@ -501,25 +499,6 @@ faultTest(
     log.assertBalanced();
   },
 );
-
-faultTest("serve() frees the port when onListen throws", async () => {
-  let addr: Address | undefined;
-  assertThrows(
-    () =>
-      serve({
-        ...LOCAL,
-        onListen(listening) {
-          addr = listening;
-          throw new Error("from the hook");
-        },
-      }, echo),
-    Error,
-    "from the hook",
-  );
-  assert(addr !== undefined);
-  await delay(0); // a pending accept holds the port until it is rejected
-  Deno.listen({ ...LOCAL, port: portOf(addr) }).close();
-});
 
 faultTest(
   "accept() may be called many times before anybody comes",

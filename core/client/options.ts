@@ -81,9 +81,9 @@ export interface ConnectOptions<T = JsonValue>
    */
   signal?: AbortSignal;
   /**
-   * Called with what happens. What it throws is ignored. The same is published
-   * on the channel `@blackbelt/networking:client` of
-   * `node:diagnostics_channel`.
+   * Called with what happens. An error of the function is printed, and ends
+   * nothing. The same is published on the channel
+   * `@blackbelt/networking:client` of `node:diagnostics_channel`.
    */
   onEvent?: (event: ClientEvent<T>) => void;
 }
