@@ -17,6 +17,7 @@ import {
   isResponse,
   receivedError,
   RPC_ERRORS,
+  type RpcError,
   type RpcErrorObject,
   type RpcRequest,
   type RpcResponse,
@@ -60,6 +61,7 @@ export class Caller implements CallOwner {
   readonly #maxOpenCalls: number;
   readonly #now: () => number;
   readonly #onCall: (deadline: number) => void;
+  readonly #onUnclaimed: ((error: RpcError) => void) | undefined;
   readonly #calls = new CallTable<unknown, OpenCall>();
   #lastId = 0;
   /** Calls given up whose answers may still come. */
@@ -70,19 +72,21 @@ export class Caller implements CallOwner {
 
   /**
    * Makes a caller that has no calls. It tells `onCall` of each when that is
-   * late.
+   * late, and `onUnclaimed` of an error that may be for any of them.
    */
   constructor(
     connection: Connection,
     { timeout, maxOpenCalls }: { timeout: number; maxOpenCalls: number },
     now: () => number,
     onCall: (deadline: number) => void,
+    onUnclaimed?: (error: RpcError) => void,
   ) {
     this.#connection = connection;
     this.#timeout = timeout;
     this.#maxOpenCalls = maxOpenCalls;
     this.#now = now;
     this.#onCall = onCall;
+    this.#onUnclaimed = onUnclaimed;
   }
 
   /** Calls that are open. */
@@ -185,8 +189,11 @@ export class Caller implements CallOwner {
 
   /** Takes an answer in. */
   settle(response: RpcResponse): void {
-    const call = this.#calls.take(response.id);
-    if (call === undefined) this.#countStray();
+    // The peer could not tell which call it is that it could not read.
+    const call = response.id === null
+      ? this.#takeOnly()
+      : this.#calls.take(response.id);
+    if (call === undefined) this.#countStray(response);
     else if (!isResponse(response)) call.fail(notAResponse);
     else if (!response.error) call.succeed(response.result);
     else if (this.#saysLate(call, response.error)) call.fail(this.#late(call));
@@ -194,21 +201,35 @@ export class Caller implements CallOwner {
   }
 
   /**
-   * Fails the call that a message seems to answer which is no response. Returns
-   * whether there is one.
+   * Fails the call that a message seems to answer which is no response; any
+   * message, where the peer has calls to answer. Returns whether it was taken
+   * for an answer.
    */
   settleBadly(message: unknown): boolean {
+    if (this.#calls.size === 0) return false;
     if (typeof (message as Partial<RpcRequest> | null)?.method === "string") {
       return false;
     }
-    const call = this.#calls.take(idOf(message));
-    call?.fail(notAResponse);
-    return call !== undefined;
+    const id = idOf(message);
+    const call = id === null ? this.#takeOnly() : this.#calls.take(id);
+    if (call === undefined) this.strays++;
+    else call.fail(notAResponse);
+    return true;
+  }
+
+  /** The one call that is open, if it has no answer yet. */
+  #takeOnly(): OpenCall | undefined {
+    if (this.#calls.size !== 1) return undefined;
+    const [call] = this.#calls.values();
+    return call.isAnswered ? undefined : this.#calls.take(call.id);
   }
 
   /** A peer that answers what nobody has asked is not listened to for ever. */
-  #countStray(): void {
+  #countStray(response: RpcResponse): void {
     this.strays++;
+    if (response.id === null && response.error && isResponse(response)) {
+      this.#onUnclaimed?.(receivedError(response.error));
+    }
     if (this.#givenUp > 0) this.#givenUp--;
     else if (++this.#unasked > this.#maxOpenCalls) {
       this.#connection.abort(

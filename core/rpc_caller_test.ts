@@ -300,6 +300,55 @@ Deno.test("Caller fails a call whose answer is none, and nothing is answered to 
   await raw.close();
 });
 
+Deno.test("Caller takes an error without an id for the answer to the only call, and otherwise tells of it", async () => {
+  const errors: unknown[][] = [];
+  const raw = new RawPeer({}, {
+    onError: (error, method) => errors.push([(error as RpcError).code, method]),
+  });
+  const error = { code: -32600, message: "Invalid Request" };
+  const unclaimed = JSON.stringify({ jsonrpc: "2.0", id: null, error });
+  const first = raw.peer.call("a");
+  await raw.receive(1);
+  await raw.exchange(unclaimed);
+  const rejected = await assertRejects(() => first, RpcError, error.message);
+  assertEquals([rejected.code, rejected.isReceived], [-32600, true]);
+  assertEquals(errors, []);
+
+  const others = [raw.peer.call("b"), raw.peer.call("c")];
+  const requests = await raw.receive(2) as Request[];
+  await raw.exchange(unclaimed);
+  for (const { id } of requests) await raw.send(answer(id, "answered"));
+  assertEquals(await Promise.all(others), ["answered", "answered"]);
+  await raw.exchange(unclaimed, '{"jsonrpc":"2.0","id":null,"error":1}');
+  assertEquals(errors, [[-32600, undefined], [-32600, undefined]]);
+
+  // A stream has begun, so it was read.
+  const stream = raw.peer.call("d")[Symbol.asyncIterator]();
+  const [{ id }] = await raw.receive(1) as Request[];
+  const items = {
+    jsonrpc: "2.0",
+    method: "$/stream",
+    params: { id, items: [1] },
+  };
+  await raw.exchange(JSON.stringify(items), unclaimed);
+  assertEquals(await stream.next(), { done: false, value: 1 });
+  await raw.send(answer(id, "done"));
+  assertEquals(await stream.next(), { done: true, value: "done" });
+  assertEquals(errors.length, 3);
+  await raw.close();
+});
+
+Deno.test("Caller fails its only call for what is no message, and nothing is answered to that", async () => {
+  for (const payload of ["{", "1", '{"echo":1}', '{"id":null}']) {
+    const raw = new RawPeer();
+    const call = raw.peer.call("a");
+    await raw.receive(1);
+    assertEquals(await raw.exchange(payload), [], payload);
+    await assertRejects(() => call, InvalidMessageError);
+    await raw.close();
+  }
+});
+
 Deno.test("Caller settles a call once", async () => {
   const { caller: calls } = caller();
   const reply = calls.call("a", undefined, undefined);

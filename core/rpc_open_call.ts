@@ -128,6 +128,11 @@ export class OpenCall {
     return this.#stream !== undefined && this.#stream.itemsHeld > 0;
   }
 
+  /** Whether its answer has begun. */
+  get isAnswered(): boolean {
+    return this.#isStream;
+  }
+
   /** Items have come. */
   push(items: readonly unknown[], bytes: number): void {
     this.deadline = this.limits?.deadline ?? Infinity;

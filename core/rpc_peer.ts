@@ -83,6 +83,8 @@ export class RpcPeer<Remote = RpcUntyped>
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerAt = Infinity;
   #settled = 0;
+  /** What was answered with an error as no request, since the last request. */
+  #refused: Batch | "message" | undefined;
 
   /** Takes a connection over; use {@linkcode rpc}. */
   constructor(connection: Connection, settings: RpcSettings) {
@@ -92,7 +94,7 @@ export class RpcPeer<Remote = RpcUntyped>
     this.#caller = new Caller(connection, options, now, (deadline) => {
       this.#watch(deadline);
       this.#answerer.heed();
-    });
+    }, (error) => this.#replies.report(error, undefined));
     this.#replies = new Replies(
       connection,
       options.onError,
@@ -193,7 +195,9 @@ export class RpcPeer<Remote = RpcUntyped>
     bytes: number,
   ): Promise<void> | undefined {
     if (message instanceof InvalidMessageError) {
-      this.#replies.send(failureOf(null, RPC_ERRORS.parseError));
+      if (!this.#caller.settleBadly(undefined)) {
+        this.#refuse(failureOf(null, RPC_ERRORS.parseError));
+      }
     } else if (Array.isArray(message)) this.#receiveBatch(message, bytes);
     else this.#dispatch(message, bytes);
     if (this.#settled < REPLY_RUN) return this.#answerer.pause();
@@ -204,7 +208,7 @@ export class RpcPeer<Remote = RpcUntyped>
   #receiveBatch(messages: JsonValue[], bytes: number): void {
     const { length } = messages;
     if (length === 0 || length > this.#settings.options.maxBatch) {
-      this.#replies.send(failureOf(null, RPC_ERRORS.invalidRequest));
+      this.#refuse(failureOf(null, RPC_ERRORS.invalidRequest));
       return;
     }
     const batch = new Batch(length, this.#replies);
@@ -218,6 +222,7 @@ export class RpcPeer<Remote = RpcUntyped>
   #dispatch(message: JsonValue, bytes: number, batch?: Batch): void {
     const kind = kindOf(message);
     if (kind === "request") {
+      this.#refused = undefined;
       const request = message as unknown as RpcRequest;
       if (request.method.startsWith("$/")) this.#control(request, bytes, batch);
       else this.#answerer.receive(request, bytes, batch);
@@ -227,10 +232,26 @@ export class RpcPeer<Remote = RpcUntyped>
       batch?.add();
     } else if (this.#caller.settleBadly(message)) batch?.add();
     else {
-      const failure = failureOf(idOf(message), RPC_ERRORS.invalidRequest);
-      if (batch === undefined) this.#replies.send(failure);
+      const id = idOf(message);
+      const failure = failureOf(id, RPC_ERRORS.invalidRequest);
+      const isRequest = id !== null &&
+        (message as Partial<RpcRequest>).method !== undefined;
+      if (!isRequest) this.#refuse(failure, batch);
+      else if (batch === undefined) this.#replies.send(failure);
       else batch.add(failure);
     }
+  }
+
+  /**
+   * Answers what is no request with an error: once, until a request has come, as
+   * two ends that both answer what is none would never come to rest.
+   */
+  #refuse(failure: RpcResponse, batch?: Batch): void {
+    const isFirst = this.#refused === undefined ||
+      batch !== undefined && this.#refused === batch;
+    if (isFirst) this.#refused = batch ?? "message";
+    if (batch !== undefined) batch.add(isFirst ? failure : undefined);
+    else if (isFirst) this.#replies.send(failure);
   }
 
   /** What is about calls: none of it has an answer. */

@@ -240,6 +240,23 @@ Deno.test("RpcPeer answers what is no request with what is wrong, and goes on", 
   await raw.close();
 });
 
+Deno.test("RpcPeer answers what is no request once, until a request comes", async () => {
+  const raw = new RawPeer(EXAMPLES);
+  const invalid = failure(null, -32600, "Invalid Request");
+  const garbage = ["1", "{", "[]", "{}", "[1,2]"];
+  assertEquals(await raw.exchange(...garbage), [invalid]);
+  assertEquals(await raw.exchange(...garbage.toReversed()), [[
+    invalid,
+    invalid,
+  ]]);
+  const wrong = '{"jsonrpc":"1.0","id":1,"method":"sum"}';
+  assertEquals(
+    await raw.exchange(wrong, wrong),
+    [1, 1].map((id) => failure(id, -32600, "Invalid Request")),
+  );
+  await raw.close();
+});
+
 Deno.test("RpcPeer answers a batch that is too long with one error", async () => {
   const raw = new RawPeer(EXAMPLES, { maxBatch: 3 });
   const call = '{"jsonrpc":"2.0","id":1,"method":"get_data"}';
