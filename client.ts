@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { onAbort } from "./core/abortion.ts";
 import {
   CONNECT_DEFAULTS,
   CONNECT_OPTIONS,
@@ -17,15 +18,11 @@ import {
   Settings,
   startTimer,
 } from "./core/connection.ts";
-import {
-  addressOf,
-  checkEndpoint,
-  onAbort,
-  tuneSocket,
-} from "./core/endpoint.ts";
+import { addressOf, checkEndpoint, tuneSocket } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
 import { keepAlive } from "./core/heartbeat.ts";
 import { permissionsFor, requirePermissions } from "./core/permissions.ts";
+import { dial } from "./core/platform/dial.ts";
 import {
   Client,
   type ClientEvent,
@@ -97,15 +94,12 @@ export async function connect<T = JsonValue>(
   signal?.throwIfAborted();
   if (reconnect === false) return await dialer.connect(signal);
   const client = new Client<T>(
-    (closing) =>
-      dialer.connect(
-        signal === undefined ? closing : AbortSignal.any([signal, closing]),
-      ),
+    (closing) => dialer.connect(closing),
     isFinal,
     dialer.events,
     reconnect === true ? {} : reconnect,
   );
-  onAbort(signal, () => client.abort(signal?.reason), client.signal);
+  onAbort(signal, (reason) => client.abort(reason), client.signal);
   return await client.open();
 }
 
@@ -151,11 +145,15 @@ class Dialer<T> {
     this.events.emit({ type: "connecting" });
     let connection: Connection<T>;
     try {
-      const conn = await dial(
+      requirePermissions(
+        "connect to",
         this.#endpoint,
-        this.#options.connectTimeout,
-        signal,
+        permissionsFor(this.#endpoint),
       );
+      const conn = await dial(this.#endpoint, {
+        timeout: this.#options.connectTimeout,
+        signal,
+      });
       tuneSocket(conn as Deno.TcpConn);
       connection = await this.#shakeHands(conn, signal);
     } catch (error) {
@@ -163,7 +161,12 @@ class Dialer<T> {
       throw error;
     }
     this.events.emit({ type: "connected", connection });
+    const stopListening = onAbort(
+      this.#options.signal,
+      (reason) => connection.abort(reason),
+    );
     connection.closed.then((end) => {
+      stopListening();
       this.events.emit({ type: "disconnected", connection, end });
     });
     const { heartbeat, heartbeatInterval } = this.#options;
@@ -173,10 +176,6 @@ class Dialer<T> {
         () => connection.request(heartbeat),
         heartbeatInterval,
       );
-    }
-    const whole = this.#options.signal;
-    if (whole !== undefined) {
-      onAbort(whole, () => connection.abort(whole.reason), connection.signal);
     }
     return connection;
   }
@@ -196,7 +195,6 @@ class Dialer<T> {
       return new Connection<T>(conn, this.#settings, info);
     }
     const pending = new AbortController();
-    const settled = new AbortController();
     const stopTimer = startTimer(handshakeTimeout, () => {
       pending.abort(
         new DOMException(
@@ -205,7 +203,7 @@ class Dialer<T> {
         ),
       );
     });
-    onAbort(signal, () => pending.abort(signal?.reason), settled.signal);
+    const stopListening = onAbort(signal, (reason) => pending.abort(reason));
     let connection: Connection<T> | undefined;
     try {
       const secure = this.#tls && await secureClient(
@@ -232,7 +230,7 @@ class Dialer<T> {
       throw error;
     } finally {
       stopTimer();
-      settled.abort();
+      stopListening();
     }
   }
 }
@@ -247,47 +245,6 @@ function close(conn: Deno.Conn): void {
     conn.close();
   } catch {
     // The platform closed it already.
-  }
-}
-
-/**
- * Connects until it takes too long or is aborted. Not every transport takes a
- * signal, so a late connection is closed here.
- */
-async function dial(
-  endpoint: Address,
-  connectTimeout: number,
-  signal: AbortSignal | undefined,
-): Promise<Deno.Conn> {
-  requirePermissions("connect to", endpoint, permissionsFor(endpoint));
-  signal?.throwIfAborted();
-  const abandoned = new AbortController();
-  const settled = new AbortController();
-  const { promise, reject } = Promise.withResolvers<never>();
-  function abandon(reason: unknown): void {
-    abandoned.abort(reason);
-    reject(reason);
-  }
-  const stopTimer = startTimer(connectTimeout, () => {
-    abandon(
-      new DOMException(
-        `Cannot connect: no answer after ${connectTimeout} ms`,
-        "TimeoutError",
-      ),
-    );
-  });
-  onAbort(signal, () => abandon(signal?.reason), settled.signal);
-  const dialing = endpoint.transport === "tcp"
-    ? Deno.connect({ ...endpoint, signal: abandoned.signal })
-    : Deno.connect(endpoint);
-  try {
-    return await Promise.race([dialing, promise]);
-  } catch (error) {
-    dialing.then((conn) => conn.close(), () => {});
-    throw error;
-  } finally {
-    stopTimer();
-    settled.abort();
   }
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { onAbort } from "./core/abortion.ts";
 import { Admission, peerOf } from "./core/admission.ts";
 import {
   admit,
@@ -24,7 +25,6 @@ import {
 import {
   addressOf,
   checkEndpoint,
-  onAbort,
   peerAddressOf,
   tuneSocket,
 } from "./core/endpoint.ts";

@@ -48,3 +48,40 @@ export function whenAborted(
     WAITING.delete(signal);
   };
 }
+
+/**
+ * The same for a signal that may be missing, and at once if it is aborted
+ * already; not any more after `over`, a signal of our own.
+ */
+export function onAbort(
+  signal: AbortSignal | undefined,
+  listener: (reason: unknown) => void,
+  over?: AbortSignal,
+): () => void {
+  if (signal === undefined) return () => {};
+  if (signal.aborted) {
+    listener(signal.reason);
+    return () => {};
+  }
+  const stop = whenAborted(signal, listener);
+  over?.addEventListener("abort", stop, { once: true });
+  return stop;
+}
+
+/**
+ * Waits for a promise, but not beyond a signal. Of a promise that is given up,
+ * nobody hears any more, not even that it has rejected.
+ */
+export async function abortable<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  if (signal === undefined) return await promise;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const stop = onAbort(signal, reject);
+  try {
+    return await Promise.race([aborted, promise]);
+  } finally {
+    stop();
+  }
+}

@@ -224,6 +224,11 @@ export class Connection<T = JsonValue>
   #sealed = false;
   #writeEnded = false;
 
+  /**
+   * Whether the peer has answered a request or a call, and so serves.
+   * @internal
+   */
+  hasAnswered = false;
   #messagesReceived = 0;
   #bytesReceived = 0;
   /** Where things stood when the sweep last looked, and for how many ticks. */
@@ -562,6 +567,7 @@ export class Connection<T = JsonValue>
     this.#messagesReceived++;
     const request = this.#requests?.shift();
     if (request !== undefined) {
+      this.hasAnswered = true;
       if (message instanceof InvalidMessageError) {
         request.reject(this.#own(message));
       } else request.resolve(message);

@@ -81,22 +81,6 @@ export function peerAddressOf(address: { transport: string }): Address {
     : { transport: "unix", path: "" };
 }
 
-/**
- * Calls `listener` once when `signal` is aborted, now if it is; not any more
- * after `over`.
- */
-export function onAbort(
-  signal: AbortSignal | undefined,
-  listener: () => void,
-  over: AbortSignal,
-): void {
-  if (signal?.aborted) listener();
-  else {signal?.addEventListener("abort", listener, {
-      once: true,
-      signal: over,
-    });}
-}
-
 /** What the platform lets one set on TCP sockets alone. */
 interface Tunable {
   setNoDelay?(on: boolean): void;

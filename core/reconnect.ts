@@ -4,7 +4,7 @@
  * @module
  */
 import type { JsonValue } from "../framing.ts";
-import { whenAborted } from "./abortion.ts";
+import { abortable } from "./abortion.ts";
 import { AuthenticationError } from "./authentication.ts";
 import {
   type Connection,
@@ -36,6 +36,8 @@ export interface ReconnectOptions {
   /**
    * Most milliseconds before any attempt. The delay is drawn from zero to the
    * most, so that clients that were lost together do not come back together.
+   * The delays begin anew after a connection that lasted longer than this, or
+   * over which the server has answered a request.
    *
    * @default {30_000}
    */
@@ -82,9 +84,6 @@ export type ClientEvent<T = JsonValue> =
     readonly attempt: number;
     readonly delay: number;
   };
-
-/** A connection that lived for so many milliseconds was a good one. */
-const HEALTHY_TIME = 60_000;
 
 /**
  * One connection after another to the same server: where there is none when one
@@ -138,7 +137,12 @@ export class Client<T = JsonValue>
 
   /** Connects for the first time, and does not try again if that fails. */
   async open(): Promise<this> {
-    this.#use(await this.#dial(this.#over.signal));
+    try {
+      this.#use(await this.#dial(this.#over.signal));
+    } catch (error) {
+      this.#over.abort(this.#gone());
+      throw error;
+    }
     return this;
   }
 
@@ -165,7 +169,7 @@ export class Client<T = JsonValue>
       // Whoever asked may have given up.
       this.#connecting.catch(() => {});
     }
-    return await until(this.#connecting, signal);
+    return await abortable(this.#connecting, signal);
   }
 
   async #connect(): Promise<Connection<T>> {
@@ -212,14 +216,12 @@ export class Client<T = JsonValue>
     }
     this.#connection = connection;
     const connectedAt = performance.now();
-    // Those of the login are no sign that the server serves.
-    const { messagesReceived } = connection.stats;
     connection.watch();
-    connection.closed.then(({ clean }) => {
+    connection.closed.then(() => {
       if (this.#connection === connection) this.#connection = undefined;
-      const isServed = clean &&
-        connection.stats.messagesReceived > messagesReceived;
-      if (isServed || performance.now() - connectedAt > HEALTHY_TIME) {
+      // One that says hello and leaves has to be left alone for longer, too.
+      const lifetime = performance.now() - connectedAt;
+      if (connection.hasAnswered || lifetime > this.#options.maxDelay) {
         this.#attempts = 0;
       }
     });
@@ -276,7 +278,7 @@ export class Client<T = JsonValue>
    * @internal
    */
   abort(reason: unknown): void {
-    this.#over.abort(this.#gone());
+    this.#over.abort(reason);
     this.#connection?.abort(reason);
   }
 
@@ -289,21 +291,5 @@ export class Client<T = JsonValue>
     return new ConnectionClosedError("Cannot connect: the client is closed", {
       clean: true,
     });
-  }
-}
-
-/** Waits for a promise, but not beyond a signal. */
-async function until<V>(
-  promise: Promise<V>,
-  signal: AbortSignal | undefined,
-): Promise<V> {
-  if (signal === undefined) return await promise;
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const stop = whenAborted(signal, reject);
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    stop();
   }
 }

@@ -172,7 +172,7 @@ faultTest(
 );
 
 faultTest(
-  "Client goes on with longer delays after a connection that was short, and anew after a minute",
+  "Client goes on with longer delays after a connection that was short, and anew after one that lasted longer than maxDelay",
   () =>
     withRandom(0.5, async () => {
       const { now } = performance;
@@ -180,7 +180,10 @@ faultTest(
       performance.now = () => time;
       try {
         const servers = new Servers();
-        await using client = await servers.client({ minDelay: 2 }).open();
+        await using client = await servers.client({
+          minDelay: 2,
+          maxDelay: 60_000,
+        }).open();
         for (const lifetime of [60_000, 60_000, 60_001, 1]) {
           const connection = await client.connected();
           time += lifetime;
@@ -196,50 +199,28 @@ faultTest(
 );
 
 faultTest(
-  "Client begins anew with its delays after a connection that brought a message and ended cleanly",
-  () =>
-    withRandom(0.5, async () => {
-      const servers = new Servers();
-      await using client = await servers.client({ minDelay: 2 }).open();
-      for (
-        const [says, ends] of [
-          [false, true],
-          [true, true],
-          [true, true],
-          [true, false],
-          [false, true],
-          [true, true],
-        ]
-      ) {
-        const connection = await client.connected();
-        const peer = servers.peers.at(-1)!;
-        if (says) {
-          peer.send("hello");
-          await connection[Symbol.asyncIterator]().next();
-        }
-        if (ends) peer.close();
-        else servers.cut();
-        await connection.closed;
-      }
-      await client.connected();
-      assertEquals(servers.delays, [1, 1, 1, 2, 4, 1]);
-    }),
-);
-
-faultTest(
-  "Client takes no message of the login for one that a server answers with",
+  "Client begins anew with its delays after a connection over which a request was answered",
   () =>
     withRandom(0.5, async () => {
       const servers = new Servers();
       servers.greeting = "you are in";
       await using client = await servers.client({ minDelay: 2 }).open();
-      for (let i = 0; i < 3; i++) {
+      // A server that greets and leaves has not served.
+      for (const answers of [false, false, true, true, false]) {
         const connection = await client.connected();
-        servers.peers.at(-1)!.close();
+        const peer = servers.peers.at(-1)!;
+        peer.send("hello");
+        await connection[Symbol.asyncIterator]().next();
+        if (answers) {
+          const serving = echo(peer);
+          assertEquals(await client.request("a request"), "a request");
+          servers.cut();
+          await serving.catch(() => {});
+        } else peer.close();
         await connection.closed;
       }
       await client.connected();
-      assertEquals(servers.delays, [1, 2, 4]);
+      assertEquals(servers.delays, [1, 2, 1, 1, 2]);
     }),
 );
 

@@ -193,6 +193,7 @@ export class Caller implements CallOwner {
     const call = response.id === null
       ? this.#takeOnly()
       : this.#calls.take(response.id);
+    if (call !== undefined) this.#connection.hasAnswered = true;
     if (call === undefined) this.#countStray(response);
     else if (!isResponse(response)) call.fail(notAResponse);
     else if (!response.error) call.succeed(response.result);

@@ -41,7 +41,8 @@ export interface ConnectOptions<T = JsonValue>
   port?: number;
   /**
    * Milliseconds that connecting may take; `Infinity` for as long as the
-   * platform tries.
+   * platform tries. Failures that pass, such as the full backlog of a Unix
+   * socket, are tried again meanwhile.
    *
    * @default {10_000}
    */
