@@ -22,6 +22,7 @@ import {
 import { startChildServer } from "./child_server.ts";
 import { WIDE } from "./costly_texts.ts";
 import {
+  Clock,
   delay,
   faultTest as test,
   until,
@@ -45,8 +46,6 @@ import { Random, SEED } from "./random.ts";
 
 const MIB = 1_048_576;
 const KIB = 1_024;
-/** Milliseconds within which a server should have closed a connection. */
-const AT_ONCE = 50;
 
 function echo(message: unknown): unknown {
   return message;
@@ -57,26 +56,18 @@ function answerError(error: unknown): unknown {
   return { error: (error as Error).message };
 }
 
-function median(numbers: number[]): number {
-  return numbers.sort((one, other) => one - other)[numbers.length >> 1];
-}
-
 // Frames
 
-test("serve() refuses a length over the limit by its prefix alone, and at once", async () => {
+test("serve() refuses a length over the limit by its prefix alone", async () => {
   let handled = 0;
   await using watched = watch(() => handled++);
   const sizes = [4_294_967_295, MIB + 1, 2 * MIB, 12 * MIB];
-  const times: number[] = [];
   for (let i = 0; i < 200; i++) {
     using peer = await Peer.connect(watched.addr);
-    const start = performance.now();
     await peer.write(prefix(sizes[i % 4]));
     await peer.ended();
-    times.push(performance.now() - start);
     assertEquals(peer.received, 0);
   }
-  assertLess(median(times), AT_ONCE);
   assertEquals(handled, 0);
   await until(() => watched.ends.length === 200, "connections are open");
   for (const [i, { clean, cause }] of watched.ends.entries()) {
@@ -88,29 +79,30 @@ test("serve() refuses a length over the limit by its prefix alone, and at once",
 });
 
 test("serve() holds memory for what came and not for what was announced, and gives up after frameTimeout", async () => {
-  const frameTimeout = 200;
+  const frameTimeout = 1_000;
+  using clock = new Clock(frameTimeout);
   await using watched = watch(echo, { frameTimeout });
   const peers = await Promise.all(
     Array.from({ length: 200 }, () => Peer.connect(watched.addr)),
   );
   await until(() => watched.server.connections.size === 200, "not accepted");
   const before = Deno.memoryUsage().external;
-  const start = performance.now();
   const begun = frame("x".repeat(MIB)).subarray(0, 300);
   await Promise.all(peers.map((peer) => peer.write(begun)));
-  await delay(frameTimeout / 2);
+  await until(
+    () => watched.server.stats().bytesReceived === 200 * begun.length,
+    "not read",
+  );
   const held = Deno.memoryUsage().external - before;
   assertLess(held / peers.length, 32 * KIB);
-  const times = await Promise.all(peers.map(async (peer) => {
+  clock.advance(frameTimeout);
+  await delay(0);
+  assertEquals(watched.ends, []);
+  clock.advance(clock.period);
+  await Promise.all(peers.map(async (peer) => {
     await peer.ended();
     peer[Symbol.dispose]();
-    return performance.now() - start;
   }));
-  assert(
-    Math.min(...times) >= frameTimeout,
-    `after ${Math.min(...times)} ms`,
-  );
-  assertLess(median(times), 2 * frameTimeout);
   await until(() => watched.ends.length === 200, "connections are open");
   for (const { cause } of watched.ends) {
     assertInstanceOf(cause, DOMException);
@@ -129,15 +121,13 @@ test("serve() understands a frame of 64 KiB that comes byte by byte", async () =
   assertEquals(await peer.take(1), [length - 2]);
 });
 
-test("Connection reads a frame of 1 MiB byte by byte in less than 2 s", async () => {
+test("Connection reads a frame of 1 MiB byte by byte", async () => {
   const [near, far] = memoryPair();
   near.readAtMost = 1;
   await using connection = new Connection(near);
   const text = "x".repeat(MIB - 2);
   await far.write(frame(JSON.stringify(text)));
-  const start = performance.now();
   const { value } = await connection[Symbol.asyncIterator]().next();
-  assertLess(performance.now() - start, 2_000);
   assert(value === text);
 });
 
@@ -268,7 +258,7 @@ test("serve() frees the place of a peer that resets in a frame, aborts the signa
 });
 
 test("serve() says what a peer speaks that does not speak its protocol, and closes at once", async () => {
-  await using watched = watch(echo);
+  await using watched = watch(echo, { frameTimeout: Infinity });
   const cases: [Uint8Array, string][] = [
     [new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n"), "HTTP"],
     [bytesOf("16 03 01 02 00 01 00 01 fc"), "TLS"],
@@ -279,10 +269,8 @@ test("serve() says what a peer speaks that does not speak its protocol, and clos
   ];
   for (const [bytes, name] of cases) {
     using peer = await Peer.connect(watched.addr);
-    const start = performance.now();
     await peer.write(bytes);
     assertEquals(await peer.rest(), []);
-    assertLess(performance.now() - start, 5 * AT_ONCE);
     peer[Symbol.dispose]();
     const { cause } = watched.ends.at(-1) ?? await watched.next();
     assertInstanceOf(cause, FrameTooLargeError);

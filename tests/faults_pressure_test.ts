@@ -21,6 +21,7 @@ import {
   type ConnectionEnd,
   listen,
   serve,
+  SERVE_DEFAULTS,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { startChildServer, type State } from "./child_server.ts";
@@ -29,6 +30,7 @@ import {
   delay,
   faultTest as test,
   Sockets,
+  standstill,
   until,
   watch,
   whileServed,
@@ -59,14 +61,10 @@ function assertTimeout({ clean, cause }: ConnectionEnd): void {
   assertEquals(cause.name, "TimeoutError");
 }
 
-/**
- * Checks a time against a deadline: never before, and not much later; how much,
- * a busy machine has its say in.
- */
-function assertAbout(milliseconds: number, deadline: number): void {
-  const message = `after ${milliseconds} ms, not ${deadline} ms`;
-  assert(milliseconds >= 0.95 * deadline, message);
-  assert(milliseconds <= 1.1 * deadline + 300, message);
+/** Checks that it has not ended early. */
+function assertNotBefore(start: number, deadline: number): void {
+  const milliseconds = performance.now() - start;
+  assert(milliseconds >= 0.95 * deadline, `after ${milliseconds} ms`);
 }
 
 /** A server program in a process of its own, once it listens. */
@@ -120,50 +118,57 @@ test("frameTimeout ends 100 peers that send a byte now and then, and others are 
 });
 
 test("idleTimeout ends a silent peer, whatever is sent to it, and none that speaks", async () => {
-  const idleTimeout = 300;
+  const idleTimeout = 1_000;
+  using clock = new Clock(idleTimeout);
   using listener = listen({ ...LOCAL, idleTimeout });
   using silent = await Peer.connect(listener.addr);
   const connection = await listener.accept();
-  const start = performance.now();
+  using speaker = await Peer.connect(listener.addr);
+  const other = await listener.accept();
+  const messages = Array.fromAsync(other);
   const receiving = connection[Symbol.asyncIterator]().next();
-  const news = setInterval(() => {
-    connection.send("news").catch(() => {}); // the last one is late
-  }, 15);
   const iterating = assertRejects(() => receiving, ConnectionClosedError);
+  for (let passed = 0; passed <= idleTimeout; passed += clock.period) {
+    assertEquals(await Promise.race([connection.closed, "open"]), "open");
+    await connection.send("news");
+    await speaker.write(frame("1"));
+    await until(
+      () => other.stats.messagesReceived > passed / clock.period,
+      "not read",
+    );
+    clock.advance(clock.period);
+  }
   await silent.ended();
-  clearInterval(news);
-  assertAbout(performance.now() - start, idleTimeout);
+  await speaker.conn.closeWrite();
+  assertEquals((await messages).length, 21);
   silent[Symbol.dispose]();
   await iterating;
   assertTimeout(await connection.closed);
 });
 
 test("heartbeats keep a connection over many times idleTimeout, on both sides", async () => {
-  const idleTimeout = 100;
+  const idleTimeout = 1_000;
+  using clock = new Clock(idleTimeout);
+  using beats = new Clock(600);
   await using watched = watch(echo, { idleTimeout });
   await using client = await connect({
     ...watched.addr as { hostname: string; port: number },
     idleTimeout,
     heartbeat: "are you there?",
-    heartbeatInterval: 30,
+    heartbeatInterval: 600,
   });
-  await delay(6 * idleTimeout);
+  for (let i = 1; i <= 10; i++) {
+    beats.advance(600 + beats.period);
+    await until(() => client.stats.messagesReceived === i, "no beat");
+    clock.advance(600);
+  }
   assertEquals(await client.request("still here"), "still here");
   assertEquals(watched.ends, []);
 });
 
 test("handshakeTimeout ends who does not say who it is, and 16 KiB are enough to say it", async () => {
-  const handshakeTimeout = 200;
   let handled = 0;
   const rejected: string[] = [];
-  await using server = serve({
-    ...LOCAL,
-    handshakeTimeout,
-    authenticate: (message) => message === "let me in",
-    onEvent(event) {
-      if (event.type === "rejected") rejected.push(event.reason);
-    },
-  }, () => ++handled);
   const large = frame(JSON.stringify("x".repeat(16 * KIB)));
   for (
     const [bytes, late] of [
@@ -174,12 +179,20 @@ test("handshakeTimeout ends who does not say who it is, and 16 KiB are enough to
       [prefix(16 * KIB + 1), false],
     ] as const
   ) {
+    const handshakeTimeout = late ? 200 : Infinity;
+    await using server = serve({
+      ...LOCAL,
+      handshakeTimeout,
+      authenticate: (message) => message === "let me in",
+      onEvent(event) {
+        if (event.type === "rejected") rejected.push(event.reason);
+      },
+    }, () => ++handled);
     const start = performance.now();
     using peer = await Peer.connect(server.addr);
     await peer.write(join(bytes, late ? new Uint8Array(0) : frame("1")));
     await peer.ended();
-    if (late) assertAbout(performance.now() - start, handshakeTimeout);
-    else assertLess(performance.now() - start, handshakeTimeout);
+    if (late) assertNotBefore(start, handshakeTimeout);
   }
   await until(() => rejected.length === 5, "not rejected");
   assertEquals(rejected, [
@@ -190,20 +203,21 @@ test("handshakeTimeout ends who does not say who it is, and 16 KiB are enough to
 });
 
 test("heartbeats find a server that is frozen, which takes what is sent and says nothing", async () => {
+  using clock = new Clock(1_000);
   await using server = await startServer();
   const client = await connect({
     ...server.addr,
     heartbeat: { message: "are you there?" },
-    heartbeatInterval: 80,
+    heartbeatInterval: 1_000,
   });
   await client.request({ message: "hello" });
+  clock.advance(clock.period);
   const reply = assertRejects(async () => {
     server.kill("SIGSTOP");
     await client.request({ message: "never answered" });
   }, ConnectionClosedError);
-  const start = performance.now();
+  clock.advance(2_000 + clock.period);
   assertTimeout(await client.closed);
-  assertLess(performance.now() - start, 500);
   await reply;
   server.kill("SIGCONT");
 });
@@ -211,14 +225,15 @@ test("heartbeats find a server that is frozen, which takes what is sent and says
 test("connect() and request() end in time where the server accepts nobody", async () => {
   using listener = Deno.listen(LOCAL);
   const { port } = listener.addr;
-  const client = await connect({ port, idleTimeout: 100 });
-  const start = performance.now();
-  const error = await assertRejects(
+  using clock = new Clock(1_000);
+  const client = await connect({ port, idleTimeout: 1_000 });
+  const closed = assertRejects(
     () => client.request("anybody?"),
     ConnectionClosedError,
   );
-  assertInstanceOf(error.cause, DOMException);
-  assertAbout(performance.now() - start, 100);
+  await until(() => client.stats.bytesQueued === 0, "it was not sent");
+  clock.advance(1_000 + 2 * clock.period);
+  assertInstanceOf((await closed).cause, DOMException);
   client.abort();
 
   const again = performance.now();
@@ -228,7 +243,7 @@ test("connect() and request() end in time where the server accepts nobody", asyn
     "the handshake is not done after 100 ms",
   );
   assertEquals(late.name, "TimeoutError");
-  assertAbout(performance.now() - again, 100);
+  assertNotBefore(again, 100);
 });
 
 test("connectTimeout ends connecting where nobody answers", async () => {
@@ -243,12 +258,13 @@ test("connectTimeout ends connecting where nobody answers", async () => {
     DOMException,
     "no answer after 100 ms",
   );
-  assertAbout(performance.now() - start, 100);
+  assertNotBefore(start, 100);
 });
 
 test("request() that is given up in time costs no other request its reply", async () => {
+  let gate = Promise.withResolvers<void>();
   await using watched = watch(async (message) => {
-    if (message === "slow") await delay(60);
+    if (message === "slow") await gate.promise;
     return message;
   });
   await using client = await connect(watched.addr);
@@ -260,11 +276,14 @@ test("request() that is given up in time costs no other request its reply", asyn
     );
     const replies = [1, 2, 3].map((number) => client.request(number));
     assertEquals((await slow).name, "TimeoutError");
+    gate.resolve();
+    gate = Promise.withResolvers();
     assertEquals(await Promise.all(replies), [1, 2, 3]);
   }
 });
 
 test("no clock that jumps makes anybody late", async () => {
+  using clock = new Clock(1_000);
   await using watched = watch(echo, {
     idleTimeout: 1_000,
     frameTimeout: 1_000,
@@ -279,11 +298,12 @@ test("no clock that jumps makes anybody late", async () => {
     const day = 24 * 3_600_000;
     Date.now = () => now() + day;
     performance.now = () => Reflect.apply(sinceStart, performance, []) + day;
-    await delay(150);
+    clock.advance(300);
     assertEquals(await client.request(2), 2);
     Date.now = () => now() - day;
     performance.now = () => Reflect.apply(sinceStart, performance, []) - day;
-    await delay(150);
+    clock.advance(300);
+    assertEquals(await client.request(3), 3);
   } finally {
     Date.now = now;
     performance.now = sinceStart;
@@ -297,7 +317,8 @@ test("no clock that jumps makes anybody late", async () => {
 // Memory and turns
 
 test("serve() keeps no more than the high-water mark and one reply for a peer that reads nothing, and gives it up", async () => {
-  const writeTimeout = 300;
+  const writeTimeout = 1_000;
+  using clock = new Clock(writeTimeout);
   const reply = "x".repeat(MIB - 2);
   let handled = 0;
   await using watched = watch((message) => {
@@ -312,8 +333,16 @@ test("serve() keeps no more than the high-water mark and one reply for a peer th
     );
     const requests = repeat(frame('"large"'), 1_000);
     await Promise.all(peers.map((peer) => peer.write(requests)));
-    await until(() => server.stats().bytesQueued > 0, "nothing is blocked");
-    await delay(writeTimeout / 2);
+    await until(() => server.connections.size === 11, "not accepted");
+    const [_witness, ...blocked] = server.connections;
+    await until(
+      () => blocked.every(({ stats }) => stats.bytesQueued > 0),
+      "not all are blocked",
+    );
+    await standstill(() =>
+      blocked.reduce((sum, { stats }) => sum + stats.bytesSent, 0)
+    );
+    clock.advance(writeTimeout / 2);
     assertEquals(server.connections.size, 11);
     for (const { stats } of server.connections) {
       assertLessOrEqual(stats.bytesQueued, 64 * KIB + MIB + 4);
@@ -322,7 +351,10 @@ test("serve() keeps no more than the high-water mark and one reply for a peer th
     const large = [...server.connections]
       .reduce((sum, { stats }) => sum + stats.messagesReceived, 0);
     assertLess(large, 10 * 12);
-    await until(() => watched.ends.length === 10, "still connected");
+    await until(() => {
+      clock.advance(clock.period);
+      return watched.ends.length === 10;
+    }, "still connected");
     watched.ends.forEach(assertTimeout);
     await until(() => sockets.open <= 12, "descriptors are open");
     for (const peer of peers) peer[Symbol.dispose]();
@@ -385,22 +417,18 @@ test("serve() has no more than maxInFlight messages in hand, however many come i
   using peer = await Peer.connect(watched.addr);
   const flood = repeat(frame("7"), 13_107);
   let written = 0;
-  const start = performance.now();
   const writing = (async () => {
     for (let i = 0; i < 1_000; i++) {
       await peer.write(flood);
       written += flood.length;
     }
   })().catch(() => {});
-  await delay(300);
-  const atOnce = written;
-  await delay(200);
-  assertEquals(written, atOnce, "the peer is not blocked");
+  await until(() => most === 100, "too few are in hand");
+  await standstill(() => written);
   assertLess(written, 1_000 * flood.length);
   assertEquals(most, 100);
   // All that was read is 64 KiB at most behind those in hand.
   assertLess(watched.server.stats().bytesReceived, 2 * 65_536);
-  assertGreaterOrEqual(performance.now() - start, 500);
   peer[Symbol.dispose]();
   gate.resolve();
   await writing;
@@ -431,6 +459,7 @@ for (
   ] as const
 ) {
   test(`serve() tells all handlers within a second that a peer has reset from which no more is read, and frees its place, with ${behind} unread`, async () => {
+    using clock = new Clock(SERVE_DEFAULTS.frameTimeout);
     const waiting = new Waiting();
     await using watched = watch(waiting.handler);
     const peer = await connectResetter(watched.addr);
@@ -438,13 +467,17 @@ for (
     const inHand = behind === "a MiB" ? 11 : 100;
     await until(() => waiting.handled === inHand, "no handler was called");
     // A peer that is there stays, however often it is asked.
-    await delay(300);
+    for (let i = 0; i < 5; i++) {
+      clock.advance(clock.period);
+      await delay(1);
+    }
     assertEquals(watched.ends, []);
-    const start = performance.now();
     await peer.reset();
-    await until(() => waiting.told === inHand, "a handler was not told");
+    await until(() => {
+      clock.advance(clock.period);
+      return waiting.told === inHand;
+    }, "a handler was not told");
     assertEquals(watched.server.connections.size, 0);
-    assertLess(performance.now() - start, 1_000);
     assert(!watched.ends[0].clean);
     assertInstanceOf(watched.ends[0].cause, Deno.errors.ConnectionReset);
     assertEquals(waiting.handled, inHand);
@@ -452,6 +485,7 @@ for (
 }
 
 test("serve({ tls }) tells all handlers within a second that a peer has reset from which no more is read", async () => {
+  using clock = new Clock(SERVE_DEFAULTS.frameTimeout);
   const { ca, server: tls } = certificates();
   const waiting = new Waiting();
   await using watched = watch(waiting.handler, { tls });
@@ -461,22 +495,37 @@ test("serve({ tls }) tells all handlers within a second that a peer has reset fr
   await new Promise<void>((resolve) => secure.on("secureConnect", resolve));
   secure.write(repeat(frame("7"), 200));
   await until(() => waiting.handled === 100, "no handler was called");
-  await delay(300);
+  for (let i = 0; i < 5; i++) {
+    clock.advance(clock.period);
+    await delay(1);
+  }
   assertEquals(watched.ends, []);
   socket.resetAndDestroy();
-  await until(() => waiting.told === 100, "a handler was not told");
+  await until(() => {
+    clock.advance(clock.period);
+    return waiting.told === 100;
+  }, "a handler was not told");
   assertEquals(watched.server.connections.size, 0);
   assert(!watched.ends[0].clean);
   secure.destroy();
 });
 
 test("serve() answers a peer that has ended its side and is read from no more, whatever it asks for its place", async () => {
+  using clock = new Clock(SERVE_DEFAULTS.frameTimeout);
   const gate = Promise.withResolvers<void>();
-  await using watched = watch((message) => gate.promise.then(() => message));
+  let inHand = 0;
+  await using watched = watch((message) => {
+    inHand++;
+    return gate.promise.then(() => message);
+  });
   using peer = await Peer.connect(watched.addr);
   await peer.write(repeat(frame("7"), 150));
   await peer.conn.closeWrite();
-  await delay(600);
+  await until(() => inHand === 100, "too few are in hand");
+  for (let i = 0; i < 5; i++) {
+    clock.advance(clock.period);
+    await delay(1);
+  }
   gate.resolve();
   assertEquals(await peer.rest(), Array(150).fill(7));
   await until(() => watched.ends.length === 1, "it was not closed");
@@ -500,9 +549,8 @@ test("serve() gives others their turn while a peer sends as fast as it can", asy
   assertLess(mostPerTurn, MIB);
 });
 
-test("serve() serves 1 000 connections in less than 5 s, and all of them at once", async () => {
+test("serve() serves 1 000 connections at once", async () => {
   await using watched = watch(echo);
-  const start = performance.now();
   const clients: Connection[] = [];
   for (let i = 0; i < 1_000; i += 50) {
     clients.push(
@@ -517,7 +565,6 @@ test("serve() serves 1 000 connections in less than 5 s, and all of them at once
   await Promise.all(clients.map((client) => client.close()));
   await until(() => watched.ends.length === 1_000, "connections are open");
   assert(watched.ends.every(({ clean }) => clean));
-  assertLess(performance.now() - start, 5_000);
 });
 
 test("serve() keeps nothing of 600 connections that came and went in every way", async () => {
@@ -553,8 +600,8 @@ test("serve() keeps nothing of 600 connections that came and went in every way",
       await assertRejects(() => reply, ConnectionClosedError);
     },
   ];
-  for (let i = 0; i < 60; i++) {
-    await Promise.all(random.list(10, () => random.pick(ways)()));
+  for (let i = 0; i < 20; i++) {
+    await Promise.all(random.list(30, () => random.pick(ways)()));
   }
   await until(() => watched.server.connections.size === 0, "are open");
   const { connections, pending, bytesQueued } = watched.server.stats();
@@ -833,7 +880,10 @@ test("a reset is told as a ConnectionClosedError, whether it meets a read or a w
       ConnectionClosedError,
       "the connection was lost",
     );
-    await delay(10);
+    await until(
+      () => act === "read" || connection.stats.bytesSent > 0,
+      "nothing is written",
+    );
     await peer.reset();
     const { clean, cause } = await waiting;
     assert(!clean);

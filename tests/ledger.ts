@@ -48,6 +48,21 @@ export async function until(
 }
 
 /**
+ * Waits until a number has stood still for a while. Where a busy machine only
+ * makes it seem so, a test that goes on sees less, and fails not.
+ */
+export async function standstill(read: () => number): Promise<void> {
+  let last = read();
+  let turns = 0;
+  await until(() => {
+    const next = read();
+    turns = next === last ? turns + 1 : 0;
+    last = next;
+    return turns === 30;
+  }, "it does not stand still");
+}
+
+/**
  * Waits for a promise, and rejects with what `failure` says where it takes
  * longer than {@linkcode GUARD}.
  */
