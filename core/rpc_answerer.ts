@@ -10,6 +10,7 @@ import {
   CallTable,
   failureOf,
   RPC_ERRORS,
+  RpcError,
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
@@ -23,14 +24,15 @@ import {
   sinkOf,
   type Streamable,
 } from "./rpc_outgoing.ts";
-import { Places } from "./rpc_places.ts";
 import type { Batch, Replies } from "./rpc_replies.ts";
+import { Slots, WaitingCalls } from "./rpc/slots.ts";
 
 /**
- * Bytes of calls that wait for a place while others run; then no more is read.
- * Where something here waits for what the peer sends next, those beyond are
- * refused, and so many bytes of answers may wait to be written: two peers that
- * both stopped reading would wait for each other.
+ * Bytes of the calls that methods work on, where they are several, and of those
+ * that wait for a slot; then no more is read. Where something here waits for
+ * what the peer sends next, calls beyond are refused, and so many bytes of
+ * answers may wait to be written: two peers that both stopped reading would wait
+ * for each other.
  */
 const MOST_BYTES = 1_048_576;
 
@@ -46,6 +48,12 @@ export interface AnswererOptions {
   readonly onRest: () => void;
 }
 
+interface ParkedCall {
+  readonly call: RunningCall;
+  readonly invoke: Invoke;
+  readonly bytes: number;
+}
+
 type Cause = readonly [code: number, message: string];
 
 /** Works on the calls that come over a connection, and answers them. */
@@ -59,9 +67,12 @@ export class Answerer {
   readonly #options: AnswererOptions;
   /** Calls that run or are parked; a notification is its own id. */
   readonly #calls = new CallTable<unknown, RunningCall>();
-  readonly #places: Places<{ call: RunningCall; invoke: Invoke }>;
-  #streams = 0;
+  readonly #slots: Slots;
+  readonly #streamSlots: Slots;
+  readonly #waiting = new WaitingCalls<ParkedCall>();
   #isDraining = false;
+  /** Why the calls that there are are to end soon. */
+  #shutdown: RpcError | undefined;
   #isFlowing = false;
   #isStarting = false;
   /** Reads on when fewer calls are parked. */
@@ -81,7 +92,8 @@ export class Answerer {
     this.#connection = surroundings.connection;
     this.#replies = replies;
     this.#options = options;
-    this.#places = new Places(options.maxInFlight);
+    this.#slots = new Slots(options.maxInFlight, MOST_BYTES);
+    this.#streamSlots = new Slots(options.maxStreams, MOST_BYTES);
   }
 
   /** Answers that are outstanding. */
@@ -91,7 +103,7 @@ export class Answerer {
 
   /** Those that are streams. */
   get streams(): number {
-    return this.#streams;
+    return this.#streamSlots.taken;
   }
 
   /** Whether the caller has ended its side. */
@@ -110,6 +122,7 @@ export class Answerer {
     const call = new RunningCall(
       request,
       invoke === undefined ? undefined : request.method,
+      bytes,
       batch,
       this.#surroundings,
     );
@@ -119,10 +132,44 @@ export class Answerer {
       // Two answers with one id would be taken for one call's.
       this.#refuse(call, RPC_ERRORS.invalidRequest);
     } else if (this.#isDraining) this.#refuse(call, RPC_ERRORS.shuttingDown);
-    else if (!this.#places.areTaken) this.#start(call, invoke);
-    else if (this.#dependsOnPeer && this.#places.bytes > MOST_BYTES) {
+    else if (
+      !this.#isFull(bytes) &&
+      (this.#waiting.size === 0 || this.#mayBeWaitedFor)
+    ) this.#start(call, invoke);
+    else if (this.#mustRefuse(bytes)) {
       this.#refuse(call, RPC_ERRORS.tooManyCalls);
-    } else this.#park(call, invoke, bytes);
+    } else this.#park(call, invoke);
+  }
+
+  /**
+   * Whether no method can start to work on a call of so many bytes, for those
+   * that other calls and their answers hold.
+   */
+  #isFull(bytes: number): boolean {
+    return this.#replies.waiting > 0 ||
+      this.#slots.isFull(bytes + this.#replies.bytesKept);
+  }
+
+  /** Whether a call that cannot start cannot wait either. */
+  #mustRefuse(bytes: number): boolean {
+    if (!this.#dependsOnPeer) return false;
+    return this.#waiting.bytes > MOST_BYTES ||
+      this.#mayBeWaitedFor && this.#slots.isFullOfBytes(bytes);
+  }
+
+  /**
+   * Whether the methods at work may need the next call to be answered: one that
+   * the peer makes before it answers theirs.
+   */
+  get #mayBeWaitedFor(): boolean {
+    return this.#surroundings.caller.size > 0;
+  }
+
+  /** Whether so much is held that no more is to be read before a call ends. */
+  get #isOverfull(): boolean {
+    return this.#waiting.size > 0 &&
+      this.#waiting.bytes + this.#slots.bytes + this.#replies.bytesKept >
+        MOST_BYTES;
   }
 
   #refuse(call: RunningCall, cause: Cause): void {
@@ -131,13 +178,13 @@ export class Answerer {
 
   /** Whether something here cannot end unless the peer is heard. */
   get #dependsOnPeer(): boolean {
-    return this.#streams > 0 || this.#surroundings.caller.size > 0;
+    return this.#streamSlots.taken > 0 || this.#mayBeWaitedFor;
   }
 
-  #park(call: RunningCall, invoke: Invoke, bytes: number): void {
+  #park(call: RunningCall, invoke: Invoke): void {
     call.state = "parked";
     this.#add(call);
-    this.#places.queue({ call, invoke }, bytes);
+    this.#waiting.push({ call, invoke, bytes: call.bytes });
   }
 
   #add(call: RunningCall): void {
@@ -145,12 +192,16 @@ export class Answerer {
     this.#options.onDeadline(call.deadline);
   }
 
-  /** Gives calls that are parked the places that are free. */
+  /** Gives calls that are parked the slots that are free. */
   #startParked(): void {
     // One that is over at once comes back here: a loop, as there may be many.
     if (this.#isStarting) return;
     this.#isStarting = true;
-    for (let next; (next = this.#places.next()) !== undefined;) {
+    for (
+      let next;
+      (next = this.#waiting.peek()) !== undefined && !this.#isFull(next.bytes);
+    ) {
+      this.#waiting.shift();
       const { call, invoke } = next;
       if (call.state === "over") continue;
       this.#calls.take(call.id ?? call);
@@ -158,7 +209,7 @@ export class Answerer {
       this.#start(call, invoke);
     }
     this.#isStarting = false;
-    if (this.#places.bytes <= MOST_BYTES) this.#wakeParked?.();
+    if (!this.#isOverfull) this.#wakeParked?.();
   }
 
   #start(call: RunningCall, invoke: Invoke): void {
@@ -176,11 +227,11 @@ export class Answerer {
     );
   }
 
-  /** Gives a call a place until it is over. */
+  /** Gives a call a slot until it is over. */
   #hold(call: RunningCall): void {
     if (call.state !== "new") return;
     call.state = "running";
-    this.#places.take();
+    this.#slots.take(call.bytes);
     this.#add(call);
   }
 
@@ -213,7 +264,7 @@ export class Answerer {
 
   /** Sends what comes from an iterable, if anybody waits for it. */
   #stream(call: RunningCall, items: Streamable): void {
-    const { id } = call;
+    const { id, bytes } = call;
     let stream: OutgoingStream;
     try {
       stream = new OutgoingStream(items, sinkOf(this.#connection, id));
@@ -224,18 +275,22 @@ export class Answerer {
       stream.stop();
       return this.#finish(call);
     }
-    if (this.#streams >= this.#options.maxStreams) {
+    if (this.#streamSlots.isFull(bytes)) {
       stream.stop();
       return this.#finish(call, failureOf(id, RPC_ERRORS.tooManyCalls));
     }
     call.stream = stream;
     // It may last: calls do not wait for it.
-    if (call.state === "running") this.#places.leave();
+    if (call.state === "running") this.#slots.leave(bytes);
     else this.#add(call);
     call.state = "streaming";
-    this.#streams++;
+    this.#streamSlots.take(bytes);
     if (this.#isFlowing) stream.flow();
-    stream.run().finally(() => this.#streams--).then(
+    if (this.#shutdown !== undefined) stream.endWith(this.#shutdown);
+    stream.run().finally(() => {
+      if (call.state === "over") this.#streamSlots.forget(bytes);
+      else this.#streamSlots.leave(bytes);
+    }).then(
       (result) => this.#succeed(call, result),
       (error) => this.#fail(call, error),
     );
@@ -248,24 +303,25 @@ export class Answerer {
     const { state } = call;
     call.state = "over";
     if (state === "over") {
-      if (call.stream === undefined) this.#places.forget();
+      if (call.stream === undefined) this.#slots.forget(call.bytes);
     } else {
       if (state !== "new") this.#calls.take(call.id ?? call);
-      if (state === "running") this.#places.leave();
+      if (state === "running") this.#slots.leave(call.bytes);
       if (response !== undefined) this.#respond(call, response);
     }
     this.#startParked();
-    this.rest();
+    this.#restIfDone();
   }
 
   /** Nobody waits for a call any more; it was taken from the table. */
   #stop(call: RunningCall, reason: unknown, cause?: Cause): void {
-    if (call.state === "running") this.#places.abandon();
+    if (call.state === "running") this.#slots.abandon(call.bytes);
+    else if (call.state === "streaming") this.#streamSlots.abandon(call.bytes);
     call.state = "over";
     if (cause !== undefined) this.#refuse(call, cause);
     call.abort(reason);
     this.#startParked();
-    this.rest();
+    this.#restIfDone();
   }
 
   /** Sends an answer, unless the call is a notification. */
@@ -277,12 +333,12 @@ export class Answerer {
 
   /**
    * Something to wait for before the next message is read: until fewer calls
-   * wait for a place, or fewer answers to be written.
+   * wait for a slot, or fewer answers to be written.
    */
   pause(): Promise<void> | undefined {
     if (this.#dependsOnPeer) {
       if (this.#connection.stats.bytesQueued <= MOST_BYTES) return undefined;
-    } else if (this.#places.bytes > MOST_BYTES) {
+    } else if (this.#isOverfull) {
       return new Promise((resolve) => this.#wakeParked = resolve);
     }
     const room = this.#connection.room();
@@ -330,10 +386,16 @@ export class Answerer {
     }
   }
 
-  /** Takes no more calls on. */
+  /** Takes no more calls on, and has those that there are end soon. */
   drain(): void {
+    this.#shutdown ??= new RpcError(...RPC_ERRORS.shuttingDown);
+    for (const call of [...this.#calls.values()]) call.endSoon(this.#shutdown);
+    this.#takeNoMore();
+  }
+
+  #takeNoMore(): void {
     this.#isDraining = true;
-    this.rest();
+    this.#restIfDone();
   }
 
   /** There will be no more calls, and no credit either. */
@@ -341,17 +403,23 @@ export class Answerer {
     this.#isFlowing = true;
     for (const { stream } of this.#calls.values()) stream?.flow();
     this.heed();
-    this.drain();
+    this.#takeNoMore();
   }
 
   /** Stops all calls: there is nobody left to answer. */
   abort(reason: unknown): void {
-    this.#places.clear();
+    this.#waiting.clear();
     for (const call of this.#calls.takeAll()) this.#stop(call, reason);
   }
 
+  /** An answer that had to wait was sent. */
+  sent(): void {
+    this.#startParked();
+    this.#restIfDone();
+  }
+
   /** Tells if there is nothing more to do. */
-  rest(): void {
+  #restIfDone(): void {
     if (this.#isDraining && this.size === 0) this.#options.onRest();
   }
 }

@@ -739,6 +739,184 @@ Deno.test("Answerer gives calls their places while streams go on, and has no mor
   await raw.close();
 });
 
+Deno.test("Answerer frees the slot of a stream that is given up, though its generator does not end", async () => {
+  let running = 0;
+  const gate = Promise.withResolvers<void>();
+  const raw = new RawPeer({
+    async *deaf() {
+      running++;
+      await gate.promise;
+      running--;
+      yield 0;
+    },
+  }, { maxStreams: 2 });
+  async function openAndLeave(id: number): Promise<unknown> {
+    await raw.send(request(id, "deaf"));
+    const [first] = await raw.receive(1) as { method?: string }[];
+    if (first.method === undefined) return first;
+    await raw.send(cancel(id));
+    return (await raw.receive(1))[0];
+  }
+  for (let id = 0; id < 10; id++) {
+    assertEquals(
+      await openAndLeave(id),
+      id < 4
+        ? failure(id, -32800, "Request cancelled")
+        : failure(id, -32000, "Too many calls"),
+    );
+  }
+  assertEquals(running, 4);
+  gate.resolve();
+  while (running > 0) await turn();
+  await turn();
+  assertEquals(
+    await openAndLeave(10),
+    failure(10, -32800, "Request cancelled"),
+  );
+  await raw.close();
+});
+
+const LARGE = "x".repeat(300 * 1024);
+
+Deno.test("Answerer works on about 1 MiB of calls at a time, in their order", async () => {
+  const { methods, open, running, most } = gated();
+  const raw = new RawPeer(methods);
+  const sent = raw.send(
+    ...[0, 1, 2, 3, 4, 5, 6, 7].map((id) => request(id, "wait", [id, LARGE])),
+  );
+  while (running.size < 3) await turn();
+  for (let i = 0; i < 20; i++) await turn();
+  assertEquals([...running], [0, 1, 2]);
+  // The next one waits, and no more is read.
+  assertEquals(raw.peer.connection.stats.messagesReceived, 4);
+  for (let id = 0; id < 8; id++) {
+    while (!running.has(id)) await turn();
+    open(id);
+    assertEquals(await raw.receive(1), [result(id, id)]);
+  }
+  await sent;
+  assertEquals(most(), 3);
+  await raw.close();
+});
+
+Deno.test("Answerer works on a call of any size, and hears that it is given up", async () => {
+  const { methods, running, aborted, open } = gated();
+  const raw = new RawPeer(methods, {}, { maxFrameBytes: 10_000_000 });
+  const huge = "x".repeat(3_000_000);
+  await raw.send(request(1, "wait", [1, huge]));
+  while (!running.has(1)) await turn();
+  await raw.send(cancel(1));
+  assertEquals(
+    await raw.receive(1),
+    [failure(1, -32800, "Request cancelled")],
+  );
+  assert(aborted.has(1));
+  // Its method still works, and holds the parameters.
+  await raw.send(request(2, "wait", [2, huge]));
+  for (let i = 0; i < 20; i++) await turn();
+  assertEquals([...running], [1]);
+  open(1);
+  while (!running.has(2)) await turn();
+  open(2);
+  assertEquals(await raw.receive(1), [result(2, 2)]);
+  await raw.close();
+});
+
+Deno.test("Answerer counts the parameters of streams, too", async () => {
+  const raw = new RawPeer({
+    async *quiet(this: RpcContext) {
+      yield 0;
+      await new Promise((resolve) =>
+        this.signal.addEventListener("abort", resolve)
+      );
+    },
+    now: (value) => value,
+  });
+  const ids = [1, 2, 3, 4, 5];
+  await raw.send(...ids.map((id) => request(id, "quiet", [LARGE])));
+  const answers = (await raw.receive(5) as { id?: number }[])
+    .filter(({ id }) => id !== undefined);
+  assertEquals(
+    answers,
+    [4, 5].map((id) => failure(id, -32000, "Too many calls")),
+  );
+  await raw.send(request(6, "now", [LARGE]));
+  assertEquals(await raw.receive(1), [result(6, LARGE)]);
+  await raw.close();
+});
+
+Deno.test("Answerer counts the answers of a batch that is not complete", async () => {
+  const { methods, running, open } = gated();
+  const raw = new RawPeer(methods);
+  const sent = raw.send(
+    ...[1, 3, 5, 7, 9].map((id) => [
+      request(id, "now", [LARGE]),
+      request(id + 1, "wait", [id + 1]),
+    ]),
+  );
+  while (running.size < 3) await turn();
+  for (let i = 0; i < 20; i++) await turn();
+  assertEquals([...running], [2, 4, 6]);
+  for (const id of [2, 4, 6, 8, 10]) {
+    while (!running.has(id)) await turn();
+    open(id);
+  }
+  const answers = await raw.receive(5) as { id: number }[][];
+  assertEquals(
+    answers.map((batch) => batch.map(({ id }) => id)),
+    [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]],
+  );
+  await sent;
+  await raw.close();
+});
+
+Deno.test("Answerer lets no more methods work while their answers wait to be sent", async () => {
+  let calls = 0;
+  const raw = new RawPeer({
+    async large() {
+      calls++;
+      await turn();
+      return "x".repeat(1_000_000);
+    },
+  }, { maxInFlight: 1 });
+  raw.near.hold();
+  await raw.send(
+    ...Array.from({ length: 50 }, (_, id) => request(id, "large")),
+  );
+  for (let i = 0; i < 100; i++) await turn();
+  // 4 MiB are in the queue, one waits for room there.
+  assertEquals(calls, 6);
+  raw.near.release();
+  assertEquals((await raw.receive(50)).length, 50);
+  await raw.close();
+});
+
+Deno.test("Answerer lets two peers with large calls call each other, and refuses what would wait for itself", async () => {
+  async function down(
+    this: RpcContext,
+    levels: unknown,
+    padding: unknown,
+  ): Promise<unknown> {
+    return Number(levels) === 0
+      ? "bottom"
+      : await this.call("down", [Number(levels) - 1, padding]);
+  }
+  const codes: unknown[] = [];
+  const options = {
+    onError: (error: unknown) => codes.push((error as RpcError).code),
+  };
+  const { client } = rpcPair({ down }, options, { down }, options);
+  using _ = awake();
+  assertEquals(await client.call("down", [5, LARGE]), "bottom");
+  await assertRejects(
+    () => client.call("down", [20, LARGE]),
+    RpcError,
+    "Internal error",
+  );
+  assertEquals(codes, [-32000, -32603, -32603, -32603, -32603, -32603]);
+  await client.close();
+});
+
 Deno.test("Answerer answers with what toJSON makes of a result, or with an error where that is nothing", async () => {
   const errors: unknown[] = [];
   const raw = new RawPeer({

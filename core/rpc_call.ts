@@ -37,12 +37,14 @@ export class RunningCall implements RpcContext {
   readonly method: string | undefined;
   /** With what it is called. */
   readonly params: object | undefined;
+  /** Bytes of its message, or its share of that of a batch. */
+  readonly bytes: number;
   /** With what it is answered together. */
   readonly batch: Batch | undefined;
   /**
    * Where it is: `new` if nobody else knows of it, `parked` until there is a
-   * place for it, `running` in that place, `streaming` once it needs none any
-   * more, `over` if nobody waits for it.
+   * slot for it, `running` in that slot, `streaming` in one of those for streams,
+   * `over` if nobody waits for it.
    */
   state: "new" | "parked" | "running" | "streaming" | "over" = "new";
   /** What it streams. */
@@ -52,18 +54,23 @@ export class RunningCall implements RpcContext {
   #callerDeadline = Infinity;
   #deadline: number | undefined;
   #controller: AbortController | undefined;
+  #overController: AbortController | undefined;
+  /** What the signal says: that it is over, or first that it is to end soon. */
+  #told: { reason: unknown } | undefined;
   #abortion: { reason: unknown } | undefined;
 
   /** Makes a call of a request. */
   constructor(
     { id, params, timeout }: RpcRequest,
     method: string | undefined,
+    bytes: number,
     batch: Batch | undefined,
     surroundings: Surroundings,
   ) {
     this.id = id;
     this.method = method;
     this.params = params ?? undefined;
+    this.bytes = bytes;
     this.batch = batch;
     this.#surroundings = surroundings;
     // Another protocol's member of that name is none of ours.
@@ -88,13 +95,12 @@ export class RunningCall implements RpcContext {
 
   /** See {@linkcode RpcContext.signal}. Few methods look at it. */
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#abortion !== undefined) {
-        this.#controller.abort(this.#abortion.reason);
-      }
-    }
-    return this.#controller.signal;
+    return (this.#controller ??= controllerOf(this.#told)).signal;
+  }
+
+  /** Aborted when nobody waits for it any more: calls within it are given up. */
+  get over(): AbortSignal {
+    return (this.#overController ??= controllerOf(this.#abortion)).signal;
   }
 
   /** See {@linkcode RpcContext.timeLeft}. */
@@ -126,15 +132,39 @@ export class RunningCall implements RpcContext {
     return this.#surroundings.caller.notify(method, params);
   }
 
+  /**
+   * The answer is still wanted, but not for long: the method's signal says so,
+   * and a stream ends at its next item with that error.
+   */
+  endSoon(reason: unknown): void {
+    this.#tell(reason);
+    this.stream?.endWith(reason);
+  }
+
   /** Nobody waits for the answer any more. */
   abort(reason: unknown): void {
     this.#abortion = { reason };
-    this.#controller?.abort(reason);
+    this.#tell(reason);
+    this.#overController?.abort(reason);
     this.stream?.stop();
+  }
+
+  #tell(reason: unknown): void {
+    this.#told ??= { reason };
+    this.#controller?.abort(reason);
   }
 
   /** Whether it was aborted for that reason. */
   isAbortedFor(reason: unknown): boolean {
-    return this.#abortion !== undefined && this.#abortion.reason === reason;
+    return this.#abortion !== undefined && this.#abortion.reason === reason ||
+      this.#told !== undefined && this.#told.reason === reason;
   }
+}
+
+function controllerOf(
+  abortion: { reason: unknown } | undefined,
+): AbortController {
+  const controller = new AbortController();
+  if (abortion !== undefined) controller.abort(abortion.reason);
+  return controller;
 }

@@ -46,8 +46,8 @@ export const CLOCK_DIFFERENCE = 10;
 
 /** The call within which another is made. */
 export interface CallScope {
-  /** Aborted when it is over before its end. */
-  readonly signal: AbortSignal;
+  /** Aborted when nobody waits for it any more. */
+  readonly over: AbortSignal;
   /** When its time is over; `Infinity` for never. */
   readonly deadline: number;
 }
@@ -143,7 +143,7 @@ export class Caller implements CallOwner {
   ): void {
     const { signal, timeout } = readOptions(CALL_OPTIONS, options);
     signal?.throwIfAborted();
-    scope?.signal.throwIfAborted();
+    scope?.over.throwIfAborted();
     const now = this.#now();
     const left = Math.min(
       timeout ?? Infinity,
@@ -160,7 +160,7 @@ export class Caller implements CallOwner {
     call.limits = { limit, deadline: now + left };
     call.deadline = now + limit;
     this.#add(call);
-    call.listen([signal, scope?.signal]);
+    call.listen([signal, scope?.over]);
   }
 
   #check(method: string): void {

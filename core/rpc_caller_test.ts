@@ -118,7 +118,7 @@ Deno.test("Caller limits how long a stream may take to begin, and all of it if t
 Deno.test("Caller inherits what is left, and what gives the call up", async () => {
   const { caller: calls, sent } = caller();
   const controller = new AbortController();
-  const scope = { signal: controller.signal, deadline: 5_400 };
+  const scope = { over: controller.signal, deadline: 5_400 };
   const replies = [
     calls.call("a", undefined, undefined, scope),
     calls.call("b", undefined, { timeout: 100 }, scope),

@@ -329,7 +329,9 @@ export interface RpcRemote<Contract = RpcUntyped> {
 export interface RpcContext<Remote = RpcUntyped> extends RpcRemote<Remote> {
   /**
    * Aborted when nobody waits for the answer any more: the caller gave up, the
-   * time is over, the connection has ended.
+   * time is over, the connection has ended. Aborted when the server shuts down,
+   * too, with an `RpcError` of the code -32002: until `shutdownTimeout` the
+   * caller still gets what the method returns, or that error if it throws it.
    */
   readonly signal: AbortSignal;
   /** Milliseconds that are left for the call; `Infinity` without a limit. */

@@ -89,6 +89,8 @@ export class OutgoingStream {
   #isSpent = false;
   #stopping: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
+  /** What it ends with, once the next item has come. */
+  #ending: { error: unknown } | undefined;
   #wake: (() => void) | undefined;
 
   /** Makes a stream of what `items` gives; nothing is taken from it yet. */
@@ -117,6 +119,10 @@ export class OutgoingStream {
     for (;;) {
       if (!this.#isReady) await this.#getReady();
       if (this.#stopping !== undefined) return;
+      if (this.#ending !== undefined) {
+        await this.#flushAll();
+        throw this.#ending.error;
+      }
       let step: IteratorResult<unknown>;
       try {
         step = await this.#iterator.next();
@@ -144,7 +150,10 @@ export class OutgoingStream {
   }
 
   async #getReady(): Promise<void> {
-    while (!this.#isReady && this.#stopping === undefined) {
+    while (
+      !this.#isReady && this.#stopping === undefined &&
+      this.#ending === undefined
+    ) {
       if (this.#failure !== undefined) throw this.#failure.error;
       this.#flush();
       await (this.#sink.room() ??
@@ -251,6 +260,15 @@ export class OutgoingStream {
   /** Sends as fast as the link takes it: there will be no more credit. */
   flow(): void {
     this.#isUnlimited = true;
+    this.#wake?.();
+  }
+
+  /**
+   * Ends with that error at the next item, which is sent, or at once where none
+   * is waited for.
+   */
+  endWith(error: unknown): void {
+    this.#ending ??= { error };
     this.#wake?.();
   }
 

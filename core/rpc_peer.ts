@@ -98,7 +98,7 @@ export class RpcPeer<Remote = RpcUntyped>
     this.#replies = new Replies(
       connection,
       options.onError,
-      () => this.#answerer.rest(),
+      () => this.#answerer.sent(),
     );
     this.#answerer = new Answerer(
       methods,

@@ -460,31 +460,100 @@ Deno.test("RpcPeer sends every reply to a peer that half-closes, streams include
 
 Deno.test("RpcPeer drains: it takes no more calls, and lets those it has end", async () => {
   const gate = Promise.withResolvers<string>();
+  const signals: AbortSignal[] = [];
+  const errors: unknown[] = [];
   const { client, server } = rpcPair(
     {
       async slow(this: RpcContext) {
+        signals.push(this.signal);
         return await gate.promise + await this.call("more");
       },
-      async *count() {
-        for (let i = 0; i < 3_000; i++) yield i;
+      async heeds(this: RpcContext) {
+        await aborted(this.signal);
+        this.signal.throwIfAborted();
+      },
+      queued(this: RpcContext) {
+        signals.push(this.signal);
       },
     },
-    {},
+    { maxInFlight: 2, onError: (error) => errors.push(error) },
     { more: () => " and more" },
   );
   const slow = client.call("slow");
-  const items = client.call("count")[Symbol.asyncIterator]();
-  await items.next();
+  const heeds = client.call("heeds").catch((error) => error);
+  const queued = client.call("queued");
+  await turn();
   server.connection.drain();
   const refused = await assertRejects(() => client.call("slow"), RpcError);
   assertEquals([refused.code, refused.message], [-32002, "Shutting down"]);
+  assertEquals((await heeds as RpcError).code, -32002);
+  assertEquals(await queued, null);
   gate.resolve("slow");
   assertEquals(await slow, "slow and more");
-  let count = 1;
-  while (!(await items.next()).done) count++;
-  assertEquals(count, 3_000);
+  for (const { reason } of signals) assertEquals(reason.code, -32002);
+  assertEquals([signals.length, errors], [2, []]);
   assertEquals(await client.connection.closed, { clean: true });
 });
+
+Deno.test("RpcPeer drains: streams end at their next item, with an error that says so", async () => {
+  const gate = Promise.withResolvers<void>();
+  let ended = 0;
+  async function* endless() {
+    try {
+      for (let i = 0;; i++) yield i;
+    } finally {
+      ended++;
+    }
+  }
+  const { client, server } = rpcPair({
+    busy: endless,
+    blocked: endless,
+    async *waiting() {
+      await gate.promise;
+      yield* endless();
+    },
+    async *heeding(this: RpcContext) {
+      yield 0;
+      await aborted(this.signal);
+      return "done";
+    },
+    async later() {
+      await gate.promise;
+      return endless();
+    },
+  });
+  const names = ["busy", "blocked", "waiting", "heeding", "later"];
+  const streams = names.map((name) =>
+    client.call(name)[Symbol.asyncIterator]()
+  );
+  // One that nobody reads has used up its window.
+  for (let i = 0; i < 10; i++) await turn();
+  const read = Array.from(names, () => [] as unknown[]);
+  async function readAll(i: number): Promise<unknown> {
+    for (;;) {
+      const { done, value } = await streams[i].next();
+      if (done) return value;
+      read[i].push(value);
+    }
+  }
+  const ends = names.map((_, i) => readAll(i).catch((error) => error));
+  server.connection.drain();
+  gate.resolve();
+  const [busy, blocked, waiting, heeding, later] = await Promise.all(ends);
+  for (const error of [busy, blocked, waiting, later]) {
+    assertInstanceOf(error, RpcError);
+    assertEquals([error.code, error.message], [-32002, "Shutting down"]);
+  }
+  assertEquals(heeding, "done");
+  for (const items of read) assertEquals(items, items.map((_, i) => i));
+  assertEquals(read.map(({ length }) => length).slice(1), [1_024, 1, 1, 0]);
+  assertEquals(ended, 3);
+  assertEquals(await client.connection.closed, { clean: true });
+});
+
+function aborted(signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve) => signal.addEventListener("abort", resolve));
+}
 
 Deno.test("RpcPeer closes at once when it drains and is idle", async () => {
   const { client, server } = rpcPair({});

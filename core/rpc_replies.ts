@@ -47,7 +47,9 @@ export class Batch {
       this.#answers.push(answer);
     }
     this.#left--;
-    if (this.#left === 0 && this.#answers.length > 0) {
+    if (this.#left > 0) return;
+    this.#replies.bytesKept -= this.#bytes;
+    if (this.#answers.length > 0) {
       this.#replies.send(this.#answers, undefined, this.#isTooLarge);
     }
   }
@@ -55,8 +57,10 @@ export class Batch {
   /** Counts an answer; gives what is sent of it. */
   #fit(response: RpcResponse, method: string | undefined): RpcResponse {
     try {
-      this.#bytes += this.#replies.measure(response) + 1;
+      const bytes = this.#replies.measure(response) + 1;
       const { maxBytes } = this.#replies;
+      this.#bytes += bytes;
+      this.#replies.bytesKept += bytes;
       if (this.#bytes < maxBytes) return response;
       throw new FrameTooLargeError("encode", this.#bytes + 1, maxBytes);
     } catch (error) {
@@ -64,6 +68,8 @@ export class Batch {
       if (error instanceof FrameTooLargeError) {
         this.#isTooLarge = true;
         this.#answers = this.#answers.map(insteadOf);
+        this.#replies.bytesKept -= this.#bytes;
+        this.#bytes = 0;
       }
       return insteadOf(response);
     }
@@ -72,6 +78,8 @@ export class Batch {
 
 /** Sends answers, all of which find a way to the other end. */
 export class Replies {
+  /** Bytes of the answers to batches that are not complete. */
+  bytesKept = 0;
   readonly #connection: Connection;
   readonly #onError: RpcErrorHandler | undefined;
   readonly #onSent: () => void;

@@ -35,16 +35,18 @@ export interface RpcOptions {
   handlerTimeout?: number;
   /**
    * Calls of the peer that methods work on at the same time, streams that have
-   * begun not counted. More wait for a place: up to 1 MiB of them, then no more
-   * is read; or, where something here waits for what the peer sends next, those
+   * begun not counted; together they hold 1 MiB of parameters at most, or are
+   * one. More wait for a slot, until all of them hold 1 MiB; then no more is
+   * read; or, where something here waits for what the peer sends next, those
    * beyond are answered with -32000.
    *
    * @default {100}
    */
   maxInFlight?: number;
   /**
-   * Streams to the peer that are open at the same time; the call for one more is
-   * answered with -32000.
+   * Streams to the peer that are open at the same time; together they hold 1 MiB
+   * of parameters at most, or are one. The call for one more is answered with
+   * -32000.
    *
    * @default {1_000}
    */

@@ -62,7 +62,6 @@ const CORE_ROWS: Record<string, number> = {
   rpc_contract: 1.1,
   rpc_incoming: 1.1,
   rpc_replies: 1.1,
-  rpc_places: 1.1,
   rpc_methods: 1.2,
   rpc_outgoing: 1.2,
   rpc_open_call: 1.2,
