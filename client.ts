@@ -21,6 +21,7 @@ import {
 import { addressOf, checkEndpoint, tuneSocket } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
 import { keepAlive } from "./core/heartbeat.ts";
+import { addressText, nameEndpoint } from "./core/tools/address.ts";
 import { permissionsFor, requirePermissions } from "./core/permissions.ts";
 import { dial } from "./core/platform/dial.ts";
 import {
@@ -157,6 +158,9 @@ class Dialer<T> {
       tuneSocket(conn as Deno.TcpConn);
       connection = await this.#shakeHands(conn, signal);
     } catch (error) {
+      if (error !== signal?.reason) {
+        nameEndpoint(error, "connect to", addressText(this.#endpoint));
+      }
       this.events.emit({ type: "failed", error });
       throw error;
     }
@@ -189,6 +193,7 @@ class Dialer<T> {
     const info = {
       localAddr: addressOf(conn.localAddr),
       remoteAddr: addressOf(conn.remoteAddr),
+      peerName: addressText(this.#endpoint),
       canProbe: this.#endpoint.transport === "tcp",
     };
     if (this.#tls === undefined && this.#prove === undefined) {
@@ -198,7 +203,7 @@ class Dialer<T> {
     const stopTimer = startTimer(handshakeTimeout, () => {
       pending.abort(
         new DOMException(
-          `Cannot connect: the handshake is not done after ${handshakeTimeout} ms`,
+          `Cannot connect to ${info.peerName}: the handshake is not done after ${handshakeTimeout} ms (handshakeTimeout)`,
           "TimeoutError",
         ),
       );

@@ -1070,13 +1070,13 @@ function inEveryShape(bytes: Bytes): (ArrayBuffer | ArrayBufferView)[] {
 }
 
 const NO_BYTES: [unknown, string][] = [
-  ["AAAA", "string"],
+  ["AAAA", "a string"],
   [null, "null"],
-  [7, "number"],
-  [[0, 0, 0, 1, 0x37], "Array"],
-  [{ length: 5 }, "Object"],
-  [new Blob(["7"]), "Blob"],
-  [new SharedArrayBuffer(8), "SharedArrayBuffer"],
+  [7, "a number"],
+  [[0, 0, 0, 1, 0x37], "an array"],
+  [{ length: 5 }, "an object"],
+  [new Blob(["7"]), "an object"],
+  [new SharedArrayBuffer(8), "an object"],
 ];
 
 Deno.test("push() and FrameDecoderStream take every shape of bytes, and nothing else", async () => {

@@ -260,7 +260,8 @@ function connectOptions(
 /** Why there is no connection, in words. */
 function unreachable(error: unknown, place: string, timeout: number): Error {
   if (error instanceof AuthenticationError) {
-    return new Failure(`${place} does not let us in: ${clause(error)}`);
+    const why = clause(error).replace(` to ${place}`, "");
+    return new Failure(`${place} does not let us in: ${why}`);
   }
   if (error instanceof Deno.errors.ConnectionRefused) {
     return new Failure(
@@ -278,7 +279,7 @@ function unreachable(error: unknown, place: string, timeout: number): Error {
     );
   }
   if (error instanceof ConnectionClosedError) return explain(error, place);
-  return new Failure(`cannot connect to ${place}: ${clause(error)}`);
+  return new Failure(clause(error));
 }
 
 async function* repeated(

@@ -32,6 +32,8 @@ import {
   startTimer,
   type TlsInfo,
 } from "./settings.ts";
+import { endReason } from "./connection/reason.ts";
+import { addressText } from "./tools/address.ts";
 import { checkArgument, readOptions } from "./tools/options.ts";
 import { callHook } from "./tools/report.ts";
 import { nextTurn } from "./turn.ts";
@@ -57,6 +59,8 @@ export interface ConnectionInfo<T = JsonValue> {
   localAddr?: Address;
   /** Where the peer is. */
   remoteAddr?: Address;
+  /** What errors call the peer, in place of where it is. */
+  peerName?: string;
   /** What TLS found out about the link and the peer. */
   tls?: TlsInfo;
   /**
@@ -197,6 +201,7 @@ export class Connection<T = JsonValue>
   readonly #outbox: Outbox;
   readonly #settings: Settings;
   readonly #onEnd: ConnectionInfo<T>["onEnd"];
+  readonly #peerName: string | undefined;
   #closed: PromiseWithResolvers<ConnectionEnd> | undefined;
   #end: ConnectionEnd | undefined;
   #closing = RESOLVED;
@@ -223,6 +228,7 @@ export class Connection<T = JsonValue>
 
   #sealed = false;
   #writeEnded = false;
+  #aborted = false;
 
   /**
    * Whether the peer has answered a request or a call, and so serves.
@@ -274,6 +280,7 @@ export class Connection<T = JsonValue>
     this.#settings = settings;
     this.localAddr = info.localAddr;
     this.remoteAddr = info.remoteAddr;
+    this.#peerName = info.peerName;
     this.tls = info.tls;
     this.#canProbe = info.canProbe === true;
     this.#onEnd = info.onEnd;
@@ -308,7 +315,7 @@ export class Connection<T = JsonValue>
     if (this.#abortController === undefined) {
       this.#abortController = new AbortController();
       if (this.#end !== undefined) {
-        this.#abortController.abort(this.#gone("go on"));
+        this.#abortController.abort(this.gone("go on"));
       }
     }
     return this.#abortController.signal;
@@ -379,7 +386,7 @@ export class Connection<T = JsonValue>
         ? undefined
         : readOptions(REQUEST_OPTIONS, options).signal;
       signal?.throwIfAborted();
-      if (this.#received !== undefined) throw this.#gone("receive reply");
+      if (this.#received !== undefined) throw this.gone("receive reply");
       this.enqueue(message);
       return this.#reply(signal);
     } catch (error) {
@@ -592,7 +599,7 @@ export class Connection<T = JsonValue>
     this.#received = end;
     this.#endReceivers(end);
     for (let request; (request = this.#requests?.shift()) !== undefined;) {
-      request.reject(this.#gone("receive reply"));
+      request.reject(this.gone("receive reply"));
     }
     if (isFramingError(end.cause)) {
       // The other direction is whole: what was sent before still leaves, a
@@ -613,7 +620,7 @@ export class Connection<T = JsonValue>
         next.reject(
           isFramingError(end.cause)
             ? this.#own(end.cause as Error)
-            : this.#gone("receive message"),
+            : this.gone("receive message"),
         );
         continue;
       }
@@ -633,7 +640,7 @@ export class Connection<T = JsonValue>
     message: unknown,
     patient: boolean = this.#consumer === undefined,
   ): void {
-    if (this.#sealed) throw this.#gone("send message");
+    if (this.#sealed) throw this.gone("send message");
     const { bytesQueued } = this.#outbox;
     const { maxQueuedBytes } = this.#settings;
     if (bytesQueued > maxQueuedBytes) {
@@ -699,7 +706,7 @@ export class Connection<T = JsonValue>
     if (this.#sealed && this.#end === undefined) {
       return await this.#outbox.room(0);
     }
-    if (this.#end !== undefined) throw this.#gone("close the sending side");
+    if (this.#end !== undefined) throw this.gone("close the sending side");
     this.#sealed = true;
     await this.#outbox.room(0);
     await this.#duplex.closeWrite();
@@ -790,7 +797,7 @@ export class Connection<T = JsonValue>
       this.#writeTicks = 0;
     } else if (++this.#writeTicks > sweep!.ticks(writeTimeout)) {
       return this.abort(timeoutError(
-        `Cannot send message: ${bytesQueued} bytes wait, and the peer took none for ${writeTimeout} ms`,
+        `Cannot send message: ${this.peerName} took none of ${bytesQueued} bytes for ${writeTimeout} ms, it reads too slowly (writeTimeout)`,
       ));
     }
     this.#bytesSeen = bytesWritten;
@@ -806,11 +813,11 @@ export class Connection<T = JsonValue>
     this.#idleTicks = isPeersTurn ? this.#idleTicks + 1 : 0;
     if (this.#frameTicks > sweep!.ticks(frameTimeout)) {
       this.#lateFor(
-        `Cannot decode frame: ${size} bytes of it came in ${frameTimeout} ms, and the rest did not`,
+        `Cannot receive message: ${this.peerName} sent ${size} bytes of a frame in ${frameTimeout} ms, and not the rest (frameTimeout)`,
       );
     } else if (this.#idleTicks > sweep!.ticks(idleTimeout)) {
       this.#lateFor(
-        `Cannot receive message: nothing came for ${idleTimeout} ms`,
+        `Cannot receive message: ${this.peerName} sent nothing for ${idleTimeout} ms (idleTimeout)`,
       );
     }
   }
@@ -841,6 +848,8 @@ export class Connection<T = JsonValue>
    * @param reason Why; the cause of the errors that follow from it.
    */
   abort(reason?: unknown): void {
+    if (this.#end !== undefined) return;
+    this.#aborted = true;
     this.#shut({
       clean: false,
       cause: reason ??
@@ -868,24 +877,43 @@ export class Connection<T = JsonValue>
       // The platform closed it already.
     }
     this.#endReceiving(end);
-    const gone = this.#gone("go on");
+    const gone = this.gone("go on");
     this.#outbox.stop(gone);
     this.#abortController?.abort(gone);
     this.#closed?.resolve(end);
     callHook(this.#onEnd, this, end);
   }
 
-  /** The error for whoever comes too late, or waited in vain. */
-  #gone(failed: string): ConnectionClosedError {
+  /**
+   * The error for whoever comes too late, or waited in vain.
+   * @internal
+   */
+  gone(failed: string): ConnectionClosedError {
     const end = this.#end ?? this.#received ?? { clean: true };
+    const peer = this.#peer;
+    const reason = endReason(end, peer, this.#aborted);
     return this.#own(
-      new ConnectionClosedError(
-        `Cannot ${failed}: the connection ${
-          end.clean ? "is closed" : "was lost"
-        }`,
-        end,
-      ),
+      new ConnectionClosedError(`Cannot ${failed}: ${reason}`, end),
     );
+  }
+
+  get #peer(): string | undefined {
+    const address = this.remoteAddr;
+    if (this.#peerName !== undefined || address === undefined) {
+      return this.#peerName;
+    }
+    // A client of a Unix socket has no path.
+    return "path" in address && address.path === ""
+      ? undefined
+      : addressText(address);
+  }
+
+  /**
+   * What errors call the peer.
+   * @internal
+   */
+  get peerName(): string {
+    return this.#peer ?? "the peer";
   }
 
   /** Marks an error as a failure of this link, not of who meets it. */

@@ -321,7 +321,7 @@ Deno.test("Connection rejects everything that waits with one cause when the link
     one.request(3),
     next(one),
   ].map((promise) =>
-    assertRejects(() => promise, ConnectionClosedError, "was lost")
+    assertRejects(() => promise, ConnectionClosedError, "reset the connection")
   );
   const { signal } = one;
   await turn();
@@ -620,7 +620,7 @@ Deno.test("send() rejects where more than maxQueuedBytes wait, and takes more wh
   assertEquals([error.queued, error.limit], [1_218, 1_000]);
   assertEquals(
     error.message,
-    "Cannot send message: 1218 bytes wait to be written, limit is 1000 bytes",
+    "Cannot send message: 1218 bytes wait to be written, limit is 1000 bytes (maxQueuedBytes)",
   );
   await assertRejects(() => one.request("more"), BackpressureError);
   near.release();

@@ -10,6 +10,7 @@ import { Connection, ConnectionClosedError } from "./connection.ts";
 import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
 import { keepAlive } from "./heartbeat.ts";
 import { Responder } from "./respond.ts";
+import { fromStreams } from "./streams.ts";
 import { sweepFor } from "./sweep.ts";
 
 /**
@@ -58,7 +59,7 @@ Deno.test("idleTimeout ends a connection whose peer says nothing, and whoever wa
   assertInstanceOf(error.cause, DOMException);
   assertTimeout(
     await one.closed,
-    "Cannot receive message: nothing came for 5000 ms",
+    "Cannot receive message: the peer sent nothing for 5000 ms (idleTimeout)",
   );
 });
 
@@ -123,7 +124,7 @@ Deno.test("frameTimeout runs from the first byte of a frame to its last, whateve
   await assertRejects(() => message, ConnectionClosedError);
   assertTimeout(
     await one.closed,
-    "Cannot decode frame: 21 bytes of it came in 5000 ms, and the rest did not",
+    "Cannot receive message: the peer sent 21 bytes of a frame in 5000 ms, and not the rest (frameTimeout)",
   );
 });
 
@@ -158,7 +159,7 @@ Deno.test("writeTimeout ends a connection whose peer takes nothing", async () =>
   await assertRejects(() => sent, ConnectionClosedError);
   assertTimeout(
     await one.closed,
-    "Cannot send message: 100006 bytes wait, and the peer took none for 5000 ms",
+    "Cannot send message: the peer took none of 100006 bytes for 5000 ms, it reads too slowly (writeTimeout)",
   );
   assertEquals(near.closed, 1);
 });
@@ -189,6 +190,36 @@ Deno.test("writeTimeout starts anew with every byte that the peer takes", async 
   assertEquals(taken.length, 20);
 });
 
+Deno.test("writeTimeout counts each part that a pipe takes of a large message", async () => {
+  let parts = 0;
+  let take = () => {};
+  const one = fromStreams({
+    readable: new ReadableStream(),
+    writable: new WritableStream({
+      write: () =>
+        new Promise((resolve) => {
+          take = () => {
+            parts++;
+            resolve();
+          };
+        }),
+    }),
+  }, { ...NEVER, writeTimeout: TIMEOUT });
+  const sent = one.send("x".repeat(500_000));
+  const reading = one[Symbol.asyncIterator]().next();
+  for (let i = 0; i < 5; i++) {
+    await turn();
+    tick(15);
+    take();
+  }
+  await turn();
+  assertEquals(parts, 5);
+  tick(22); // it takes no more
+  await assertRejects(() => sent, ConnectionClosedError, "(writeTimeout)");
+  await assertRejects(() => reading, ConnectionClosedError, "(writeTimeout)");
+  take();
+});
+
 Deno.test("writeTimeout bounds close() where the peer takes nothing", async () => {
   const { near, one } = connection({ writeTimeout: TIMEOUT });
   near.hold();
@@ -199,7 +230,7 @@ Deno.test("writeTimeout bounds close() where the peer takes nothing", async () =
   await closing;
   assertTimeout(
     await one.closed,
-    "Cannot send message: 17 bytes wait, and the peer took none for 5000 ms",
+    "Cannot send message: the peer took none of 17 bytes for 5000 ms, it reads too slowly (writeTimeout)",
   );
 });
 
@@ -249,7 +280,7 @@ Deno.test("keepAlive() ends a connection whose peer does not answer", async () =
   await assertRejects(() => reply, ConnectionClosedError);
   assertTimeout(
     await one.closed,
-    "The peer did not answer a heartbeat within 5000 ms",
+    "Cannot receive message: the peer did not answer a heartbeat within 5000 ms (heartbeatInterval)",
   );
 });
 

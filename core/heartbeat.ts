@@ -33,7 +33,7 @@ export function keepAlive<T>(
       } else if (ticks > 2 * most) {
         connection.abort(
           new DOMException(
-            `The peer did not answer a heartbeat within ${interval} ms`,
+            `Cannot receive message: ${connection.peerName} did not answer a heartbeat within ${interval} ms (heartbeatInterval)`,
             "TimeoutError",
           ),
         );

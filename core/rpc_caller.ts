@@ -7,7 +7,6 @@ import { InvalidMessageError } from "../framing.ts";
 import {
   BackpressureError,
   type Connection,
-  ConnectionClosedError,
   type ConnectionEnd,
   unsent,
 } from "./connection.ts";
@@ -164,7 +163,9 @@ export class Caller implements CallOwner {
   }
 
   #check(method: string): void {
-    if (this.#end !== undefined) throw gone(`call "${method}"`, this.#end)();
+    if (this.#end !== undefined) {
+      throw this.#connection.gone(`call "${method}"`);
+    }
     if (this.#calls.size >= this.#maxOpenCalls) {
       throw new RangeError(
         `Cannot call "${method}": ${this.#calls.size} calls are open, limit is ${this.#maxOpenCalls}`,
@@ -306,7 +307,7 @@ export class Caller implements CallOwner {
   end(end: ConnectionEnd): void {
     this.#end ??= end;
     // Each makes an error of its own, but they share how.
-    const failure = gone("receive reply", end);
+    const failure = () => this.#connection.gone("receive reply");
     for (const call of this.#calls.takeAll()) call.fail(failure);
   }
 }
@@ -332,11 +333,4 @@ function notAResponse(): InvalidMessageError {
 
 function failureOf(error: RpcErrorObject): Failure {
   return () => receivedError(error);
-}
-
-function gone(failed: string, end: ConnectionEnd): Failure {
-  const message = `Cannot ${failed}: the connection ${
-    end.clean ? "is closed" : "was lost"
-  }`;
-  return () => new ConnectionClosedError(message, end);
 }

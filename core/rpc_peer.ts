@@ -9,11 +9,7 @@ import {
   InvalidMessageError,
   type JsonValue,
 } from "../framing.ts";
-import {
-  type Connection,
-  ConnectionClosedError,
-  type ConnectionEnd,
-} from "./connection.ts";
+import type { Connection, ConnectionEnd } from "./connection.ts";
 import {
   failureOf,
   idOf,
@@ -127,7 +123,7 @@ export class RpcPeer<Remote = RpcUntyped>
       drain: () => answerer.drain(),
     });
     stayAlive(connection, answerer);
-    connection.closed.then((end) => this.#over(end));
+    connection.closed.then(() => this.#over());
   }
 
   /** The methods of the other end, to be called like functions. */
@@ -279,15 +275,10 @@ export class RpcPeer<Remote = RpcUntyped>
     this.#answerer.end();
   }
 
-  #over(end: ConnectionEnd): void {
+  #over(): void {
     this.#timerAt = -Infinity;
     clearTimeout(this.#timer);
-    this.#answerer.abort(
-      new ConnectionClosedError(
-        `Cannot go on: the connection ${end.clean ? "is closed" : "was lost"}`,
-        end,
-      ),
-    );
+    this.#answerer.abort(this.connection.gone("go on"));
   }
 
   /** Looks for late calls at that time. */

@@ -310,7 +310,7 @@ Deno.test("a stream ends with the link, at both ends", async () => {
       while (!(await items.next()).done);
     },
     ConnectionClosedError,
-    "Cannot receive reply: the connection was lost",
+    "Cannot receive reply: the peer reset the connection",
   );
   while (state.ended === 0) await turn();
   assertInstanceOf(state.aborted, ConnectionClosedError);

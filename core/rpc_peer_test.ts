@@ -407,7 +407,7 @@ Deno.test("RpcPeer rejects everything once when the link is cut, with the caller
     assertInstanceOf(result.reason, ConnectionClosedError);
     assertEquals(
       result.reason.message,
-      "Cannot receive reply: the connection was lost",
+      "Cannot receive reply: the peer reset the connection",
     );
     assert(result.reason.stack!.includes("callFromHere"));
     assertInstanceOf(result.reason.cause, Deno.errors.ConnectionReset);
@@ -415,7 +415,7 @@ Deno.test("RpcPeer rejects everything once when the link is cut, with the caller
   await assertRejects(
     () => raw.peer.call("late"),
     ConnectionClosedError,
-    'Cannot call "late": the connection was lost',
+    'Cannot call "late": the peer reset the connection',
   );
   await assertRejects(
     () => raw.peer.notify("late"),

@@ -144,7 +144,7 @@ Deno.test("fromStreams() ends with a TypeError where a stream gives something ot
   assert(cause instanceof TypeError);
   assertEquals(
     cause.message,
-    "Cannot use bytes: received Array, expected an ArrayBuffer or a view of one",
+    "Cannot use bytes: received an array, expected an ArrayBuffer or a view of one",
   );
 });
 

@@ -57,7 +57,7 @@ Deno.test("connect() gives up after connectTimeout, and when its signal is abort
   const timeout = await assertRejects(
     () => connect({ port, connectTimeout: 20 }),
     DOMException,
-    "Cannot connect: no answer after 20 ms",
+    `Cannot connect to localhost:${port}: no answer after 20 ms`,
   );
   assertEquals(timeout.name, "TimeoutError");
   const controller = new AbortController();

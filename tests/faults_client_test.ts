@@ -461,7 +461,7 @@ faultTest(
           handshakeTimeout: 50,
         }),
       DOMException,
-      "Cannot connect: the handshake is not done after 50 ms",
+      ": the handshake is not done after 50 ms (handshakeTimeout)",
     );
     assertEquals(error.name, "TimeoutError");
     (await accepting).close();

@@ -181,7 +181,7 @@ faultTest(
       assertInstanceOf(error, TlsError);
       assertEquals(
         error.message,
-        "Cannot secure the connection: the peer does not speak TLS",
+        ": the peer does not speak TLS",
       );
     }
     await using client = await connect({ ...guarded.addr, tls: { ca } });
@@ -612,7 +612,7 @@ faultTest(
         ["client"],
         1,
         /^$/,
-        /^client: cannot connect to .*the certificate's issuer is unknown.*\n$/,
+        /^client: cannot secure the connection to .*the certificate's issuer is unknown.*\n$/,
       ],
     ];
     for (const [authority, [name], code, stdout, stderr] of cases) {

@@ -6,6 +6,7 @@
 import { setImmediate } from "node:timers";
 import { onAbort } from "../abortion.ts";
 import { type Address, startTimer } from "../settings.ts";
+import { addressText } from "../tools/address.ts";
 
 /** Milliseconds before a failure that passes is tried again, doubled each time. */
 const FIRST_PAUSE = 1;
@@ -73,7 +74,9 @@ class Attempt {
 
   giveUpLate(timeout: number): void {
     const error = new DOMException(
-      `Cannot connect: no answer after ${timeout} ms`,
+      `Cannot connect to ${
+        addressText(this.#endpoint)
+      }: no answer after ${timeout} ms (connectTimeout)`,
       "TimeoutError",
     );
     if (this.#cause !== undefined) {

@@ -119,7 +119,7 @@ faultTest(
       const timeout = await assertRejects(
         () => dial({ ...LOCAL, port: 2 }, { timeout: 20, signal }),
         DOMException,
-        "Cannot connect: no answer after 20 ms",
+        ": no answer after 20 ms (connectTimeout)",
       );
       assertEquals(timeout.name, "TimeoutError");
       assertStrictEquals(timeout.cause, failure);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { kindOf } from "./show.ts";
 
 /** No bytes. */
 export const EMPTY: Uint8Array<ArrayBuffer> = new Uint8Array(0);
@@ -27,14 +28,4 @@ export function toBytes(value: unknown): Uint8Array {
       kindOf(value)
     }, expected an ArrayBuffer or a view of one`,
   );
-}
-
-/** What a value is, in a word; nothing of what it holds. */
-function kindOf(value: unknown): string {
-  if (value === null) return "null";
-  if (typeof value !== "object") return typeof value;
-  const [, tag] = /^\[object (\w+)\]$/.exec(
-    Object.prototype.toString.call(value),
-  ) ?? [];
-  return tag ?? "object";
 }
