@@ -395,11 +395,8 @@ Deno.test("RpcPeer rejects everything once when the link is cut, with the caller
   const settled = Promise.allSettled(replies);
   await turn();
   assertEquals(raw.peer.stats.callsOpen, 10_000);
-  const start = performance.now();
   raw.near.cut();
   const results = await settled;
-  const elapsed = performance.now() - start;
-  assert(elapsed < 500, `${elapsed} ms`); // some 20 on a quiet machine
   assertEquals(rejections, 10_000);
   assertEquals(raw.peer.stats.callsOpen, 0);
   for (const result of results) {

@@ -9,7 +9,7 @@ import { concat } from "@std/bytes/concat";
 import { writeAll } from "@std/io/write-all";
 import type { ByteDuplex } from "./connection.ts";
 import { certificates, issue } from "../tests/certificates.ts";
-import { Sockets, until } from "../tests/ledger.ts";
+import { Sockets, standstill, until } from "../tests/ledger.ts";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import { start } from "../tests/process.ts";
 import { type Random, seeded } from "../tests/random.ts";
@@ -849,10 +849,7 @@ Deno.test({
     const blocked = (async () => {
       for (;;) bytesWritten += await duplex.write(new Uint8Array(65_536));
     })();
-    for (let seen = -1; seen !== bytesWritten; await turn()) {
-      seen = bytesWritten;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await standstill(() => bytesWritten);
     assert(bytesWritten > 0);
     duplex.close();
     await assertRejects(() => blocked, TlsError, "is closed");

@@ -107,7 +107,7 @@ const received = async () => {
 type Scripts = Record<Language["name"], string>;
 
 /** Milliseconds that a peer may run. */
-const DEADLINE = 20_000;
+const DEADLINE = 60_000;
 
 function run(language: Language, args: string[]): Running {
   try {

@@ -46,6 +46,18 @@ async function stateOf({ addr }: ChildServer): Promise<State> {
   return state as unknown as State;
 }
 
+/** How a server is when it has read all that it is going to read. */
+async function restingState(server: ChildServer): Promise<State> {
+  const size = order({ state: true }).length;
+  for (let last = await stateOf(server), same = 0;;) {
+    await delay(20);
+    const state = await stateOf(server);
+    same = state.bytesReceived - last.bytesReceived === size ? same + 1 : 0;
+    if (same === 3) return state;
+    last = state;
+  }
+}
+
 /**
  * What `count` peers make a server hold while they do what `attack` says: of
  * heap and buffers, and of the process.
@@ -59,15 +71,13 @@ async function heldBy(
   using first = await Peer.connect(server.addr);
   await attack(first);
   first[Symbol.dispose]();
-  await delay(50);
-  const before = await stateOf(server);
+  const before = await restingState(server);
   const peers = await Promise.all(
     Array.from({ length: count }, () => Peer.connect(server.addr)),
   );
   try {
     await Promise.all(peers.map((peer) => attack(peer)));
-    await delay(200);
-    const after = await stateOf(server);
+    const after = await restingState(server);
     return {
       held: after.heap + after.buffers - before.heap - before.buffers,
       process: after.process - before.process,

@@ -17,6 +17,7 @@ import {
   encodeFrame,
   InvalidMessageError,
   listen,
+  SERVE_DEFAULTS,
   sharedToken,
 } from "../mod.ts";
 import {
@@ -34,6 +35,7 @@ import {
   serveRpc,
   type ServeRpcOptions,
 } from "../rpc.ts";
+import { Clock, standstill, until } from "./ledger.ts";
 import { certificates } from "./certificates.ts";
 import { defaultTags } from "./default_tags.ts";
 import { memoryPair } from "./memory_pair.ts";
@@ -371,13 +373,15 @@ Deno.test("connectRpc() rejects calls when it is closed", async () => {
 });
 
 Deno.test("connectRpc() finds out that a server is gone without a word", async () => {
+  using clock = new Clock(1_000);
   using listener = listen(LOCAL);
   const client = await connectRpc({
     ...listener.addr,
     heartbeat: true,
-    heartbeatInterval: 20,
+    heartbeatInterval: 1_000,
   });
   const silent = await listener.accept();
+  clock.advance(3_000);
   const end = await client.connection.closed;
   assert(!end.clean);
   assertInstanceOf(end.cause, DOMException);
@@ -388,9 +392,16 @@ Deno.test("connectRpc() finds out that a server is gone without a word", async (
   await using other = await connectRpc<Methods>({
     ...server.addr,
     heartbeat: true,
-    heartbeatInterval: 10,
+    heartbeatInterval: 1_000,
   });
-  await new Promise((next) => setTimeout(next, 100));
+  const { stats: { messagesReceived } } = other.connection;
+  for (let i = 1; i <= 5; i++) {
+    clock.advance(1_000 + clock.period);
+    await until(
+      () => other.connection.stats.messagesReceived === messagesReceived + i,
+      "no answer to a heartbeat",
+    );
+  }
   assertEquals(await other.api.add(1, 2), 3);
 });
 
@@ -447,6 +458,7 @@ function waiting(): {
 Deno.test("serveRpc() aborts the methods at work for a client that is gone without a word", async () => {
   for (const [i, method] of ["wait", "events"].entries()) {
     const { methods, aborted } = waiting();
+    using clock = new Clock(SERVE_DEFAULTS.idleTimeout / 3);
     await using server = serveRpc(LOCAL, methods);
     const conn = await Deno.connect(server.addr as Deno.ConnectOptions);
     await conn.write(encodeFrame({ jsonrpc: "2.0", id: 1, method }));
@@ -455,34 +467,54 @@ Deno.test("serveRpc() aborts the methods at work for a client that is gone witho
     }
     // As a process does that is killed.
     conn.close();
+    await until(() => {
+      clock.advance(clock.period);
+      return server.connections.size === 0;
+    }, "the server does not know");
     assertInstanceOf(await aborted[i], ConnectionClosedError);
-    assertEquals(server.connections.size, 0);
   }
 });
 
 Deno.test("serveRpc() lets a client know that it is there while a stream is quiet", async () => {
-  await using server = serveRpc({ ...LOCAL, idleTimeout: 90 }, {
+  const gate = Promise.withResolvers<void>();
+  using alive = new Clock(1_000);
+  using idle = new Clock(6_000);
+  await using server = serveRpc({ ...LOCAL, idleTimeout: 3_000 }, {
     async *quiet() {
       yield 1;
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await gate.promise;
       yield 2;
     },
   });
-  await using client = await connectRpc({ ...server.addr, idleTimeout: 200 });
-  const items = client.api.quiet() as AsyncIterable<unknown>;
-  assertEquals(await Array.fromAsync(items), [1, 2]);
+  await using client = await connectRpc({ ...server.addr, idleTimeout: 6_000 });
+  const items = (client.api.quiet() as AsyncIterable<unknown>)
+    [Symbol.asyncIterator]();
+  assertEquals((await items.next()).value, 1);
+  const { stats: { messagesReceived } } = client.connection;
+  for (let i = 1; i <= 5; i++) {
+    await until(() => {
+      alive.advance(alive.period);
+      return client.connection.stats.messagesReceived >= messagesReceived + i;
+    }, "the server says nothing");
+    idle.advance(5_000);
+  }
+  gate.resolve();
+  assertEquals((await items.next()).value, 2);
+  await items.return!();
 });
 
 Deno.test("a stream that is read slowly does not make its server look idle", async () => {
+  using clock = new Clock(1_000);
   await using server = serveRpc(LOCAL, methods);
   await using client = await connectRpc<Methods>({
     ...server.addr,
-    idleTimeout: 100,
+    idleTimeout: 1_000,
   });
   let count = 0;
   for await (const _ of client.api.count({ to: 2_000 })) {
-    // Not before the window is full.
-    if (++count === 50) await new Promise((next) => setTimeout(next, 400));
+    if (++count !== 50) continue;
+    await standstill(() => client.connection.stats.messagesReceived);
+    clock.advance(4_000);
   }
   assertEquals(count, 2_000);
 });

@@ -10,7 +10,7 @@ import {
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { memoryConnections, tcpConnections } from "./connection_pairs.ts";
-import { delay, faultTest } from "./ledger.ts";
+import { delay, faultTest, standstill } from "./ledger.ts";
 
 type Pair = [client: Connection, server: Connection];
 
@@ -220,7 +220,7 @@ for (const transport of TRANSPORTS) {
         () => client.send("x".repeat(16_000_000)),
         ConnectionClosedError,
       );
-      await delay(20); // as much as the platform takes on the way
+      await standstill(() => client.stats.bytesSent);
       client.abort();
       await sent;
       await assertRejects(() => server[Symbol.asyncIterator]().next());
