@@ -23,7 +23,7 @@ import {
 } from "./jsonrpc.ts";
 import { trimmed } from "./rpc_api.ts";
 import type { RpcCallOptions, RpcReply } from "./rpc_contract.ts";
-import type { Failure } from "./rpc_incoming.ts";
+import type { Failure, StreamTotal } from "./rpc_incoming.ts";
 import { type CallOwner, OpenCall } from "./rpc_open_call.ts";
 import {
   type OptionTable,
@@ -55,6 +55,8 @@ export interface CallScope {
 export class Caller implements CallOwner {
   /** What came for calls that are not open: late, or never made. */
   strays = 0;
+  /** What the streams of all calls hold. */
+  readonly streams: StreamTotal = { bytes: 0 };
   readonly #connection: Connection;
   readonly #timeout: number;
   readonly #maxOpenCalls: number;

@@ -102,8 +102,9 @@ Deno.test("Caller gives up calls that are late, and tells the other end", async 
 
 Deno.test("Caller limits how long a stream may take to begin, and all of it if that is asked for", async () => {
   const { caller: calls } = caller();
-  const stream = calls.call("a", undefined, undefined);
+  const stream = calls.call("a", undefined, undefined)[Symbol.asyncIterator]();
   const whole = calls.call("b", undefined, { timeout: 3_000 });
+  const first = stream.next();
   calls.push({ id: 1, items: ["a"] }, 1);
   calls.push({ id: 2, items: ["b"] }, 1);
   calls.giveUpLate(7_999);
@@ -113,7 +114,40 @@ Deno.test("Caller limits how long a stream may take to begin, and all of it if t
   const items = whole[Symbol.asyncIterator]();
   await assertRejects(() => items.next(), DOMException, "3000 ms");
   calls.settle(answer(1, "done"));
-  assertEquals(await Array.fromAsync(stream), ["a"]);
+  assertEquals(await first, { done: false, value: "a" });
+  assertEquals(await stream.next(), { done: true, value: "done" });
+});
+
+Deno.test("Caller gives up a stream that nobody reads in time, and keeps one that is read", async () => {
+  const { caller: calls, sent } = caller();
+  const unread = calls.call("a", undefined, undefined);
+  const late = calls.call("b", undefined, undefined);
+  const read = calls.call("c", undefined, undefined);
+  for (const id of [1, 2, 3]) calls.push({ id, items: [id] }, 100);
+  const [first, second] = await Promise.all([read, late]) as AsyncGenerator[];
+  assertEquals((await first.next()).value, 3);
+  assertEquals(calls.streams.bytes, 200);
+  calls.giveUpLate(6_000);
+  assertEquals([calls.size, calls.streams.bytes], [1, 0]);
+  assertEquals(
+    sent.slice(3).map(({ method, params }) => [method, params]),
+    [1, 2].map((id) => ["$/cancelRequest", { id }]),
+  );
+  await assertRejects(
+    () => second.next(),
+    DOMException,
+    "Cannot receive reply: 1000 ms for it are over",
+  );
+  await assertRejects(() => Array.fromAsync(unread), DOMException);
+  calls.push({ id: 3, items: [4] }, 100);
+  assertEquals((await first.next()).value, 4);
+
+  // Being read before anything comes does not make up for an answer.
+  const items = calls.call("d", undefined, undefined)[Symbol.asyncIterator]();
+  const step = items.next();
+  calls.giveUpLate(6_000);
+  await assertRejects(() => step, DOMException);
+  assertEquals(calls.size, 1);
 });
 
 Deno.test("Caller inherits what is left, and what gives the call up", async () => {

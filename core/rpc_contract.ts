@@ -282,8 +282,8 @@ export interface RpcCallOptions {
   /**
    * Milliseconds for all of the call, a stream to its end; the method hears how
    * many. `Infinity` for as long as it takes. Without it, the peer's `timeout`
-   * limits how long nothing may come: neither the answer nor the beginning of a
-   * stream.
+   * limits how long nothing may come, neither the answer nor the beginning of a
+   * stream, and how long a stream may wait for somebody to iterate over it.
    */
   timeout?: number;
 }

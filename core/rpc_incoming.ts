@@ -21,6 +21,17 @@ export const WINDOW_BYTES = 262_144;
  * which the receiving end does.
  */
 const MOST_BYTES = 3 * WINDOW_BYTES;
+/**
+ * Bytes that all streams of a connection hold, before the frame at hand: 16
+ * windows that are full, of streams that nobody reads.
+ */
+export const MOST_STREAM_BYTES = 4_194_304;
+
+/** What all streams of a connection hold together. */
+export interface StreamTotal {
+  /** Bytes that have come and were not taken yet. */
+  bytes: number;
+}
 
 /** Makes the error for one who waits, where it is waited for. */
 export type Failure = () => unknown;
@@ -43,6 +54,8 @@ export interface StreamSource {
   credit(items: number): void;
   /** No more is wanted. */
   cancel(): void;
+  /** Somebody reads it. Called once. */
+  begin(): void;
 }
 
 interface Frame<T> {
@@ -64,6 +77,7 @@ const NONE: readonly never[] = Object.freeze([]);
  */
 export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   readonly #source: StreamSource;
+  readonly #total: StreamTotal;
   readonly #frames = new Queue<Frame<T>>();
   readonly #waiting = new Queue<Waiting<T, R>>();
   #frame: Frame<T> = { items: NONE, bytes: 0 };
@@ -72,13 +86,15 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   #bytesHeld = 0;
   #itemsTaken = 0;
   #bytesTaken = 0;
+  #isRead = false;
   #isOver = false;
   /** What comes behind the last item, until it was handed out. */
   #outcome: { result: R } | { failure: Failure } | undefined;
 
   /** Makes a stream to which nothing has come yet. */
-  constructor(source: StreamSource) {
+  constructor(source: StreamSource, total: StreamTotal) {
     this.#source = source;
+    this.#total = total;
   }
 
   /** Items that have come and were not taken yet. */
@@ -92,25 +108,29 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
    */
   push(items: readonly T[], bytes: number): void {
     if (this.#isOver || items.length === 0) return;
-    if (
-      this.#itemsHeld + items.length > WINDOW_ITEMS ||
-      this.#bytesHeld > MOST_BYTES
-    ) {
-      const held = `${this.#itemsHeld + items.length} items and ${
-        this.#bytesHeld + bytes
-      } bytes wait`;
-      this.#source.cancel();
-      this.drop(() =>
-        new RangeError(
-          `Cannot receive stream: ${held}, limit is ${WINDOW_ITEMS} items and ${MOST_BYTES} bytes`,
-        )
+    const isBeyondWindow = this.#itemsHeld + items.length > WINDOW_ITEMS ||
+      this.#bytesHeld > MOST_BYTES;
+    if (isBeyondWindow || this.#total.bytes > MOST_STREAM_BYTES) {
+      return this.#refuse(
+        isBeyondWindow
+          ? `${this.#itemsHeld + items.length} items and ${
+            this.#bytesHeld + bytes
+          } bytes wait, limit is ${WINDOW_ITEMS} items and ${MOST_BYTES} bytes`
+          : `${
+            this.#total.bytes + bytes
+          } bytes of all streams wait, limit is ${MOST_STREAM_BYTES} bytes`,
       );
-      return;
     }
     this.#frames.push({ items, bytes });
     this.#itemsHeld += items.length;
     this.#bytesHeld += bytes;
+    this.#total.bytes += bytes;
     this.#serve();
+  }
+
+  #refuse(reason: string): void {
+    this.#source.cancel();
+    this.drop(() => new RangeError(`Cannot receive stream: ${reason}`));
   }
 
   /** There is no more to come. */
@@ -131,6 +151,8 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
 
   #end(outcome: { result: R } | { failure: Failure }): void {
     if (this.#isOver) return;
+    // Nothing but the stream itself holds its items from now on.
+    this.#total.bytes -= this.#bytesHeld;
     this.#isOver = true;
     this.#outcome = outcome;
     this.#serve();
@@ -138,6 +160,7 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
 
   #discard(): void {
     while (this.#frames.shift() !== undefined);
+    if (!this.#isOver) this.#total.bytes -= this.#bytesHeld;
     this.#frame = { items: NONE, bytes: 0 };
     this.#next = this.#itemsHeld = this.#bytesHeld = 0;
   }
@@ -179,6 +202,7 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   #giveCredit(): void {
     const { items, bytes } = this.#frame;
     this.#bytesHeld -= bytes;
+    if (!this.#isOver) this.#total.bytes -= bytes;
     this.#itemsTaken += items.length;
     this.#bytesTaken += bytes;
     if (
@@ -191,6 +215,10 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
 
   /** Gives the next item, when there is one, or the end. */
   next(): Promise<IteratorResult<T, R>> {
+    if (!this.#isRead) {
+      this.#isRead = true;
+      this.#source.begin();
+    }
     if (this.#itemsHeld > 0) {
       return Promise.resolve({ done: false, value: this.#take() });
     }

@@ -4,9 +4,15 @@ import {
   assertStrictEquals,
   assertStringIncludes,
 } from "@std/assert";
-import { IncomingStream, WINDOW_BYTES, WINDOW_ITEMS } from "./rpc_incoming.ts";
+import {
+  IncomingStream,
+  MOST_STREAM_BYTES,
+  type StreamTotal,
+  WINDOW_BYTES,
+  WINDOW_ITEMS,
+} from "./rpc_incoming.ts";
 
-function incoming(): {
+function incoming(total: StreamTotal = { bytes: 0 }): {
   stream: IncomingStream<unknown, unknown>;
   calls: unknown[];
 } {
@@ -14,7 +20,8 @@ function incoming(): {
   const stream = new IncomingStream<unknown, unknown>({
     credit: (items) => calls.push(items),
     cancel: () => calls.push("cancel"),
-  });
+    begin() {},
+  }, total);
   return { stream, calls };
 }
 
@@ -152,4 +159,33 @@ Deno.test("IncomingStream holds no more than the window", async () => {
   large.stream.push([4], WINDOW_BYTES);
   assertEquals(large.calls, ["cancel"]);
   await assertRejects(() => large.stream.next(), RangeError, "5 items");
+});
+
+Deno.test("IncomingStream holds no more than all streams may together", async () => {
+  const total = { bytes: 0 };
+  const streams = numbers(17).map(() => incoming(total));
+  for (const { stream } of streams) stream.push(["a", "b"], WINDOW_BYTES);
+  assertEquals(total.bytes, MOST_STREAM_BYTES + WINDOW_BYTES);
+  const last = incoming(total);
+  last.stream.push(["c"], 10);
+  assertEquals(last.calls, ["cancel"]);
+  await assertRejects(
+    () => last.stream.next(),
+    RangeError,
+    "Cannot receive stream: 4456458 bytes of all streams wait, limit is 4194304",
+  );
+  // What is taken, left, dropped or at its end counts no more, and only once.
+  const [read, left, dropped, ended, readLater] = streams;
+  await read.stream.next();
+  await read.stream.next();
+  await left.stream.return(undefined);
+  dropped.stream.drop(() => new Error("dropped"));
+  ended.stream.finish("result");
+  await readLater.stream.next();
+  readLater.stream.finish("result");
+  await readLater.stream.next();
+  assertEquals(total.bytes, 12 * WINDOW_BYTES);
+  await left.stream.return(undefined);
+  await ended.stream.return(undefined);
+  assertEquals(total.bytes, 12 * WINDOW_BYTES);
 });

@@ -10,6 +10,7 @@ import {
   IncomingStream,
   notAStream,
   raise,
+  type StreamTotal,
 } from "./rpc_incoming.ts";
 
 /** Whose calls they are. */
@@ -18,6 +19,8 @@ export interface CallOwner {
   giveUp(call: OpenCall, failure?: Failure): void;
   /** Gives credit for items of a stream. */
   credit(id: number, items: number): void;
+  /** What the streams of all calls hold. */
+  readonly streams: StreamTotal;
 }
 
 /** Limits that few calls have, and that cost nothing for the others. */
@@ -59,7 +62,10 @@ function capture(
 export class OpenCall {
   /** What it is known by. */
   readonly id: number;
-  /** When it is late: for its answer to begin, then for all of it. */
+  /**
+   * When it is late: for its answer to begin, and where that is a stream for
+   * somebody to read it; then for all of it.
+   */
   deadline = Infinity;
   /** Limits of its own. */
   limits: CallLimits | undefined;
@@ -70,6 +76,7 @@ export class OpenCall {
   #stream: IncomingStream<unknown, unknown> | undefined;
   /** Whether items have come, or that there will be some. */
   #isStream = false;
+  #isRead = false;
   /** What iterating over it fails with. */
   #failure: Failure | undefined;
   #stopListening: (() => void) | undefined;
@@ -107,7 +114,11 @@ export class OpenCall {
     const stream = new IncomingStream({
       credit: (items) => this.#owner.credit(this.id, items),
       cancel: () => this.#owner.giveUp(this),
-    });
+      begin: () => {
+        this.#isRead = true;
+        this.#extend();
+      },
+    }, this.#owner.streams);
     this.#resolve(stream);
     return this.#stream = stream;
   }
@@ -135,9 +146,15 @@ export class OpenCall {
 
   /** Items have come. */
   push(items: readonly unknown[], bytes: number): void {
-    this.deadline = this.limits?.deadline ?? Infinity;
     this.#isStream = true;
+    this.#extend();
     (this.#stream ?? this.#open()).push(items, bytes);
+  }
+
+  /** A stream that is read may take as long as all of the call. */
+  #extend(): void {
+    if (!this.#isStream || !this.#isRead) return;
+    this.deadline = this.limits?.deadline ?? Infinity;
   }
 
   /** The result has come. */

@@ -20,7 +20,7 @@ import {
 export interface RpcOptions {
   /**
    * Milliseconds for the answer to a call to begin, where the call has no
-   * timeout of its own: to come, or to turn out to be a stream.
+   * timeout of its own: to come, or to turn out to be a stream that is read here.
    *
    * @default {30_000}
    */

@@ -522,7 +522,7 @@ Deno.test("a stream that is read slowly does not make its server look idle", asy
 Deno.test("a stream fails where an item cannot be read at the other end, and loses none in silence", async () => {
   let deep: unknown = 1;
   for (let i = 0; i < 127; i++) deep = [deep];
-  await using server = serveRpc(LOCAL, {
+  await using server = serveRpc({ ...LOCAL, onError() {} }, {
     async *items() {
       yield 1;
       yield deep;
