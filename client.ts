@@ -192,7 +192,10 @@ class Dialer<T> {
     const { handshakeTimeout } = this.#options;
     const info = {
       localAddr: addressOf(conn.localAddr),
-      remoteAddr: addressOf(conn.remoteAddr),
+      // The platform tells the name that the socket had when it was made.
+      remoteAddr: this.#endpoint.transport === "unix"
+        ? this.#endpoint
+        : addressOf(conn.remoteAddr),
       peerName: addressText(this.#endpoint),
       canProbe: this.#endpoint.transport === "tcp",
     };

@@ -89,7 +89,6 @@ export {
   type Listener,
   type ListenOptions,
   type RejectionReason,
-  removeStaleSocket,
   serve,
   SERVE_DEFAULTS,
   type ServeOptions,

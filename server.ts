@@ -29,11 +29,8 @@ import {
   tuneSocket,
 } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
-import {
-  dropPermissions,
-  permissionsFor,
-  requirePermissions,
-} from "./core/permissions.ts";
+import { dropPermissions } from "./core/permissions.ts";
+import { bind, type Binding } from "./core/platform/bind.ts";
 import { Framing, FRAMING_OPTIONS } from "./core/framing/options.ts";
 import { Queue } from "./core/queue.ts";
 import {
@@ -87,7 +84,7 @@ interface Pending extends PendingConnection {
 /** Accepts connections until it is closed. Made by {@linkcode listen}. */
 export class Listener<T = JsonValue>
   implements AsyncIterable<Connection<T>>, Disposable {
-  readonly #listener: Deno.Listener;
+  readonly #binding: Binding;
   readonly #options: typeof LISTEN_DEFAULTS;
   readonly #settings: Settings;
   /** What a peer may send that is not authenticated yet. */
@@ -155,15 +152,15 @@ export class Listener<T = JsonValue>
     this.#verify = authenticate === undefined
       ? undefined
       : verifierOf(authenticate, endpoint, this.#tls !== undefined);
-    this.#listener = open(endpoint);
-    if (resolved.dropPermissions) dropPermissions();
+    this.#binding = bind(endpoint, resolved.removeStale);
+    if (resolved.dropPermissions) dropPermissions(this.#binding.needs);
     this.#events.emit({ type: "listening", addr: this.addr });
     onAbort(resolved.signal, () => this.close(), this.#closing.signal);
   }
 
   /** Where peers connect to. */
   get addr(): Address {
-    return addressOf(this.#listener.addr);
+    return this.#binding.addr;
   }
 
   /** The connections that are open. */
@@ -214,7 +211,7 @@ export class Listener<T = JsonValue>
         await this.#change();
       }
       try {
-        const conn = await this.#listener.accept();
+        const conn = await this.#binding.listener.accept();
         while (this.#isFull) await this.#makeRoom();
         // It may have come in the turn in which this was closed.
         if (this.#closing.signal.aborted) close(conn);
@@ -272,7 +269,9 @@ export class Listener<T = JsonValue>
   #take(conn: Deno.Conn): void {
     tuneSocket(conn as Deno.TcpConn);
     const info: ConnectionInfo<T> & { remoteAddr: Address } = {
-      localAddr: addressOf(conn.localAddr),
+      localAddr: this.addr.transport === "unix"
+        ? this.addr
+        : addressOf(conn.localAddr),
       remoteAddr: peerAddressOf(conn.remoteAddr),
       canProbe: conn.localAddr.transport === "tcp",
       onEnd: this.#onEnd,
@@ -448,7 +447,7 @@ export class Listener<T = JsonValue>
   close(): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    this.#listener.close();
+    this.#binding.close();
     for (const { handshake } of this.#pending) {
       handshake.abort(new Rejection("closed"));
     }
@@ -463,13 +462,13 @@ export class Listener<T = JsonValue>
    */
   ref(): void {
     this.#keepsAlive = true;
-    this.#listener.ref();
+    this.#binding.listener.ref();
   }
 
   /** Lets the process end although the listener waits for connections. */
   unref(): void {
     this.#keepsAlive = false;
-    this.#listener.unref();
+    this.#binding.listener.unref();
   }
 
   /**
@@ -516,44 +515,6 @@ function close(conn: Deno.Conn): void {
   } catch {
     // The platform closed it already.
   }
-}
-
-/**
- * Opens the socket. One that is a file is for its owner alone: whoever may
- * write to it may connect.
- */
-function open(endpoint: Address): Deno.Listener {
-  requirePermissions("listen on", endpoint, permissionsFor(endpoint));
-  if (endpoint.transport === "tcp") return Deno.listen(endpoint);
-  const listener = Deno.listen(endpoint);
-  Deno.chmodSync(endpoint.path, 0o600);
-  return listener;
-}
-
-/**
- * Removes the file of a Unix socket on which nobody listens, such as a server
- * leaves that was killed. Anything else stays.
- *
- * @param path Path of the socket.
- * @returns Whether there was one.
- * @throws {Deno.errors.NotCapable} If a permission for the path is missing.
- */
-export async function removeStaleSocket(path: string): Promise<boolean> {
-  checkArgument("path", path, typeof path === "string", "a string");
-  const info = await Deno.lstat(path).catch((error) => {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  });
-  if (!info?.isSocket) return false;
-  try {
-    const conn = await Deno.connect({ transport: "unix", path });
-    conn.close();
-    return false;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
-  }
-  await Deno.remove(path);
-  return true;
 }
 
 /**

@@ -64,7 +64,7 @@ export function requirePermission(
 ): void {
   try {
     requirePermissions(action, address, [
-      ...permissionsFor(address),
+      ...permissionsFor(address, action),
       ...others,
     ]);
   } catch (error) {

@@ -8,7 +8,6 @@ import {
   type ErrorHandler,
   type Handler,
   LISTEN_DEFAULTS,
-  removeStaleSocket,
   serve,
   type ServeOptions,
   type Server,
@@ -128,12 +127,14 @@ async function serveUntilSignal(given: Given): Promise<number> {
   const tls = security.forServer();
   const authenticate = security.authentication();
   const all = { ...options, ...endpoint, tls, authenticate };
-  const server = await open(endpoint, () => {
+  const server = open(endpoint, () => {
     if (given.has("rpc")) return serveMethods(all, log);
     return given.has("verbose")
       ? serve({ ...all, onError: loggedError(log) }, logged(log))
       : serve({ ...all, onError: echoError }, echo);
   });
+  // For a Unix socket, single files stay granted: not those of the secrets.
+  for (const need of security.needed) Deno.permissions.revokeSync(need);
   if (!tls && !authenticate && !isLocal(endpoint)) log.open();
   await stopped.promise;
   await server.shutdown();
@@ -141,10 +142,7 @@ async function serveUntilSignal(given: Given): Promise<number> {
   return 0;
 }
 
-async function open(
-  endpoint: Address,
-  start: () => Server,
-): Promise<Server> {
+function open(endpoint: Address, start: () => Server): Server {
   try {
     return start();
   } catch (error) {
@@ -154,10 +152,6 @@ async function open(
     }
     if (endpoint.transport === "tcp") {
       throw new Failure(`${place} is already in use`);
-    }
-    // Of a server that was killed.
-    if (await removeStaleSocket(endpoint.path)) {
-      return await open(endpoint, start);
     }
     throw new Failure(
       Deno.lstatSync(endpoint.path).isSocket

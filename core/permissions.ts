@@ -33,23 +33,67 @@ const ALL_NAMES = [
 const LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"];
 
 /**
- * The permissions for listening on an address or connecting to it. A Unix
- * socket needs three.
+ * The permissions for connecting to an address or listening on it. A Unix
+ * socket needs three kinds; its server makes two files beside it, at the same
+ * path with `.new` and with `.lock`.
  *
- * @param address Where to listen or to connect to.
+ * @param address Where to connect to or to listen.
+ * @param action What is done there.
  */
-export function permissionsFor(address: Address): PermissionNeed[] {
+export function permissionsFor(
+  address: Address,
+  action: "connect to" | "listen on" = "connect to",
+): PermissionNeed[] {
   checkAddress(address);
+  checkArgument(
+    "action",
+    action,
+    action === "connect to" || action === "listen on",
+    '"connect to" or "listen on"',
+  );
   if (address.transport === "tcp") {
     return [{ name: "net", host: textOf(address) }];
   }
-  // The platform grants Unix sockets by absolute path only.
-  const path = resolve(address.path);
-  return [
-    { name: "read", path },
-    { name: "write", path },
-    { name: "net", host: `unix:${path}` },
-  ];
+  // A name in memory is no path. The platform grants paths if they are absolute.
+  const isPath = !isAbstract(address.path);
+  const path = isPath ? resolve(address.path) : address.path;
+  if (action === "connect to" || !isPath) {
+    return [
+      { name: "read", path },
+      { name: "write", path },
+      { name: "net", host: `unix:${path}` },
+    ];
+  }
+  const { early } = filesBeside(path);
+  return [...permissionsForFiles(path), { name: "net", host: `unix:${early}` }];
+}
+
+/**
+ * Whether a path is the name of a Unix socket in memory, as Linux has them: no
+ * file has it.
+ * @internal
+ */
+export function isAbstract(path: string): boolean {
+  return path.startsWith("\0");
+}
+
+/**
+ * The files that a server makes beside the Unix socket at an absolute path.
+ * @internal
+ */
+export function filesBeside(path: string): { early: string; lock: string } {
+  return { early: `${path}.new`, lock: `${path}.lock` };
+}
+
+/**
+ * The permissions for making and removing the files of a Unix socket.
+ * @internal
+ */
+export function permissionsForFiles(path: string): PermissionNeed[] {
+  const { early, lock } = filesBeside(path);
+  return (["read", "write"] as const).flatMap((name) =>
+    [path, early, lock].map((path) => ({ name, path }))
+  );
 }
 
 function checkAddress(address: Address): void {
@@ -200,15 +244,23 @@ export function requirePermissions(
 }
 
 /**
- * Gives up all permissions of the process. What is open stays open, and a
+ * Gives up the permissions of the process. What is open stays open, and a
  * listener goes on accepting; nothing else can be opened from then on.
  *
- * Where somebody sits at a terminal, the platform asks that person before it
- * refuses, and the whole process waits for the answer: run with `--no-prompt`.
+ * Where there is a terminal, the platform asks there before it refuses, and the
+ * whole process waits for the answer: run with `--no-prompt`.
  *
+ * @param kept Of these, the kinds stay that were granted for single files.
  * @internal
  */
-export function dropPermissions(): void {
-  // Without a host, a path or anything of the kind, all that is granted goes.
-  for (const name of ALL_NAMES) Deno.permissions.revokeSync({ name });
+export function dropPermissions(kept: readonly PermissionNeed[] = []): void {
+  for (const name of ALL_NAMES) {
+    const needs = kept.filter((need) => need.name === name);
+    // What is granted as a whole cannot be narrowed.
+    const isWhole = stateOf({ name } as PermissionNeed) === "granted";
+    const isKept = needs.length > 0 && !isWhole &&
+      missingPermissions(needs).length === 0;
+    // Without a host, a path or anything of the kind, all that is granted goes.
+    if (!isKept) Deno.permissions.revokeSync({ name });
+  }
 }

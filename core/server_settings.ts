@@ -168,6 +168,13 @@ export interface ListenOptions<T = JsonValue>
    */
   dropPermissions?: boolean;
   /**
+   * Removes the file of a Unix socket that a server left which was killed. A
+   * socket of another program stays, and so does one whose server lives.
+   *
+   * @default {true}
+   */
+  removeStale?: boolean;
+  /**
    * Milliseconds to wait after a connection could not be accepted, for example
    * for want of descriptors.
    *
@@ -222,6 +229,7 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   tls: secretBag(),
   authenticate: AUTHENTICATE_OPTION,
   dropPermissions: flag(false),
+  removeStale: flag(true),
   acceptBackoff: timeout(100),
   signal: signal(),
   onEvent: hook(),

@@ -162,9 +162,6 @@ const ROWS: readonly Row[] = [
       }, needed),
     [],
   ],
-  ["removeStaleSocket(path)", (path) => networking.removeStaleSocket(path), [
-    '"9282"',
-  ]],
   [
     "Connection.request(options)",
     (options) => connection().request(1, options),

@@ -55,6 +55,8 @@ const CORE_ROWS: Record<string, number> = {
   linger: 0.6,
   settings: 0.5,
   connection: 1,
+  endpoint: 1.02,
+  permissions: 1.02,
   authentication: 1.1,
   certificate: 1.1,
   tls_duplex: 1.1,

@@ -435,39 +435,42 @@ Deno.test("server ends with 0 at a signal, and at once at the next", async () =>
 Deno.test("both programs speak over a Unix socket, and ask for all that it needs", async () => {
   const directory = await Deno.realPath(await Deno.makeTempDir());
   const path = `${directory}/server.sock`;
-  const files = `--allow-read=${path} --allow-write=${path}`;
-  const all = `${files} --allow-net=unix:${path}`;
+  const beside = [path, `${path}.new`, `${path}.lock`].join();
+  const serverFiles = `--allow-read=${beside} --allow-write=${beside}`;
+  const clientFiles = `--allow-read=${path} --allow-write=${path}`;
+  const forServer = `${serverFiles} --allow-net=unix:${path}.new`;
+  const forClient = `${clientFiles} --allow-net=unix:${path}`;
   {
-    await using server = run(all, ["server.ts", "--unix", path]);
+    await using server = run(forServer, ["server.ts", "--unix", path]);
     assertEquals((await server.line(/.*/))[0], `Listening on ${path}`);
-    const client = run(all, ["client.ts", "--unix", path, '{"message":1}']);
+    const client = run(forClient, [
+      ...["client.ts", "--unix", path, '{"message":1}'],
+    ]);
     await assertEnds(client, { stdout: '{"status":"success","echo":1}\n' });
     await server.line(/^client 1 closed after/);
-    await assertEnds(run(all, ["server.ts", "--unix", path]), {
+    await assertEnds(run(forServer, ["server.ts", "--unix", path]), {
       code: 1,
       stderr: `server: ${path} is already in use\n`,
     });
     server.kill();
     assertEquals((await server.status).code, 0);
+    assertEquals([...Deno.readDirSync(directory)], []);
   }
-  for (
-    const [program, verb] of [["server", "listen on"], ["client", "connect to"]]
-  ) {
-    for (
-      const [granted, missing] of [
-        ["", all],
-        [files, `--allow-net=unix:${path}`],
-      ]
-    ) {
-      const { code, stderr } = await finish(
-        run(granted, [`${program}.ts`, "--unix", path]),
-      );
-      const refusal = new RegExp(
-        `^${program}: cannot ${verb} ${path}: missing permissions?; run with ${missing}, or grant (it|them) in deno\\.json: .*\n$`,
-      );
-      assertEquals(code, 1);
-      assertMatch(stderr, refusal);
-    }
+  const cases = [
+    ["server", "listen on", "", forServer],
+    ["server", "listen on", serverFiles, `--allow-net=unix:${path}.new`],
+    ["client", "connect to", "", forClient],
+    ["client", "connect to", clientFiles, `--allow-net=unix:${path}`],
+  ];
+  for (const [program, verb, granted, missing] of cases) {
+    const { code, stderr } = await finish(
+      run(granted, [`${program}.ts`, "--unix", path]),
+    );
+    const refusal = new RegExp(
+      `^${program}: cannot ${verb} ${path}: missing permissions?; run with ${missing}, or grant (it|them) in deno\\.json: .*\n$`,
+    );
+    assertEquals(code, 1);
+    assertMatch(stderr, refusal);
   }
   await Deno.remove(directory, { recursive: true });
 });

@@ -1,0 +1,196 @@
+/**
+ * The file of a Unix socket: made for its owner alone, by one server at a time,
+ * and removed by the server that made it.
+ *
+ * ```text
+ * PATH.new    bound, then only the owner may connect ─ link ─▶ PATH
+ * PATH.lock   shared by the servers that live; names the file that was linked
+ * ```
+ *
+ * The link decides which one of several servers listens: it fails where PATH
+ * stands. A file is left over if its server does not live any more, which an
+ * exclusive lock proves: the system frees the locks of a process that ended.
+ *
+ * @module
+ */
+import {
+  filesBeside,
+  missingPermissions,
+  permissionsForFiles,
+} from "../permissions.ts";
+
+/** What the platform calls a file, whatever its path. */
+type FileId = string;
+
+function idOf(path: string): FileId | undefined {
+  try {
+    const { isSocket, dev, ino, mtime } = Deno.lstatSync(path);
+    // The number of a file that is gone is used again; the time is not.
+    return isSocket ? `${dev} ${ino} ${mtime?.getTime()}` : undefined;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** A listener on a Unix socket, with its file. */
+export class SocketFile {
+  /** Accepts the connections. */
+  readonly listener: Deno.Listener;
+  readonly #path: string;
+  readonly #lock: Deno.FsFile;
+  readonly #id: FileId | undefined;
+
+  /**
+   * Listens at an absolute path.
+   *
+   * @param removeStale Whether a socket that a server of this kind has left
+   * there is removed.
+   * @throws {Deno.errors.AddrInUse} If the path is in use.
+   */
+  constructor(path: string, removeStale: boolean) {
+    this.#path = path;
+    for (;;) {
+      const lock = lockFor(path);
+      try {
+        [this.listener, this.#id] = create(path, lock);
+        this.#lock = lock;
+        return;
+      } catch (error) {
+        const retries = error instanceof Deno.errors.AddrInUse &&
+          removeStale && removeLeft(path, lock);
+        if (retries) lock.close();
+        else {
+          unlock(path, lock);
+          throw error;
+        }
+      }
+    }
+  }
+
+  /** Stops listening, and removes the file while it is still the same. */
+  close(): void {
+    this.listener.close();
+    // Without the permissions, the next server removes what is left.
+    if (missingPermissions(permissionsForFiles(this.#path)).length > 0) {
+      return this.#lock.close();
+    }
+    if (this.#id !== undefined && idOf(this.#path) === this.#id) {
+      Deno.removeSync(this.#path);
+    }
+    unlock(this.#path, this.#lock);
+  }
+}
+
+/** Says that this process lives, until the file is closed. */
+function lockFor(path: string): Deno.FsFile {
+  const { lock } = filesBeside(path);
+  for (;;) {
+    const file = Deno.openSync(lock, {
+      ...{ read: true, write: true, create: true },
+      mode: 0o600,
+    });
+    file.lockSync(false);
+    if (isAt(lock, file)) return file;
+    // The last server has removed it meanwhile.
+    file.close();
+  }
+}
+
+function isAt(path: string, file: Deno.FsFile): boolean {
+  try {
+    const { dev, ino } = Deno.lstatSync(path);
+    const own = file.statSync();
+    return dev === own.dev && ino === own.ino;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** Removes the lock file where no server lives, and none has left anything. */
+function unlock(path: string, file: Deno.FsFile): void {
+  const { lock } = filesBeside(path);
+  if (
+    file.tryLockSync(true) && isAt(lock, file) &&
+    leftAt(path, file).length === 0
+  ) Deno.removeSync(lock);
+  file.close();
+}
+
+function create(
+  path: string,
+  lock: Deno.FsFile,
+): [Deno.Listener, FileId | undefined] {
+  const { early } = filesBeside(path);
+  const listener = orInUse(
+    path,
+    early,
+    () => Deno.listen({ transport: "unix", path: early }),
+  );
+  let isLinked = false;
+  try {
+    Deno.chmodSync(early, 0o600);
+    const id = idOf(early);
+    orInUse(path, path, () => Deno.linkSync(early, path));
+    isLinked = true;
+    lock.truncateSync();
+    lock.writeSync(new TextEncoder().encode(id));
+    Deno.removeSync(early);
+    return [listener, id];
+  } catch (error) {
+    listener.close(); // removes the early file, too
+    if (isLinked) Deno.removeSync(path);
+    throw error;
+  }
+}
+
+/** Has an error say which path is in use, and why. */
+function orInUse<Value>(
+  path: string,
+  blocked: string,
+  make: () => Value,
+): Value {
+  try {
+    return make();
+  } catch (error) {
+    const isInUse = error instanceof Deno.errors.AddrInUse ||
+      error instanceof Deno.errors.AlreadyExists;
+    if (!isInUse) throw error;
+    const reason = idOf(blocked) === undefined
+      ? `${blocked} exists and is no socket`
+      : "it is in use";
+    throw new Deno.errors.AddrInUse(`Cannot listen on ${path}: ${reason}`);
+  }
+}
+
+/**
+ * Removes what a server has left that ended without closing, and tells whether
+ * there was anything.
+ */
+function removeLeft(path: string, lock: Deno.FsFile): boolean {
+  // Others live, or are about to.
+  if (!lock.tryLockSync(true)) return false;
+  const left = leftAt(path, lock);
+  for (const file of left) Deno.removeSync(file);
+  return left.length > 0;
+}
+
+/** The sockets that a server has left, where none lives. */
+function leftAt(path: string, lock: Deno.FsFile): string[] {
+  const { early } = filesBeside(path);
+  const id = idOf(path);
+  const earlyId = idOf(early);
+  const isLinked = id !== undefined &&
+    (id === earlyId || id === linkedBefore(lock));
+  return [
+    ...(isLinked ? [path] : []),
+    ...(earlyId === undefined ? [] : [early]),
+  ];
+}
+
+function linkedBefore(lock: Deno.FsFile): FileId {
+  const bytes = new Uint8Array(128);
+  lock.seekSync(0, Deno.SeekMode.Start);
+  return new TextDecoder().decode(bytes.subarray(0, lock.readSync(bytes) ?? 0));
+}
