@@ -28,7 +28,7 @@ import {
   Client,
   type ClientEvent,
   type ReconnectOptions,
-} from "./core/reconnect.ts";
+} from "./core/client/client.ts";
 import { secureClient, TlsClientContext } from "./core/tls.ts";
 import { pickOptions, readOptions } from "./core/tools/options.ts";
 import type { JsonValue } from "./framing.ts";
@@ -99,6 +99,7 @@ export async function connect<T = JsonValue>(
     isFinal,
     dialer.events,
     reconnect === true ? {} : reconnect,
+    dialer.settings,
   );
   onAbort(signal, (reason) => client.abort(reason), client.signal);
   return await client.open();
@@ -114,7 +115,7 @@ function isFinal(error: unknown): boolean {
 class Dialer<T> {
   readonly events: Events<ClientEvent<T>>;
   readonly #options: typeof CONNECT_DEFAULTS & ConnectOptions<T>;
-  readonly #settings: Settings;
+  readonly settings: Settings;
   readonly #endpoint: Address;
   readonly #tls: TlsClientContext | undefined;
   readonly #prove: Prover | undefined;
@@ -124,7 +125,7 @@ class Dialer<T> {
     const resolved = { ...CONNECT_DEFAULTS, ...options };
     const { tls, authenticate } = resolved;
     this.#options = resolved;
-    this.#settings = new Settings(pickOptions(CONNECTION_OPTIONS, options));
+    this.settings = new Settings(pickOptions(CONNECTION_OPTIONS, options));
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     this.#tls = tls && new TlsClientContext(tls === true ? {} : tls);
     if (
@@ -200,7 +201,7 @@ class Dialer<T> {
       canProbe: this.#endpoint.transport === "tcp",
     };
     if (this.#tls === undefined && this.#prove === undefined) {
-      return new Connection<T>(conn, this.#settings, info);
+      return new Connection<T>(conn, this.settings, info);
     }
     const pending = new AbortController();
     const stopTimer = startTimer(handshakeTimeout, () => {
@@ -224,7 +225,7 @@ class Dialer<T> {
       );
       connection = new Connection<T>(
         secure?.duplex ?? conn,
-        this.#settings,
+        this.settings,
         { ...info, tls: secure?.info },
       );
       if (this.#prove !== undefined) {

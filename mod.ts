@@ -80,7 +80,7 @@ export {
   type ClientEvent,
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
-} from "./core/reconnect.ts";
+} from "./core/client/client.ts";
 export { type ByteStreams, fromStreams } from "./core/streams.ts";
 export { type ErrorHandler, type Handler } from "./core/respond.ts";
 export {

@@ -325,5 +325,5 @@ export async function connectRpc<Remote>(
   }
   if (reconnect === false) return attach(await connect(others));
   const client = await connect({ ...others, reconnect });
-  return new RpcClient(client, settings.options.timeout, attach);
+  return new RpcClient(client, settings.options, attach);
 }

@@ -314,7 +314,11 @@ export class Caller implements CallOwner {
   }
 }
 
-function checkedParams(method: string, params: unknown): object | undefined {
+/** Gives parameters as they are sent; throws for what are none. */
+export function checkedParams(
+  method: string,
+  params: unknown,
+): object | undefined {
   if (params === undefined) return undefined;
   if (Array.isArray(params)) return trimmed(params);
   if (typeof params !== "object" || params === null) {

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { type Connection, startTimer } from "./connection.ts";
-import type { Client } from "./reconnect.ts";
+import type { Client } from "./client/client.ts";
+import type { Waiting } from "./client/waiting.ts";
+import { type Connection, unsent } from "./connection.ts";
 import { apiOf } from "./rpc_api.ts";
-import { CALL_OPTIONS } from "./rpc_caller.ts";
+import { CALL_OPTIONS, checkedParams } from "./rpc_caller.ts";
 import type {
   RpcApi,
   RpcArguments,
@@ -17,9 +18,25 @@ import type {
   RpcResult,
   RpcUntyped,
 } from "./rpc_contract.ts";
-import { notAStream } from "./rpc_incoming.ts";
 import type { RpcPeer } from "./rpc_peer.ts";
 import { readOptions } from "./tools/options.ts";
+import { quiet } from "./tools/quiet.ts";
+
+/** What a call is known by is not known before it is sent, but has room. */
+const LONGEST_ID = Number.MAX_SAFE_INTEGER;
+
+/** Options of a peer that hold for calls that wait, too. */
+export interface RpcClientLimits {
+  /** Milliseconds for a connection, where a call has no timeout of its own. */
+  readonly timeout: number;
+  /** Calls that wait, or are open, at the same time. */
+  readonly maxOpenCalls: number;
+}
+
+/** A call that was sent. A promise of it would be awaited for its result. */
+interface SentCall {
+  readonly reply: RpcReply<unknown>;
+}
 
 /**
  * Calls the methods of one server, over one connection after another. Made by
@@ -36,43 +53,23 @@ export class RpcClient<Remote = RpcUntyped>
   /** The methods of the server, to be called like functions. */
   readonly api: RpcApi<Remote>;
   readonly #client: Client;
-  readonly #timeout: number;
-  readonly #attach: (connection: Connection) => RpcPeer<Remote>;
-  #peer: RpcPeer<Remote> | undefined;
-  #isStaying = false;
+  readonly #limits: RpcClientLimits;
+  #peer!: RpcPeer;
+  #callsWaiting = 0;
 
   /** Takes a client over; use {@linkcode connectRpc}. */
   constructor(
     client: Client,
-    timeout: number,
+    limits: RpcClientLimits,
     attach: (connection: Connection) => RpcPeer<Remote>,
   ) {
     this.#client = client;
-    this.#timeout = timeout;
-    this.#attach = attach;
+    this.#limits = limits;
     this.api = apiOf((method, params) => this.#call(method, params));
-    this.#stayConnected();
-  }
-
-  /** The server can call at any time, so there is always to be a connection. */
-  async #stayConnected(): Promise<void> {
-    if (this.#isStaying) return;
-    this.#isStaying = true;
-    try {
-      for await (const connection of this.#client) this.#use(connection);
-    } catch {
-      // The next call tries again, and tells what is wrong.
-    }
-    this.#isStaying = false;
-  }
-
-  #use(connection: Connection): RpcPeer<Remote> {
-    if (this.#peer?.connection === connection) return this.#peer;
-    const peer = this.#attach(connection);
-    connection.closed.then(() => {
-      if (this.#peer === peer) this.#peer = undefined;
+    client.takeOver({
+      use: (connection) => this.#peer = attach(connection) as RpcPeer,
+      close: async () => await this.#peer?.close(),
     });
-    return this.#peer = peer;
   }
 
   /** Calls a method of the server; see {@linkcode RpcPeer.call}. */
@@ -94,72 +91,75 @@ export class RpcClient<Remote = RpcUntyped>
     params?: object,
     options?: RpcCallOptions,
   ): RpcReply<unknown> {
-    const peer = this.#peer as RpcPeer | undefined;
-    if (peer !== undefined) return peer.call(method, params, options);
-    const left = new AbortController();
-    const reply = this.#callLater(method, params, options, left.signal);
-    return Object.assign(reply, {
-      [Symbol.asyncIterator]: () => new LaterStream(reply, left),
-    });
-  }
-
-  async #callLater(
-    method: string,
-    params: object | undefined,
-    options: RpcCallOptions = {},
-    left: AbortSignal,
-  ): Promise<unknown> {
-    const { timeout, signal: given } = readOptions(CALL_OPTIONS, options);
-    const signal = given === undefined ? left : AbortSignal.any([given, left]);
-    params = snapshot(params);
-    const start = performance.now();
-    const peer = await this.#connected(timeout, signal) as RpcPeer;
-    const elapsed = Math.floor(performance.now() - start);
-    return await peer.call(method, params, {
-      signal,
-      timeout: timeout && Math.max(1, timeout - elapsed),
-    });
-  }
-
-  /** Waits for a connection. */
-  async #connected(
-    timeout = this.#timeout,
-    signal?: AbortSignal,
-  ): Promise<RpcPeer<Remote>> {
-    const late = new AbortController();
-    const stopTimer = startTimer(timeout, () => {
-      late.abort(
-        new DOMException(
-          `Cannot call: no connection after ${timeout} ms`,
-          "TimeoutError",
-        ),
-      );
-    });
+    if (this.#client.ready !== undefined) {
+      return this.#peer.call(method, params, options);
+    }
     try {
-      const connection = await this.#client.connected({
-        signal: signal === undefined
-          ? late.signal
-          : AbortSignal.any([signal, late.signal]),
-      });
-      this.#stayConnected();
-      return this.#use(connection);
-    } finally {
-      stopTimer();
+      return this.#callLater(method, params, options);
+    } catch (error) {
+      const failed = unsent(error);
+      return replyOf(failed, { promise: failed, leave() {} });
     }
   }
 
+  #callLater(
+    method: string,
+    params: object | undefined,
+    options: RpcCallOptions = {},
+  ): RpcReply<unknown> {
+    const { timeout, signal } = readOptions(CALL_OPTIONS, options);
+    const doing = `call "${method}"`;
+    this.#checkRoom(doing);
+    params = checkedParams(method, params);
+    const call = this.#client.wait<SentCall>(
+      { jsonrpc: "2.0", id: LONGEST_ID, method, params, timeout },
+      { doing, timeout: timeout ?? this.#limits.timeout, signal },
+      (_connection, message, left) => {
+        this.#callsWaiting--;
+        const { params } = message as { params?: object };
+        const options = { signal, timeout: timeout && left };
+        return { reply: this.#peer.call(method, params, options) };
+      },
+    );
+    this.#callsWaiting++;
+    call.promise.catch(() => this.#callsWaiting--);
+    return replyOf(quiet(call.promise.then(({ reply }) => reply)), call);
+  }
+
+  #checkRoom(doing: string): void {
+    const { maxOpenCalls } = this.#limits;
+    const open = this.#callsWaiting + (this.#peer?.stats.callsOpen ?? 0);
+    if (open < maxOpenCalls) return;
+    throw new RangeError(
+      `Cannot ${doing}: ${open} calls are open, limit is ${maxOpenCalls}`,
+    );
+  }
+
   /** Tells the server something; see {@linkcode RpcPeer.notify}. */
-  async notify<Name extends RpcName<Remote>>(
+  notify<Name extends RpcName<Remote>>(
     method: Name,
     ...rest: RpcArguments<Remote[Name], []>
   ): Promise<void> {
-    const peer = this.#peer ?? await this.#connected();
-    await peer.notify(method, ...rest);
+    const [params] = rest as [params?: object];
+    if (this.#client.ready !== undefined) {
+      return this.#peer.notify(method, params);
+    }
+    try {
+      return this.#client.wait(
+        { jsonrpc: "2.0", method, params: checkedParams(method, params) },
+        { doing: `notify "${method}"`, timeout: this.#limits.timeout },
+        (_connection, message) =>
+          this.#peer.notify(method, (message as { params?: object }).params),
+      ).promise;
+    } catch (error) {
+      return unsent(error);
+    }
   }
 
   /**
-   * Closes the connection and connects no more. It may be called at any time and
-   * more than once.
+   * Closes the connection, once everything sent before has left, and connects no
+   * more. It may be called at any time and more than once. Calls that are open
+   * reject, and the server hears that they are given up.
    */
   close(): Promise<void> {
     return this.#client.close();
@@ -171,48 +171,58 @@ export class RpcClient<Remote = RpcUntyped>
   }
 }
 
-/** What is sent of it now, whatever becomes of it until there is a connection. */
-function snapshot(params: object | undefined): object | undefined {
-  try {
-    return JSON.parse(JSON.stringify(params));
-  } catch {
-    return params; // nothing, or nothing that can be sent: the call will tell
-  }
-}
-
-/** Iterates over the stream that a call turns out to be. */
-async function* itemsOf(
-  reply: Promise<unknown>,
-): AsyncGenerator<unknown, unknown, void> {
-  const result = await reply;
-  const isStream = typeof result === "object" && result !== null &&
-    Symbol.asyncIterator in result;
-  if (!isStream) throw notAStream();
-  return yield* result as AsyncGenerator<unknown, unknown, void>;
+/** What whoever calls has of a call that waits. */
+function replyOf(
+  result: Promise<unknown>,
+  call: Waiting<SentCall>,
+): RpcReply<unknown> {
+  return Object.assign(result, {
+    [Symbol.asyncIterator]() {
+      // What it fails with is told where it is iterated.
+      quiet(result);
+      return new LaterStream(call);
+    },
+  });
 }
 
 /** A stream that can be left before there is a connection. */
 class LaterStream implements AsyncIterator<unknown, unknown, void> {
-  readonly #items: AsyncGenerator<unknown, unknown, void>;
-  readonly #left: AbortController;
+  readonly #call: Waiting<SentCall>;
+  readonly #items: Promise<AsyncIterator<unknown, unknown, void>>;
+  #isOver = false;
 
-  constructor(reply: Promise<unknown>, left: AbortController) {
-    this.#items = itemsOf(reply);
-    this.#left = left;
+  constructor(call: Waiting<SentCall>) {
+    this.#call = call;
+    this.#items = quiet(
+      call.promise.then(({ reply }) => reply[Symbol.asyncIterator]()),
+    );
   }
 
-  async next(): Promise<IteratorResult<unknown, unknown>> {
+  next(): Promise<IteratorResult<unknown, unknown>> {
+    return quiet(this.#next());
+  }
+
+  async #next(): Promise<IteratorResult<unknown, unknown>> {
+    let items: AsyncIterator<unknown, unknown, void>;
     try {
-      return await this.#items.next();
+      items = await this.#items;
     } catch (error) {
-      if (!this.#left.signal.aborted) throw error;
-      return { done: true, value: undefined };
+      // It is told once, and not to who has left.
+      if (this.#isOver) return { done: true, value: undefined };
+      this.#isOver = true;
+      throw error;
     }
+    return await items.next();
   }
 
-  return(value?: unknown): Promise<IteratorResult<unknown, unknown>> {
-    // Behind a `next` that waits, its own `return` would wait, too.
-    this.#left.abort();
-    return this.#items.return(value);
+  async return(value?: unknown): Promise<IteratorResult<unknown, unknown>> {
+    this.#isOver = true;
+    this.#call.leave(new DOMException("The stream was left", "AbortError"));
+    try {
+      await (await this.#items).return?.();
+    } catch {
+      // There has been none.
+    }
+    return { done: true, value };
   }
 }

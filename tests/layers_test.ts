@@ -72,7 +72,7 @@ const CORE_ROWS: Record<string, number> = {
   rpc_settings: 1.3,
   rpc_call: 1.4,
   rpc_answerer: 1.5,
-  rpc_client: 2.1,
+  rpc_client: 2.3,
   server_settings: 2.1,
 };
 
@@ -188,7 +188,7 @@ Deno.test("defaults are what the documentation says", async () => {
     ["core/server_settings.ts", "ListenOptions", LISTEN_DEFAULTS],
     ["core/server_settings.ts", "ServeOptions", SERVE_DEFAULTS],
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
-    ["core/reconnect.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
+    ["core/client/client.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
     ["core/tls.ts", "TlsOptions", TLS_DEFAULTS],
     ["core/rpc_settings.ts", "RpcOptions", RPC_DEFAULTS],
     ["core/authentication.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],

@@ -153,6 +153,23 @@ const USES: Record<string, Use> = {
     held();
     await client.close();
   },
+  async "connectRpc({ reconnect })"(signal, held) {
+    await using server = serveRpc(LOCAL, { answer: () => 1 });
+    const client = await connectRpc({
+      ...server.addr,
+      signal,
+      reconnect: { minDelay: 1 },
+    });
+    held();
+    assertEquals(await client.call("answer", [], { signal }), 1);
+    for (const { connection } of server.peers) connection.abort();
+    assertEquals(
+      await answered(() => client.call("answer", [], { signal })),
+      1,
+    );
+    await client.close();
+    await assertRejects(() => client.call("answer", [], { signal }));
+  },
   async rpc(signal, held) {
     const [one, other] = streamPair();
     const [near, far] = [rpc(one), rpc(other, { answer: () => 1 })];
@@ -163,6 +180,17 @@ const USES: Record<string, Use> = {
     await far.close();
   },
 };
+
+/** Calls again where the connection was lost meanwhile. */
+async function answered(call: () => Promise<unknown>): Promise<unknown> {
+  for (;;) {
+    try {
+      return await call();
+    } catch {
+      // The next one finds the next connection.
+    }
+  }
+}
 
 function streamPair(): [Connection, Connection] {
   const there = new TransformStream<Uint8Array, Uint8Array>();

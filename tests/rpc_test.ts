@@ -301,7 +301,7 @@ Deno.test("connectRpc() connects again, and sends no call twice", async () => {
   await assertRejects(
     () => client.call("add", [1, 2], { timeout: 20 }),
     DOMException,
-    "Cannot call: no connection after 20 ms",
+    'Cannot call "add": no connection after 20 ms',
   );
   await assertRejects(
     () =>

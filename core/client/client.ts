@@ -3,18 +3,20 @@
  *
  * @module
  */
-import type { JsonValue } from "../framing.ts";
-import { abortable } from "./abortion.ts";
-import { AuthenticationError } from "./authentication.ts";
+import type { JsonValue } from "../../framing.ts";
+import { abortable } from "../abortion.ts";
+import { AuthenticationError } from "../authentication.ts";
 import {
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
   REQUEST_OPTIONS,
   type RequestOptions,
+  type Settings,
   startTimer,
-} from "./connection.ts";
-import type { Events } from "./events.ts";
+  unsent,
+} from "../connection.ts";
+import type { Events } from "../events.ts";
 import {
   defaultsOf,
   limit,
@@ -22,7 +24,14 @@ import {
   readOptions,
   resolveOptions,
   timeout,
-} from "./tools/options.ts";
+} from "../tools/options.ts";
+import { quiet } from "../tools/quiet.ts";
+import {
+  type Sending,
+  type Waiting,
+  type WaitingLimits,
+  WaitingMessages,
+} from "./waiting.ts";
 
 /** How a client connects again. */
 export interface ReconnectOptions {
@@ -85,9 +94,21 @@ export type ClientEvent<T = JsonValue> =
     readonly delay: number;
   };
 
+/** What else is done with the connections of a client, as calls are made. */
+export interface Tenant<T> {
+  /** Takes a connection over, before anything that waits for it is sent. */
+  use(connection: Connection<T>): void;
+  /** Closes it. */
+  close(): Promise<void>;
+}
+
 /**
  * One connection after another to the same server: where there is none when one
  * is needed, it connects again. Made by `connect` with the option `reconnect`.
+ *
+ * What is sent while there is no connection waits for one: it is encoded at the
+ * call, leaves in the order of the calls, and no more of it waits than
+ * `maxQueuedBytes`.
  *
  * A request is sent once at most: if the connection is lost before its reply
  * has come, it rejects, and whether the server has seen it only the server
@@ -104,11 +125,15 @@ export class Client<T = JsonValue>
   readonly #events: Events<ClientEvent<T>>;
   readonly #options: Required<ReconnectOptions>;
   readonly #over = new AbortController();
+  readonly #waiting: WaitingMessages<Connection<T>>;
+  #tenant: Tenant<T> | undefined;
   #connection: Connection<T> | undefined;
   /** Why the server did not let us in: who asks again is told the same. */
   #refusal: AuthenticationError | undefined;
   #connecting: Promise<Connection<T>> | undefined;
   #attempts = 0;
+  /** How it ends, if it does. */
+  #end: ConnectionEnd = { clean: true };
 
   /**
    * Makes a client that is not connected yet.
@@ -119,6 +144,7 @@ export class Client<T = JsonValue>
     isFinal: (error: unknown) => boolean,
     events: Events<ClientEvent<T>>,
     options: ReconnectOptions,
+    settings: Settings,
   ) {
     this.#dial = dial;
     this.#isFinal = isFinal;
@@ -128,6 +154,7 @@ export class Client<T = JsonValue>
       RECONNECT_DEFAULTS,
       options,
     );
+    this.#waiting = new WaitingMessages(settings);
   }
 
   /** Aborted when the client is closed. */
@@ -147,6 +174,30 @@ export class Client<T = JsonValue>
   }
 
   /**
+   * Has a tenant use this connection and all that follow: there is to be one at
+   * all times.
+   * @internal
+   */
+  takeOver(tenant: Tenant<T>): void {
+    this.#tenant = tenant;
+    this.#waiting.limitDepth();
+    if (this.#connection === undefined) this.#stay();
+    else tenant.use(this.#connection);
+  }
+
+  /**
+   * The connection over which something new can be sent at once: it is not over,
+   * and nothing waits for it.
+   * @internal
+   */
+  get ready(): Connection<T> | undefined {
+    return this.#connection?.isOver === false && this.#waiting.size === 0 &&
+        !this.#over.signal.aborted
+      ? this.#connection
+      : undefined;
+  }
+
+  /**
    * Gives the connection that is open, or connects until one is.
    *
    * @throws The error of the last attempt, if there is to be no other: after
@@ -156,20 +207,41 @@ export class Client<T = JsonValue>
    * @throws The reason of the signal, if that is aborted; others may go on to
    * wait for the same connection.
    */
-  async connected(options: RequestOptions = {}): Promise<Connection<T>> {
-    const { signal } = readOptions(REQUEST_OPTIONS, options);
-    signal?.throwIfAborted();
+  connected(options: RequestOptions = {}): Promise<Connection<T>> {
+    try {
+      const { signal } = readOptions(REQUEST_OPTIONS, options);
+      signal?.throwIfAborted();
+      return quiet(abortable(this.#reach(), signal));
+    } catch (error) {
+      return unsent(error);
+    }
+  }
+
+  /** The connection that is open, or else the next. */
+  #reach(): Promise<Connection<T>> {
+    this.#check();
+    if (this.#connection?.isOver === false) {
+      return Promise.resolve(this.#connection);
+    }
+    return this.#connecting ??= quiet(
+      this.#connect().finally(() => {
+        this.#connecting = undefined;
+      }).then(
+        (connection) => {
+          this.#sendWaiting(connection);
+          return connection;
+        },
+        (error) => {
+          this.#waiting.fail(error);
+          throw error;
+        },
+      ),
+    );
+  }
+
+  #check(): void {
     if (this.#over.signal.aborted) throw this.#gone();
     if (this.#refusal !== undefined) throw this.#refusal;
-    if (this.#connection?.isOver === false) return this.#connection;
-    if (this.#connecting === undefined) {
-      this.#connecting = this.#connect().finally(() => {
-        this.#connecting = undefined;
-      });
-      // Whoever asked may have given up.
-      this.#connecting.catch(() => {});
-    }
-    return await abortable(this.#connecting, signal);
   }
 
   async #connect(): Promise<Connection<T>> {
@@ -215,42 +287,111 @@ export class Client<T = JsonValue>
       throw this.#gone();
     }
     this.#connection = connection;
+    this.#tenant?.use(connection);
     const connectedAt = performance.now();
     connection.watch();
     connection.closed.then(() => {
-      if (this.#connection === connection) this.#connection = undefined;
       // One that says hello and leaves has to be left alone for longer, too.
       const lifetime = performance.now() - connectedAt;
       if (connection.hasAnswered || lifetime > this.#options.maxDelay) {
         this.#attempts = 0;
       }
+      if (this.#connection !== connection) return;
+      this.#connection = undefined;
+      this.#stay();
     });
+  }
+
+  /** Connects again where that is not left to the next message. */
+  #stay(): void {
+    const isNeeded = this.#tenant !== undefined || this.#waiting.size > 0;
+    if (!isNeeded || this.#over.signal.aborted) return;
+    // Where there is to be no connection, the next call tells why.
+    if (this.#refusal === undefined) this.#reach();
+  }
+
+  /** Sends what waits, as fast as the link takes it. */
+  async #sendWaiting(connection: Connection<T>): Promise<void> {
+    while (this.#waiting.size > 0 && !connection.isOver) {
+      this.#waiting.sendNext(connection);
+      const room = connection.room();
+      // That the link has ended, the connection tells.
+      if (room !== undefined) await room.catch(() => {});
+    }
+    this.#stay();
+  }
+
+  /**
+   * Has a message wait for a connection, behind all that waits for it already.
+   * Throws where it cannot be sent, or too much waits.
+   * @internal
+   */
+  wait<Result>(
+    message: unknown,
+    limits: WaitingLimits,
+    send: Sending<Connection<T>, Result>,
+  ): Waiting<Result> {
+    this.#check();
+    const waiting = this.#waiting.add(
+      message,
+      limits,
+      this.#connection?.stats.bytesQueued ?? 0,
+      send,
+    );
+    this.#reach();
+    return waiting;
   }
 
   /**
    * Sends a message over the connection, once there is one; see
    * {@linkcode Connection.send}.
    */
-  async send(message: unknown): Promise<void> {
-    const connection = await this.connected();
-    await connection.send(message);
+  send(message: unknown): Promise<void> {
+    const connection = this.ready;
+    if (connection !== undefined) return connection.send(message);
+    try {
+      return this.wait(
+        message,
+        { doing: "send message" },
+        (connection, message) => connection.send(message),
+      ).promise;
+    } catch (error) {
+      return unsent(error);
+    }
   }
 
   /**
    * Sends a message and waits for its reply, once there is a connection; see
    * {@linkcode Connection.request}. It is sent once at most.
    */
-  async request(message: unknown, options: RequestOptions = {}): Promise<T> {
-    const given = readOptions(REQUEST_OPTIONS, options);
-    const connection = await this.connected(given);
-    return await connection.request(message, given);
+  request(message: unknown, options: RequestOptions = {}): Promise<T> {
+    const connection = this.ready;
+    if (connection !== undefined) return connection.request(message, options);
+    try {
+      const limits = readOptions(REQUEST_OPTIONS, options);
+      return this.wait(
+        message,
+        { ...limits, doing: "send request" },
+        (connection, message) => connection.request(message, limits),
+      ).promise;
+    } catch (error) {
+      return unsent(error);
+    }
   }
 
   /**
    * Iterates over the connections: gives one, and when it has ended the next.
    * It ends when the client is closed, and throws when it gives up.
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Connection<T>, void> {
+  [Symbol.asyncIterator](): AsyncIterator<Connection<T>, void> {
+    const connections = this.#connections();
+    return {
+      next: () => quiet(connections.next()),
+      return: () => quiet(connections.return()),
+    };
+  }
+
+  async *#connections(): AsyncGenerator<Connection<T>, void> {
     while (!this.#over.signal.aborted) {
       let connection: Connection<T>;
       try {
@@ -265,12 +406,19 @@ export class Client<T = JsonValue>
   }
 
   /**
-   * Closes the connection and connects no more. It may be called at any time
-   * and more than once.
+   * Closes the connection, once everything sent before has left, and connects no
+   * more. It may be called at any time and more than once. Requests without a
+   * reply reject, and so does what waits for a connection.
    */
   async close(): Promise<void> {
+    const connection = this.#connection;
+    while (this.#waiting.size > 0 && connection?.isOver === false) {
+      this.#waiting.sendNext(connection);
+    }
     this.#over.abort(this.#gone());
-    await this.#connection?.close();
+    this.#waiting.fail(this.#gone());
+    await this.#tenant?.close();
+    await connection?.close();
   }
 
   /**
@@ -278,7 +426,9 @@ export class Client<T = JsonValue>
    * @internal
    */
   abort(reason: unknown): void {
+    this.#end = { clean: false, cause: reason };
     this.#over.abort(reason);
+    this.#waiting.fail(this.#gone());
     this.#connection?.abort(reason);
   }
 
@@ -288,8 +438,9 @@ export class Client<T = JsonValue>
   }
 
   #gone(): ConnectionClosedError {
-    return new ConnectionClosedError("Cannot connect: the client is closed", {
-      clean: true,
-    });
+    return new ConnectionClosedError(
+      "Cannot connect: the client is closed",
+      this.#end,
+    );
   }
 }

@@ -5,15 +5,18 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { delay, faultTest, until } from "../tests/ledger.ts";
-import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
-import { Connection, ConnectionClosedError } from "./connection.ts";
-import { Events } from "./events.ts";
+import { delay, faultTest, until } from "../../tests/ledger.ts";
+import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
+import { waitersOf } from "../../tests/listeners.ts";
+import { FrameTooLargeError, InvalidMessageError } from "../../framing.ts";
 import {
-  Client,
-  type ClientEvent,
-  type ReconnectOptions,
-} from "./reconnect.ts";
+  BackpressureError,
+  Connection,
+  ConnectionClosedError,
+  Settings,
+} from "../connection.ts";
+import { Events } from "../events.ts";
+import { Client, type ClientEvent, type ReconnectOptions } from "./client.ts";
 
 const NEVER = {
   idleTimeout: Infinity,
@@ -25,6 +28,7 @@ const NEVER = {
 class Servers {
   /** What goes wrong with the next attempts; with others, nothing. */
   readonly failures: unknown[] = [];
+  settings = new Settings({});
   /** The far ends of the connections so far. */
   readonly peers: Connection[] = [];
   readonly ends: MemoryEnd[] = [];
@@ -32,6 +36,8 @@ class Servers {
   attempts = 0;
   /** A message that belongs to the login. */
   greeting: string | undefined;
+  /** Whether the links take nothing. */
+  isFull = false;
   /** Where attempts wait, if they shall. */
   gate: Promise<void> | undefined;
 
@@ -44,6 +50,7 @@ class Servers {
       isFinal,
       new Events("test", (event) => void this.events.push(event)),
       { minDelay: 1, ...options },
+      this.settings,
     );
   }
 
@@ -54,11 +61,12 @@ class Servers {
     const failure = this.failures.shift();
     if (failure !== undefined) throw failure;
     const [near, far] = memoryPair();
+    if (this.isFull) near.hold();
     // Nobody closes it, so nothing may wait for it.
     const peer = new Connection(far, NEVER);
     this.ends.push(near);
     this.peers.push(peer);
-    const connection = new Connection(near);
+    const connection = new Connection(near, this.settings);
     if (this.greeting !== undefined) {
       peer.send(this.greeting);
       await connection[Symbol.asyncIterator]().next();
@@ -71,6 +79,16 @@ class Servers {
     return this.events.flatMap((event) =>
       event.type === "waiting" ? [event.delay] : []
     );
+  }
+
+  /** A client whose servers are away until the function is called. */
+  async lostClient(): Promise<{ client: Client; comeBack: () => void }> {
+    const client = await this.client().open();
+    const gate = Promise.withResolvers<void>();
+    this.gate = gate.promise;
+    this.cut();
+    await (await client.connected()).closed;
+    return { client, comeBack: gate.resolve };
   }
 
   /** Breaks the connection that was made last. */
@@ -358,6 +376,7 @@ faultTest(
       () => false,
       new Events("test", undefined),
       { minDelay: 1 },
+      new Settings({}),
     );
     await client.open();
     near.cut();
@@ -428,6 +447,180 @@ faultTest(
     await servers.peers[0].close();
     assertEquals(await first.closed, { clean: true });
     assert(await client.connected() !== first);
+  },
+);
+
+/** The next so many messages. */
+async function take(peer: Connection, count: number): Promise<unknown[]> {
+  const messages: unknown[] = [];
+  for await (const message of peer) {
+    if (messages.push(message) === count) break;
+  }
+  return messages;
+}
+
+faultTest(
+  "Client sends what waits as it was at the call, in the order of the calls, before anything new",
+  async () => {
+    const servers = new Servers();
+    const { client, comeBack } = await servers.lostClient();
+    const message = { number: 0 };
+    const replies: Promise<unknown>[] = [];
+    for (let i = 1; i <= 6; i++) {
+      message.number = i;
+      if (i % 3 === 0) client.send(message);
+      else replies.push(client.request(message));
+    }
+    // A number that a double has no room for.
+    const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
+    client.send([rawJSON("12345678901234567890"), -0, 1e21, "\ud800"]);
+    const connected = client.connected();
+    connected.then((connection) => connection.send("new"));
+    connected.then(() => client.send("newer"));
+    comeBack();
+    await connected;
+    const [, peer] = servers.peers;
+    assertEquals(await take(peer, 9), [
+      ...[1, 2, 3, 4, 5, 6].map((number) => ({ number })),
+      [12345678901234567890, 0, 1e21, "\ud800"],
+      "new",
+      "newer",
+    ]);
+    const written = servers.ends[1].writes.map((bytes) =>
+      new TextDecoder().decode(bytes)
+    ).join("");
+    assert(written.includes('[12345678901234567890,0,1e+21,"\\ud800"]'));
+    for (const number of [1, 2, 4, 5]) peer.send(number);
+    assertEquals(await Promise.all(replies), [1, 2, 4, 5]);
+    await client.close();
+  },
+);
+
+faultTest(
+  "Client refuses at the call what cannot be sent, and what is too much",
+  async () => {
+    const servers = new Servers();
+    servers.settings = new Settings({
+      maxQueuedBytes: 10_000,
+      maxFrameBytes: 5_000,
+    });
+    const { client, comeBack } = await servers.lostClient();
+    for (const name of ["send", "request"] as const) {
+      for (const wrong of [1n, undefined, () => {}]) {
+        await assertRejects(
+          () => client[name](wrong),
+          InvalidMessageError,
+        );
+      }
+      const large = "x".repeat(5_000);
+      await assertRejects(() => client[name](large), FrameTooLargeError);
+    }
+    assertEquals(servers.attempts, 1);
+    // Like a connection, it takes what comes while no more waits than the limit.
+    const texts = ["a", "b", "c"].map((text) => text.repeat(4_000));
+    const sent = texts.map((text) => client.send(text));
+    const refused = await assertRejects(
+      () => client.request(1),
+      BackpressureError,
+    );
+    assertEquals([refused.queued, refused.limit], [12_018, 10_000]);
+    comeBack();
+    await Promise.all(sent);
+    await client.send("next");
+    assertEquals(await take(servers.peers[1], 4), [...texts, "next"]);
+    await client.close();
+  },
+);
+
+faultTest(
+  "Client bounds the number of small messages that wait, and whoever gives up makes room",
+  async () => {
+    const servers = new Servers();
+    servers.settings = new Settings({ maxQueuedBytes: 64_000 });
+    const { client, comeBack } = await servers.lostClient();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const replies = Array.from(
+      { length: 1_001 },
+      (_, i) => client.request(i, { signal }),
+    );
+    await assertRejects(() => client.send(1), BackpressureError);
+    const reason = new Error("enough");
+    controller.abort(reason);
+    for (const reply of replies) {
+      assertStrictEquals(await assertRejects(() => reply, Error), reason);
+    }
+    assertEquals(waitersOf(signal), 0);
+    client.send("last");
+    comeBack();
+    await client.connected();
+    assertEquals(await take(servers.peers[1], 1), ["last"]);
+    await client.close();
+  },
+);
+
+faultTest(
+  "Client sends what a lost link has not taken over the next one, and nothing twice",
+  async () => {
+    const servers = new Servers();
+    servers.settings = new Settings({ highWaterMark: 4_000 });
+    servers.isFull = true;
+    const { client, comeBack } = await servers.lostClient();
+    const texts = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(1_000));
+    const sent = texts.map((text) => client.send(text));
+    comeBack();
+    const second = await client.connected();
+    assertEquals(second.stats.messagesSent, 4);
+    // What is new waits behind the others.
+    const last = client.send("last");
+    servers.isFull = false;
+    servers.cut();
+    await second.closed;
+    await client.connected();
+    const [, , third] = servers.peers;
+    assertEquals(await take(third, 7), [...texts.slice(4), "last"]);
+    const outcomes = await Promise.allSettled([...sent, last]);
+    assertEquals(outcomes.map(({ status }) => status), [
+      ...Array(3).fill("fulfilled"), // no more than the high-water mark waited
+      "rejected",
+      ...Array(7).fill("fulfilled"),
+    ]);
+    await client.close();
+  },
+);
+
+faultTest(
+  "Client.close() lets what an open link has not taken yet leave, and rejects what has none",
+  async () => {
+    const servers = new Servers();
+    servers.settings = new Settings({ highWaterMark: 4_000 });
+    servers.isFull = true;
+    const { client, comeBack } = await servers.lostClient();
+    const texts = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(1_000));
+    for (const text of texts) client.send(text);
+    const lost = assertRejects(
+      () => client.request("last"),
+      ConnectionClosedError,
+      "Cannot receive reply",
+    );
+    comeBack();
+    await client.connected();
+    const closing = client.close();
+    await lost;
+    servers.ends[1].release();
+    assertEquals(await take(servers.peers[1], 11), [...texts, "last"]);
+    servers.peers[1].close();
+    await closing;
+
+    const other = await new Servers().lostClient();
+    const reply = assertRejects(
+      () => other.client.request(1),
+      ConnectionClosedError,
+      "Cannot connect: the client is closed",
+    );
+    await other.client.close();
+    await reply;
+    other.comeBack();
   },
 );
 

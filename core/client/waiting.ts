@@ -1,0 +1,193 @@
+/**
+ * What waits for a connection.
+ *
+ * @module
+ */
+import { FrameEncoder } from "../../framing.ts";
+import { whenAborted } from "../abortion.ts";
+import { BackpressureError, type Settings, startTimer } from "../settings.ts";
+import { quiet } from "../tools/quiet.ts";
+
+/**
+ * What a message counts at least: what it is waited with costs more than a few
+ * bytes.
+ */
+const LEAST_BYTES = 64;
+
+/** How long a message waits. */
+export interface WaitingLimits {
+  /** What fails where it waits for too long: `send request`. */
+  readonly doing: string;
+  /** Milliseconds until it is given up; without it, no limit. */
+  readonly timeout?: number;
+  /** Gives up when aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Sends a message over the connection that it has waited for, and says what
+ * comes of it; `left` are the milliseconds that the timeout leaves.
+ */
+export type Sending<Link, Result> = (
+  link: Link,
+  message: unknown,
+  left: number,
+) => Result | Promise<Result>;
+
+/** A message that waits. */
+export interface Waiting<Result> {
+  /** What comes of it. It need not be awaited. */
+  readonly promise: Promise<Result>;
+  /** Waits no more, if it still does, and rejects with the reason. */
+  leave(reason: unknown): void;
+}
+
+interface Entry<Link> {
+  readonly bytes: number;
+  send(link: Link): void;
+  fail(reason: unknown): void;
+}
+
+/**
+ * Messages in the order of the calls, encoded when they were sent: what happens
+ * to the values afterwards does not matter.
+ */
+export class WaitingMessages<Link> {
+  readonly #settings: Settings;
+  readonly #encoder: FrameEncoder;
+  readonly #entries = new Set<Entry<Link>>();
+  #bytes = 0;
+
+  /** Takes the framing and the limits of the connections. */
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#encoder = new FrameEncoder(settings.framing);
+  }
+
+  /** Messages that wait. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Takes nothing any more that is nested deeper than `maxDepth`. */
+  limitDepth(): void {
+    this.#encoder.limitDepth();
+  }
+
+  /**
+   * Adds a message behind all others.
+   *
+   * @param message The message.
+   * @param limits How long it waits.
+   * @param bytesQueued Bytes that wait on the connection already.
+   * @param send What is done with it once there is a connection.
+   * @throws {BackpressureError} If more bytes wait than on a connection may.
+   * @throws {InvalidMessageError} If JSON cannot carry the message.
+   * @throws {FrameTooLargeError} If it is too large for a frame.
+   */
+  add<Result>(
+    message: unknown,
+    limits: WaitingLimits,
+    bytesQueued: number,
+    send: Sending<Link, Result>,
+  ): Waiting<Result> {
+    const { maxQueuedBytes, framing } = this.#settings;
+    const queued = this.#bytes + bytesQueued;
+    if (queued > maxQueuedBytes) {
+      throw new BackpressureError(queued, maxQueuedBytes);
+    }
+    const { timeout = Infinity, signal } = limits;
+    signal?.throwIfAborted();
+    this.#encoder.push(message);
+    const frame = this.#encoder.take();
+    const start = performance.now();
+    const { promise, resolve, reject } = Promise.withResolvers<Result>();
+    const entry: Entry<Link> = {
+      bytes: Math.max(LEAST_BYTES, frame.length),
+      send: (link) => {
+        this.#remove(entry);
+        stop();
+        const left = Math.max(1, timeout - (performance.now() - start));
+        resolve(
+          send(
+            link,
+            messageOf(frame.subarray(framing.prefixBytes)),
+            Math.ceil(left),
+          ),
+        );
+      },
+      fail: (reason) => {
+        this.#remove(entry);
+        stop();
+        reject(reason);
+      },
+    };
+    const stop = watch(limits, timeout, entry);
+    this.#entries.add(entry);
+    this.#bytes += entry.bytes;
+    return {
+      promise: quiet(promise),
+      leave: (reason) => {
+        if (this.#entries.has(entry)) entry.fail(reason);
+      },
+    };
+  }
+
+  #remove(entry: Entry<Link>): void {
+    if (this.#entries.delete(entry)) this.#bytes -= entry.bytes;
+  }
+
+  /** Sends the first message, if there is one. */
+  sendNext(link: Link): void {
+    for (const entry of this.#entries) return entry.send(link);
+  }
+
+  /** Rejects all. */
+  fail(reason: unknown): void {
+    for (const entry of this.#entries) entry.fail(reason);
+  }
+}
+
+/** Fails an entry that waits for too long, or whose signal is aborted. */
+function watch<Link>(
+  { doing, signal }: WaitingLimits,
+  timeout: number,
+  entry: Entry<Link>,
+): () => void {
+  const stopTimer = startTimer(timeout, () => {
+    entry.fail(
+      new DOMException(
+        `Cannot ${doing}: no connection after ${timeout} ms (timeout)`,
+        "TimeoutError",
+      ),
+    );
+  });
+  if (signal === undefined) return stopTimer;
+  const stopListening = whenAborted(signal, (reason) => entry.fail(reason));
+  return () => {
+    stopTimer();
+    stopListening();
+  };
+}
+
+const TEXT_DECODER = new TextDecoder();
+
+/** The message of a payload of ours, to become the same text again. */
+function messageOf(payload: Uint8Array): unknown {
+  const text = TEXT_DECODER.decode(payload);
+  const message: unknown = JSON.parse(text);
+  return JSON.stringify(message) === text
+    ? message
+    : JSON.parse(text, keepNumber);
+}
+
+/** Keeps the digits of `JSON.rawJSON`, which a number has no room for. */
+function keepNumber(
+  _name: string,
+  value: unknown,
+  { source }: { source?: string } = {},
+): unknown {
+  return typeof value === "number" && source !== undefined
+    ? (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(source)
+    : value;
+}
