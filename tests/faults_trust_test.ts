@@ -181,7 +181,7 @@ faultTest(
       assertInstanceOf(error, TlsError);
       assertEquals(
         error.message,
-        ": the peer does not speak TLS",
+        "Cannot secure the connection: the peer does not speak TLS",
       );
     }
     await using client = await connect({ ...guarded.addr, tls: { ca } });
@@ -221,7 +221,7 @@ faultTest(
           handshakeTimeout: 50,
         }),
       DOMException,
-      "Cannot connect: the handshake is not done after 50 ms",
+      ": the handshake is not done after 50 ms (handshakeTimeout)",
     );
     assertEquals(error.name, "TimeoutError");
     const conn = await accepting;
