@@ -148,7 +148,7 @@ function open(endpoint: Address, start: () => Server): Server {
   } catch (error) {
     const place = format(endpoint);
     if (!(error instanceof Deno.errors.AddrInUse)) {
-      throw new Failure(`cannot listen on ${place}: ${clause(error)}`);
+      throw new Failure(clause(error));
     }
     if (endpoint.transport === "tcp") {
       throw new Failure(`${place} is already in use`);

@@ -1,11 +1,12 @@
 /** The first line that people log: who, why, and the option that decides. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { keepAlive } from "../core/heartbeat.ts";
 import { sweepFor } from "../core/sweep.ts";
 import {
   connect,
   Connection,
   type ConnectionOptions,
+  listen,
   serve,
   sharedToken,
   TlsError,
@@ -191,6 +192,27 @@ Deno.test("errors call the peer by its address where they have no name of it, or
     near.cut();
     await assertRejects(() => connection.request(1), Error, text);
   }
+});
+
+Deno.test("an error of listen() names the endpoint, and keeps its class", async () => {
+  using listener = listen(LOCAL);
+  const port = portOf(listener.addr);
+  const taken = assertThrows(
+    () => listen({ ...LOCAL, port }),
+    Deno.errors.AddrInUse,
+  );
+  assertEquals(
+    taken.message,
+    `Cannot listen on 127.0.0.1:${port}: address already in use`,
+  );
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/none/a.sock`;
+  assertThrows(
+    () => serve({ path }, () => 1),
+    Deno.errors.NotFound,
+    `Cannot listen on ${path}: `,
+  );
+  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("an error of connect() names the endpoint, and keeps its class", async () => {

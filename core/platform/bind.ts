@@ -13,6 +13,7 @@ import {
   permissionsForFiles,
   requirePermissions,
 } from "../permissions.ts";
+import { addressText, nameEndpoint } from "../tools/address.ts";
 import { SocketFile } from "./socket_file.ts";
 
 /** A socket that listens. */
@@ -40,6 +41,15 @@ function isFile(address: Address): address is Address & { path: string } {
  * @throws {Deno.errors.NotCapable} If permissions are missing.
  */
 export function bind(address: Address, removeStale: boolean): Binding {
+  try {
+    return open(address, removeStale);
+  } catch (error) {
+    nameEndpoint(error, "listen on", addressText(address));
+    throw error;
+  }
+}
+
+function open(address: Address, removeStale: boolean): Binding {
   requirePermissions(
     "listen on",
     address,

@@ -24,8 +24,11 @@ export function nameEndpoint(
   action: "connect to" | "listen on",
   endpoint: string,
 ): void {
-  if (!(error instanceof Error) || error.message.includes(endpoint)) return;
+  if (!(error instanceof Error)) return;
   const { message, stack } = error;
+  if (
+    message.includes(endpoint) || message.startsWith(`Cannot ${action} `)
+  ) return;
   const [, failed, reason] =
     /^(Cannot (?:connect|secure the connection|authenticate)): ([^]*)$/
       .exec(message) ?? [];
