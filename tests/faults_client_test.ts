@@ -166,14 +166,17 @@ faultTest(
       return message;
     });
     const log = new EventLog();
-    const client = await connect({
-      ...server.addr,
-      reconnect: AT_ONCE,
-      onEvent: log.onEvent,
-    });
+    const clients = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        connect({
+          ...server.addr,
+          reconnect: AT_ONCE,
+          onEvent: log.onEvent,
+        })),
+    );
     let sent = 0;
     let answered = 0;
-    async function ask(): Promise<void> {
+    async function ask(client: Client): Promise<void> {
       while (kills < 1_000) {
         const id = sent++;
         try {
@@ -188,8 +191,10 @@ faultTest(
         }
       }
     }
-    await Promise.all(Array.from({ length: 5 }, ask));
-    await client.close();
+    await Promise.all(
+      clients.flatMap((client) => Array.from({ length: 5 }, () => ask(client))),
+    );
+    await Promise.all(clients.map((client) => client.close()));
     await delay(0);
     console.log(
       `${sent} requests, ${answered} replies, ${kills} kills, ${

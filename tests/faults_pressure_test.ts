@@ -736,10 +736,12 @@ test("the replies before a fault of the peer arrive, however much it has sent be
     return sizes;
   }
   for (const [name, fault] of faults) {
-    for (let i = 0; i < 100; i++) {
-      const size = i < 90 ? 100 : 1_000_000;
-      assertEquals(await attack(size, fault), Array(10).fill(size), name);
-    }
+    await Promise.all(Array.from({ length: 10 }, async () => {
+      for (let i = 0; i < 10; i++) {
+        const size = i < 9 ? 100 : 1_000_000;
+        assertEquals(await attack(size, fault), Array(10).fill(size), name);
+      }
+    }));
   }
 });
 

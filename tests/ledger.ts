@@ -80,6 +80,25 @@ export async function settled<Value>(
 }
 
 /**
+ * Does something with each, two at a time: for what waits for processes of its
+ * own, and must not be disturbed by others of this process.
+ */
+export async function inPairs<Item>(
+  items: Iterable<Item>,
+  act: (item: Item) => Promise<void>,
+): Promise<void> {
+  const rest = items[Symbol.iterator]();
+  let failure: { error: unknown } | undefined;
+  async function work(): Promise<void> {
+    for (let next; !failure && !(next = rest.next()).done;) {
+      await act(next.value).catch((error) => failure ??= { error });
+    }
+  }
+  await Promise.all([work(), work()]);
+  if (failure !== undefined) throw failure.error;
+}
+
+/**
  * The clock of deadlines, of which the shortest takes so many milliseconds. It
  * stands still unless a test moves it, until it is disposed of: so no deadline
  * depends on how busy the machine is.

@@ -7,7 +7,7 @@ import {
   startChildServer,
   type State,
 } from "./child_server.ts";
-import { delay, faultTest as test } from "./ledger.ts";
+import { delay, faultTest as test, inPairs } from "./ledger.ts";
 import { frame, join, Peer, prefix, repeat } from "./peers.ts";
 
 const KIB = 1_024;
@@ -116,7 +116,7 @@ test("no peer makes a server hold more than the formula says, whatever it does",
     "a length that is too large": (peer) =>
       peer.write(prefix(maxFrameBytes + 1)),
   };
-  for (const [name, attack] of Object.entries(attacks)) {
+  await inPairs(Object.entries(attacks), async ([name, attack]) => {
     await using server = await startChildServer({ maxFrameBytes });
     const { held, process } = await heldBy(server, 20, attack);
     console.log(
@@ -128,7 +128,7 @@ test("no peer makes a server hold more than the formula says, whatever it does",
     assertLessOrEqual(process, 1.5 * 20 * bound, name);
     // A bound that is far too large would hold nothing.
     if (name === "messages in hand") assertGreater(held, 20 * bound / 3);
-  }
+  });
 });
 
 /** Lets `count` peers come and go, 20 at a time. */
@@ -214,7 +214,7 @@ test("idle, announcing and blocked peers cost a server what they should", async 
       return Promise.race([writing.catch(() => {}), delay(100)]);
     }],
   ];
-  for (const [name, count, most, attack] of cases) {
+  await inPairs(cases, async ([name, count, most, attack]) => {
     await using server = await startChildServer();
     const { held, process } = await heldBy(server, count, attack);
     console.log(
@@ -224,5 +224,5 @@ test("idle, announcing and blocked peers cost a server what they should", async 
     );
     assertLess(held / count, most * KIB, name);
     assertLess(process / count, 1.5 * most * KIB, name);
-  }
+  });
 });

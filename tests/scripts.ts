@@ -18,8 +18,12 @@ export function startLimited(
   options: StartOptions = {},
 ): Running {
   const script = `ulimit -n ${descriptors} && exec "$@"`;
+  // Deno reads them when it may have no descriptor left, and prints a warning.
+  const { NODE_EXTRA_CA_CERTS: _, ...env } = Deno.env.toObject();
   return start("sh", ["-c", script, "sh", Deno.execPath(), ...args], {
     cwd: ROOT,
+    clearEnv: true,
+    env,
     ...options,
   });
 }
