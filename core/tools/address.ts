@@ -27,7 +27,8 @@ export function nameEndpoint(
   if (!(error instanceof Error)) return;
   const { message, stack } = error;
   if (
-    message.includes(endpoint) || message.startsWith(`Cannot ${action} `)
+    message.startsWith(`Cannot ${action} `) ||
+    message.startsWith("Cannot ") && message.includes(endpoint)
   ) return;
   const [, failed, reason] =
     /^(Cannot (?:connect|secure the connection|authenticate)): ([^]*)$/
