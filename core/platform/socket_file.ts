@@ -22,15 +22,22 @@ import {
 /** What the platform calls a file, whatever its path. */
 type FileId = string;
 
-function idOf(path: string): FileId | undefined {
+function infoOf(path: string): Deno.FileInfo | undefined {
   try {
-    const { isSocket, dev, ino, mtime } = Deno.lstatSync(path);
-    // The number of a file that is gone is used again; the time is not.
-    return isSocket ? `${dev} ${ino} ${mtime?.getTime()}` : undefined;
+    return Deno.lstatSync(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
+}
+
+/** The id of a socket; `undefined` for anything else. */
+function idOf(path: string): FileId | undefined {
+  const info = infoOf(path);
+  // The number of a file that is gone is used again; the time is not.
+  return info?.isSocket
+    ? `${info.dev} ${info.ino} ${info.mtime?.getTime()}`
+    : undefined;
 }
 
 /** A listener on a Unix socket, with its file. */
@@ -98,14 +105,9 @@ function lockFor(path: string): Deno.FsFile {
 }
 
 function isAt(path: string, file: Deno.FsFile): boolean {
-  try {
-    const { dev, ino } = Deno.lstatSync(path);
-    const own = file.statSync();
-    return dev === own.dev && ino === own.ino;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+  const info = infoOf(path);
+  const own = file.statSync();
+  return info?.dev === own.dev && info.ino === own.ino;
 }
 
 /** Removes the lock file where no server lives, and none has left anything. */
@@ -130,7 +132,7 @@ function create(
   );
   let isLinked = false;
   try {
-    Deno.chmodSync(early, 0o600);
+    orInUse(path, early, () => Deno.chmodSync(early, 0o600));
     const id = idOf(early);
     orInUse(path, path, () => Deno.linkSync(early, path));
     isLinked = true;
@@ -155,9 +157,13 @@ function orInUse<Value>(
     return make();
   } catch (error) {
     const isInUse = error instanceof Deno.errors.AddrInUse ||
-      error instanceof Deno.errors.AlreadyExists;
+      error instanceof Deno.errors.AlreadyExists ||
+      // A server that closed at this moment has removed the early file: the
+      // directory is there, as the lock is.
+      error instanceof Deno.errors.NotFound;
     if (!isInUse) throw error;
-    const reason = idOf(blocked) === undefined
+    // Another server may have removed it meanwhile.
+    const reason = infoOf(blocked)?.isSocket === false
       ? `${blocked} exists and is no socket`
       : "it is in use";
     throw new Deno.errors.AddrInUse(`Cannot listen on ${path}: ${reason}`);
