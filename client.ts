@@ -158,6 +158,8 @@ class Dialer<T> {
       });
       tuneSocket(conn as Deno.TcpConn);
       connection = await this.#shakeHands(conn, signal);
+      // It may have ended since the verdict of the login.
+      if (connection.isEnded) throw connection.gone("connect");
     } catch (error) {
       if (error !== signal?.reason) {
         nameEndpoint(error, "connect to", addressText(this.#endpoint));

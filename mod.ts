@@ -84,6 +84,8 @@ export {
 export { type ByteStreams, fromStreams } from "./core/streams.ts";
 export { type ErrorHandler, type Handler } from "./core/respond.ts";
 export {
+  type AcceptOptions,
+  type ConnectionHandler,
   listen,
   LISTEN_DEFAULTS,
   type Listener,
@@ -94,6 +96,7 @@ export {
   type ServeOptions,
   type Server,
   type ServerEvent,
+  type ServerOptions,
   type ServerStats,
 } from "./server.ts";
 export {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { onAbort } from "./core/abortion.ts";
+import { onAbort, whenAborted } from "./core/abortion.ts";
 import { Admission, peerOf } from "./core/admission.ts";
 import {
   admit,
@@ -37,6 +37,8 @@ import {
   type PendingConnection,
   PendingConnections,
 } from "./core/server/pending.ts";
+import { type ConnectionHandler, handle } from "./core/server/handle.ts";
+import { Timers } from "./core/server/timers.ts";
 import { type Handler, Responder } from "./core/respond.ts";
 import {
   LISTEN_DEFAULTS,
@@ -46,14 +48,18 @@ import {
   SERVE_DEFAULTS,
   SERVE_OPTIONS,
   type ServeOptions,
+  SERVER_OPTIONS,
   type ServerEvent,
+  type ServerOptions,
   type ServerStats,
 } from "./core/server_settings.ts";
 import { secureServer, TlsServerContext } from "./core/tls.ts";
 import {
   checkArgument,
+  type OptionTable,
   pickOptions,
   readOptions,
+  signal as signalOption,
 } from "./core/tools/options.ts";
 import { callHook } from "./core/tools/report.ts";
 import type { JsonValue } from "./framing.ts";
@@ -65,8 +71,11 @@ export {
   SERVE_DEFAULTS,
   type ServeOptions,
   type ServerEvent,
+  type ServerOptions,
   type ServerStats,
 } from "./core/server_settings.ts";
+
+export type { ConnectionHandler } from "./core/server/handle.ts";
 
 /** Most bytes of a frame before its sender is authenticated. */
 const STRANGER_FRAME_BYTES = 16_384;
@@ -78,7 +87,23 @@ const STRANGER_TIME = 250;
 
 /** A connection in its handshake, and how to give that up. */
 interface Pending extends PendingConnection {
+  readonly conn: Deno.TcpConn | Deno.UnixConn;
   readonly handshake: AbortController;
+}
+
+/** Options of {@linkcode Listener.accept}. */
+export interface AcceptOptions {
+  /** Gives the wait up when aborted; the next client goes to the next wait. */
+  signal?: AbortSignal;
+}
+
+/** What each option may be. */
+const ACCEPT_OPTIONS: OptionTable<AcceptOptions> = { signal: signalOption() };
+
+/** A call of `accept`. */
+interface Waiting<T> {
+  resolve(connection: Connection<T>): void;
+  reject(reason: unknown): void;
 }
 
 /** Accepts connections until it is closed. Made by {@linkcode listen}. */
@@ -99,7 +124,7 @@ export class Listener<T = JsonValue>
   readonly #refused = new Map<Connection<T>, number>();
   /** Connections that nobody has accepted yet, and who waits for one. */
   readonly #ready = new Queue<Connection<T>>();
-  readonly #waiting = new Queue<PromiseWithResolvers<Connection<T>>>();
+  readonly #waiting = new Set<Waiting<T>>();
   #accepting = false;
   /** Descriptors that are taken. */
   #places = 0;
@@ -119,6 +144,7 @@ export class Listener<T = JsonValue>
    */
   readonly #closing = new AbortController();
   #changed: PromiseWithResolvers<void> | undefined;
+  readonly #timers = new Timers();
   /** Whether the process waits for this listener, and for its connections. */
   #keepsAlive = true;
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
@@ -192,14 +218,26 @@ export class Listener<T = JsonValue>
    * ones, and waits where there are `maxConnections`.
    *
    * @throws {Deno.errors.BadResource} If the listener is closed.
+   * @throws The reason of the signal, if that is aborted.
    */
-  accept(): Promise<Connection<T>> {
+  async accept(options: AcceptOptions = {}): Promise<Connection<T>> {
+    const { signal } = readOptions(ACCEPT_OPTIONS, options);
+    signal?.throwIfAborted();
     const connection = this.#ready.shift();
-    if (connection !== undefined) return Promise.resolve(connection);
+    if (connection !== undefined) return connection;
     const waiting = Promise.withResolvers<Connection<T>>();
-    this.#waiting.push(waiting);
+    this.#waiting.add(waiting);
     if (!this.#accepting) this.#acceptAll();
-    return waiting.promise;
+    if (signal === undefined) return await waiting.promise;
+    const stop = whenAborted(signal, (reason) => {
+      this.#waiting.delete(waiting);
+      waiting.reject(reason);
+    });
+    try {
+      return await waiting.promise;
+    } finally {
+      stop();
+    }
   }
 
   /** Accepts for as long as somebody waits for a connection. Never rejects. */
@@ -215,15 +253,14 @@ export class Listener<T = JsonValue>
         while (this.#isFull) await this.#makeRoom();
         // It may have come in the turn in which this was closed.
         if (this.#closing.signal.aborted) close(conn);
-        else this.#take(conn);
+        else this.#take(conn as Deno.TcpConn);
       } catch (error) {
         if (
           this.#closing.signal.aborted ||
           error instanceof Deno.errors.BadResource
         ) {
-          for (let next; (next = this.#waiting.shift()) !== undefined;) {
-            next.reject(error);
-          }
+          for (const waiting of this.#waiting) waiting.reject(error);
+          this.#waiting.clear();
           break;
         }
         this.#totals.acceptFailures++;
@@ -252,7 +289,7 @@ export class Listener<T = JsonValue>
     );
     const rest = since + STRANGER_TIME - performance.now();
     let stopTimer: (() => void) | undefined;
-    if (rest > 0) stopTimer = startTimer(rest, () => this.#wake());
+    if (rest > 0) stopTimer = this.#timers.start(rest, () => this.#wake());
     else if (since === refused?.[1]) refused[0].abort();
     else this.#dropPending();
     await changed;
@@ -266,7 +303,7 @@ export class Listener<T = JsonValue>
     first.handshake.abort(new Rejection("maxPending"));
   }
 
-  #take(conn: Deno.Conn): void {
+  #take(conn: Deno.TcpConn | Deno.UnixConn): void {
     tuneSocket(conn as Deno.TcpConn);
     const info: ConnectionInfo<T> & { remoteAddr: Address } = {
       localAddr: this.addr.transport === "unix"
@@ -312,15 +349,17 @@ export class Listener<T = JsonValue>
     this.#connections.add(connection);
     if (!this.#keepsAlive) connection.unref();
     this.#events.emit({ type: "connected", connection });
-    const waiting = this.#waiting.shift();
-    if (waiting !== undefined) waiting.resolve(connection);
-    else if (this.#closing.signal.aborted) connection.close();
+    const [waiting] = this.#waiting;
+    if (waiting !== undefined) {
+      this.#waiting.delete(waiting);
+      waiting.resolve(connection);
+    } else if (this.#closing.signal.aborted) connection.close();
     else this.#ready.push(connection);
   }
 
   /** What stands between accepting a peer and handling it. Never rejects. */
   async #shakeHands(
-    conn: Deno.Conn,
+    conn: Deno.TcpConn | Deno.UnixConn,
     info: ConnectionInfo<T> & { remoteAddr: Address },
   ): Promise<void> {
     const handshake = new AbortController();
@@ -329,11 +368,13 @@ export class Listener<T = JsonValue>
     const pending = {
       peer: peerOf(info.remoteAddr),
       since: performance.now(),
+      conn,
       handshake,
     };
+    if (!this.#keepsAlive) conn.unref();
     this.#pending.add(pending);
     if (this.#pending.size > maxPending) this.#dropPending();
-    const stopTimer = startTimer(
+    const stopTimer = this.#timers.start(
       handshakeTimeout,
       () => handshake.abort(new Rejection("handshakeTimeout")),
     );
@@ -356,6 +397,8 @@ export class Listener<T = JsonValue>
         connection.limit(this.#settings.framing);
       }
       signal.throwIfAborted();
+      // It may have ended since the verdict, and would never be told closed.
+      if (connection.isEnded) throw connection.gone("let the peer in");
       this.#deliver(connection);
     } catch (error) {
       this.#turnAway(conn, connection, info.remoteAddr, signal, error);
@@ -432,7 +475,7 @@ export class Listener<T = JsonValue>
 
   async #pause(): Promise<void> {
     let over = false;
-    const stopTimer = startTimer(this.#options.acceptBackoff, () => {
+    const stopTimer = this.#timers.start(this.#options.acceptBackoff, () => {
       over = true;
       this.#wake();
     });
@@ -457,18 +500,30 @@ export class Listener<T = JsonValue>
   }
 
   /**
-   * Makes waiting for connections keep the process alive, as it does by
-   * default.
+   * Makes the listener and all its connections keep the process alive, as they
+   * do by default.
    */
   ref(): void {
     this.#keepsAlive = true;
-    this.#binding.listener.ref();
+    for (const one of this.#all()) one.ref();
   }
 
-  /** Lets the process end although the listener waits for connections. */
+  /**
+   * Lets the process end although the listener waits for connections, or a
+   * connection for its peer.
+   */
   unref(): void {
     this.#keepsAlive = false;
-    this.#binding.listener.unref();
+    for (const one of this.#all()) one.unref();
+  }
+
+  /** All that keeps the process alive. */
+  *#all(): Generator<{ ref(): void; unref(): void }> {
+    yield this.#binding.listener;
+    yield this.#timers;
+    for (const { conn } of this.#pending) yield conn;
+    yield* this.#refused.keys();
+    yield* this.#connections;
   }
 
   /**
@@ -518,7 +573,43 @@ function close(conn: Deno.Conn): void {
 }
 
 /**
- * Listens for connections, like `Deno.listen`, for full control of each.
+ * Listens for connections, like `Deno.listen`, for full control of each: calls
+ * `handler` for each connection, and closes it when the handler is done. What a
+ * peer breaks ends its connection alone; any other error of the handler is
+ * printed, too.
+ *
+ * ```ts
+ * import { connect, listen } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using listener = listen(
+ *   { hostname: "127.0.0.1", port: 0 },
+ *   async (connection) => {
+ *     for await (const message of connection) await connection.send([message]);
+ *   },
+ * );
+ * await using client = await connect(listener.addr);
+ * assertEquals(await client.request("hello"), ["hello"]);
+ * ```
+ *
+ * @typeParam T What the messages of the peers are taken to be; nothing checks
+ * it.
+ * @param options Where to listen, framing and limits.
+ * @param handler Has each connection to itself.
+ * @throws {Deno.errors.AddrInUse} If the address is in use.
+ * @throws {Deno.errors.NotCapable} If the permission to listen there is
+ * missing.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TypeError} If an option does not exist or has the wrong type.
+ */
+export function listen<T = JsonValue>(
+  options: ServerOptions<T>,
+  handler: ConnectionHandler<T>,
+): Server<T>;
+/**
+ * Listens for connections that the program accepts one by one. Whoever handles
+ * one has to catch what it throws: an iteration throws where the peer breaks
+ * the link.
  *
  * ```ts
  * import { connect, listen } from "@blackbelt/networking";
@@ -530,27 +621,38 @@ function close(conn: Deno.Conn): void {
  * await client.closeWrite();
  * const connection = await listener.accept();
  * for await (const message of connection) assertEquals(message, "hello");
+ * await connection.close();
  * await client.close();
  * ```
  *
  * @typeParam T What the messages of the peers are taken to be; nothing checks
  * it.
  * @param options Where to listen, framing and limits.
- * @throws {Deno.errors.AddrInUse} If the address is in use.
- * @throws {Deno.errors.NotCapable} If the permission to listen there is
- * missing.
- * @throws {RangeError} If a number is out of range.
- * @throws {TypeError} If an option does not exist or has the wrong type.
  */
 export function listen<T = JsonValue>(
-  options: ListenOptions<T> = {},
-): Listener<T> {
-  return new Listener(options);
+  options?: ListenOptions<T>,
+): Listener<T>;
+export function listen<T = JsonValue>(
+  options: ServerOptions<T> = {},
+  handler?: ConnectionHandler<T>,
+): Listener<T> | Server<T> {
+  if (handler === undefined) return new Listener(options);
+  const given = readOptions(SERVER_OPTIONS, options);
+  checkArgument(
+    "handler",
+    handler,
+    typeof handler === "function",
+    "a function",
+  );
+  return new Server(
+    given,
+    (connection) => void handle(connection, handler),
+  );
 }
 
 /**
- * Answers the messages of its connections until it is shut down. Made by
- * {@linkcode serve}.
+ * Serves its connections until it is shut down. Made by {@linkcode serve}, and
+ * by {@linkcode listen} with a handler.
  */
 export class Server<T = JsonValue> implements AsyncDisposable {
   /**
@@ -565,12 +667,12 @@ export class Server<T = JsonValue> implements AsyncDisposable {
 
   /**
    * Opens the socket and serves, with options that were read; use
-   * {@linkcode serve}. What `attach` does with
-   * a connection has to close it in the end.
+   * {@linkcode serve}. What `attach` does with a connection has to close it in
+   * the end.
    * @internal
    */
   constructor(
-    options: Omit<ServeOptions<T>, "maxInFlight" | "onError">,
+    options: ServerOptions<T>,
     attach: (connection: Connection<T>) => void,
   ) {
     const {
@@ -581,7 +683,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     } = options;
     this.#shutdownTimeout = shutdownTimeout;
     this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
-    this.#listener = listen(rest);
+    this.#listener = new Listener(rest);
     this.finished = this.#run(attach);
     callHook(onListen, this.addr);
     onAbort(signal, () => void this.shutdown(), this.#over.signal);
@@ -640,7 +742,6 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   /** Makes the server keep the process alive, as it does by default. */
   ref(): void {
     this.#listener.ref();
-    for (const connection of this.connections) connection.ref();
   }
 
   /**
@@ -649,7 +750,6 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    */
   unref(): void {
     this.#listener.unref();
-    for (const connection of this.connections) connection.unref();
   }
 
   /** The same as {@linkcode Server.shutdown}, for `await using`. */

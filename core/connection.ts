@@ -330,6 +330,14 @@ export class Connection<T = JsonValue>
     return this.#received !== undefined || this.#sealed;
   }
 
+  /**
+   * Whether the connection has ended.
+   * @internal
+   */
+  get isEnded(): boolean {
+    return this.#end !== undefined;
+  }
+
   /** What went over the connection so far. */
   get stats(): ConnectionStats {
     return {

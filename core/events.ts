@@ -4,12 +4,15 @@
  * @module
  */
 import { channel } from "node:diagnostics_channel";
+import { Queue } from "./queue.ts";
 import { callHook } from "./tools/report.ts";
 
 /** Tells one kind of events, in the order in which they happen. */
 export class Events<Event extends { readonly type: string }> {
   readonly #onEvent: ((event: Event) => void) | undefined;
   readonly #channel: ReturnType<typeof channel>;
+  /** What is being told, and what has happened meanwhile. */
+  readonly #untold = new Queue<Event>();
 
   /**
    * Tells `onEvent`, and who subscribes to a channel of
@@ -20,9 +23,17 @@ export class Events<Event extends { readonly type: string }> {
     this.#onEvent = onEvent;
   }
 
-  /** Tells that something has happened. */
+  /**
+   * Tells that something has happened. What happens while somebody is told is
+   * told next: everybody hears of it in the same order.
+   */
   emit(event: Event): void {
-    callHook(this.#onEvent, event);
-    if (this.#channel.hasSubscribers) this.#channel.publish(event);
+    this.#untold.push(event);
+    if (this.#untold.size > 1) return;
+    for (let next; (next = this.#untold.peek()) !== undefined;) {
+      callHook(this.#onEvent, next);
+      if (this.#channel.hasSubscribers) this.#channel.publish(next);
+      this.#untold.shift();
+    }
   }
 }

@@ -191,15 +191,8 @@ export interface ListenOptions<T = JsonValue>
   onEvent?: (event: ServerEvent<T>) => void;
 }
 
-/** Options of `serve`. */
-export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
-  /**
-   * Messages of one connection whose replies are outstanding; where there are
-   * as many, no more is read from it.
-   *
-   * @default {100}
-   */
-  maxInFlight?: number;
+/** Options of `listen` with a handler. */
+export interface ServerOptions<T = JsonValue> extends ListenOptions<T> {
   /**
    * Milliseconds that `Server.shutdown` gives the connections to end.
    *
@@ -211,6 +204,17 @@ export interface ServeOptions<T = JsonValue> extends ListenOptions<T> {
    * the function is printed, and ends nothing.
    */
   onListen?: (addr: Address) => void;
+}
+
+/** Options of `serve`. */
+export interface ServeOptions<T = JsonValue> extends ServerOptions<T> {
+  /**
+   * Messages of one connection whose replies are outstanding; where there are
+   * as many, no more is read from it.
+   *
+   * @default {100}
+   */
+  maxInFlight?: number;
   /**
    * Answers for what a handler cannot answer; without it, the error is printed
    * unless the peer caused it, and the connection is closed.
@@ -236,9 +240,7 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
 };
 
 /** The same for a server, whatever it does with its connections. */
-export const SERVER_OPTIONS: OptionTable<
-  Omit<ServeOptions, "maxInFlight" | "onError">
-> = {
+export const SERVER_OPTIONS: OptionTable<ServerOptions> = {
   ...LISTEN_OPTIONS,
   shutdownTimeout: timeout(10_000),
   onListen: hook(),

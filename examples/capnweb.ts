@@ -4,7 +4,7 @@
  */
 import { RpcSession, RpcTarget } from "npm:capnweb@0.12.0";
 import { ConnectionRpcTransport } from "../adapters/capnweb.ts";
-import { connect, type Connection, listen } from "../mod.ts";
+import { connect, listen } from "../mod.ts";
 
 class User extends RpcTarget {
   constructor(readonly name: string) {
@@ -23,15 +23,14 @@ class Api extends RpcTarget {
   }
 }
 
-async function serve(clients: AsyncIterable<Connection>) {
-  for await (const connection of clients) {
+const quiet = { idleTimeout: Infinity }; // no limit to the silence between calls
+await using listener = listen(
+  { hostname: "127.0.0.1", port: 0, ...quiet },
+  async (connection) => {
     new RpcSession(new ConnectionRpcTransport(connection), new Api());
-  }
-}
-
-const quiet = { idleTimeout: Infinity }; // however long nobody says a word
-using listener = listen({ hostname: "127.0.0.1", port: 0, ...quiet });
-serve(listener);
+    await connection.closed;
+  },
+);
 const connection = await connect({ ...listener.addr, ...quiet });
 const session = new RpcSession<Api>(new ConnectionRpcTransport(connection));
 using api = session.getRemoteMain();

@@ -7,10 +7,12 @@ import { Client } from "npm:@modelcontextprotocol/sdk@1.32.2/client";
 import { McpServer } from "npm:@modelcontextprotocol/sdk@1.32.2/server/mcp.js";
 import { z } from "npm:zod@4.6.7";
 import { ConnectionTransport } from "../adapters/mcp.ts";
-import { connect, type Connection, listen } from "../mod.ts";
+import { connect, listen } from "../mod.ts";
 
-async function serve(clients: AsyncIterable<Connection>) {
-  for await (const connection of clients) {
+const quiet = { idleTimeout: Infinity }; // no limit to the silence between calls
+await using listener = listen(
+  { hostname: "127.0.0.1", port: 0, ...quiet },
+  async (connection) => {
     const server = new McpServer({ name: "calculator", version: "1.0.0" });
     server.registerTool(
       "add",
@@ -18,12 +20,9 @@ async function serve(clients: AsyncIterable<Connection>) {
       ({ a, b }) => ({ content: [{ type: "text", text: `${a + b}` }] }),
     );
     await server.connect(new ConnectionTransport(connection));
-  }
-}
-
-const quiet = { idleTimeout: Infinity }; // however long nobody says a word
-using listener = listen({ hostname: "127.0.0.1", port: 0, ...quiet });
-serve(listener);
+    await connection.closed;
+  },
+);
 const connection = await connect({ ...listener.addr, ...quiet });
 const client = new Client({ name: "pupil", version: "1.0.0" });
 await client.connect(new ConnectionTransport(connection));

@@ -19,20 +19,19 @@ function speak(connection: Connection) {
   return rpc;
 }
 
-async function serve(clients: AsyncIterable<Connection>) {
-  for await (const connection of clients) {
+const quiet = { idleTimeout: Infinity }; // no limit to the silence between calls
+await using listener = listen(
+  { hostname: "127.0.0.1", port: 0, ...quiet },
+  async (connection) => {
     const server = speak(connection);
     server.onRequest("textDocument/hover", async ({ textDocument }) => {
       await server.sendNotification("window/logMessage", { message: "busy" });
       return { contents: `documentation of ${textDocument.uri}` };
     });
     server.listen();
-  }
-}
-
-const quiet = { idleTimeout: Infinity }; // however long nobody says a word
-using listener = listen({ hostname: "127.0.0.1", port: 0, ...quiet });
-serve(listener);
+    await connection.closed;
+  },
+);
 await using connection = await connect({ ...listener.addr, ...quiet });
 const editor = speak(connection);
 editor.onNotification("window/logMessage", ({ message }) => {

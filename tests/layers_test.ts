@@ -50,7 +50,7 @@ const CORE_ROWS: Record<string, number> = {
   queue: 0,
   sweep: 0,
   turn: 0,
-  events: 0,
+  events: 0.1,
   outbox: 0.5,
   linger: 0.6,
   settings: 0.5,

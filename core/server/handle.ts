@@ -1,0 +1,35 @@
+/**
+ * Connections in the hands of a function.
+ *
+ * @module
+ */
+import type { Connection } from "../connection.ts";
+import { isFailureOf } from "../connection/failures.ts";
+import { report } from "../tools/report.ts";
+
+/**
+ * Has a connection to itself. The connection is closed when the function has
+ * returned, or the promise that it returns is settled.
+ *
+ * @typeParam T What the messages of the peer are taken to be; nothing checks
+ * it.
+ */
+export type ConnectionHandler<T> = (connection: Connection<T>) => unknown;
+
+/**
+ * Calls the handler, and closes the connection when it is done. Never rejects:
+ * what the peer breaks ends its connection alone, and any other error is
+ * reported, too.
+ */
+export async function handle<T>(
+  connection: Connection<T>,
+  handler: ConnectionHandler<T>,
+): Promise<void> {
+  try {
+    await handler(connection);
+    await connection.close();
+  } catch (cause) {
+    if (!isFailureOf(connection, cause)) report(cause);
+    connection.closeFor({ clean: false, cause });
+  }
+}
