@@ -30,9 +30,9 @@ import { Slots, WaitingCalls } from "./rpc/slots.ts";
 /**
  * Bytes of the calls that methods work on, where they are several, and of those
  * that wait for a slot; then no more is read. Where something here waits for
- * what the peer sends next, calls beyond are refused, and so many bytes of
- * answers may wait to be written: two peers that both stopped reading would wait
- * for each other.
+ * what the peer sends next, calls beyond are refused, and it is read on though
+ * answers wait to be written, until so many bytes were refused: two peers that
+ * both stopped reading would wait for each other.
  */
 const MOST_BYTES = 1_048_576;
 
@@ -337,7 +337,7 @@ export class Answerer {
    */
   pause(): Promise<void> | undefined {
     if (this.#dependsOnPeer) {
-      if (this.#connection.stats.bytesQueued <= MOST_BYTES) return undefined;
+      if (this.#replies.bytesRefused <= MOST_BYTES) return undefined;
     } else if (this.#isOverfull) {
       return new Promise((resolve) => this.#wakeParked = resolve);
     }

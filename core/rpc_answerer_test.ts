@@ -971,6 +971,29 @@ Deno.test("Answerer reads on although answers wait, where it waits for one itsel
   await raw.close();
 });
 
+Deno.test("Answerer reads on only for so long where all that comes is refused, and no answer is read", async () => {
+  const raw = new RawPeer(
+    {
+      async asks(this: RpcContext) {
+        await this.call("question");
+      },
+    },
+    {},
+    { maxQueuedBytes: 100_000 },
+  );
+  await raw.send(request("asks", "asks"));
+  const [question] = await raw.receive(1) as { id: number }[];
+  raw.near.hold();
+  const padding = "x".repeat(1_000);
+  for (let i = 0; i < 5_000; i++) await raw.send(request(padding + i, "no"));
+  for (let i = 0; i < 50; i++) await turn();
+  assertLess(raw.peer.connection.stats.messagesReceived, 1_500);
+  raw.near.release();
+  await raw.send(result(question.id, "answer"));
+  assertEquals((await raw.receive(5_001)).length, 5_001);
+  await raw.close();
+});
+
 Deno.test("Answerer reads no more from a peer that does not read its answers", async () => {
   const { client, server, near } = rpcPair({ large: () => "x".repeat(10_000) });
   near.hold();

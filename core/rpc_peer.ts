@@ -190,12 +190,14 @@ export class RpcPeer<Remote = RpcUntyped>
     message: Decoded<JsonValue>,
     bytes: number,
   ): Promise<void> | undefined {
+    const { waiting } = this.#replies;
     if (message instanceof InvalidMessageError) {
       if (!this.#caller.settleBadly(undefined)) {
         this.#refuse(failureOf(null, RPC_ERRORS.parseError));
       }
     } else if (Array.isArray(message)) this.#receiveBatch(message, bytes);
     else this.#dispatch(message, bytes);
+    if (this.#replies.waiting > waiting) this.#replies.bytesRefused += bytes;
     if (this.#settled < REPLY_RUN) return this.#answerer.pause();
     this.#settled = 0;
     return RESOLVED;

@@ -80,6 +80,8 @@ export class Batch {
 export class Replies {
   /** Bytes of the answers to batches that are not complete. */
   bytesKept = 0;
+  /** Bytes of messages that were answered at once while answers have to wait. */
+  bytesRefused = 0;
   readonly #connection: Connection;
   readonly #onError: RpcErrorHandler | undefined;
   readonly #onSent: () => void;
@@ -134,6 +136,7 @@ export class Replies {
         room.then(() => this.send(message, method, isReplaced), () => {})
           .then(() => {
             this.#waiting--;
+            if (this.#waiting === 0) this.bytesRefused = 0;
             this.#onSent();
           });
       } else if (!isReplaced) {

@@ -195,6 +195,21 @@ Deno.test("RpcServer aborts what is left after shutdownTimeout", async () => {
   await client.close();
 });
 
+Deno.test("two peers that call each other for more than all buffers hold get all of it", async () => {
+  const large = "x".repeat(100 * 1024);
+  const both = { large: () => large, later: () => Promise.resolve(large) };
+  await using server = serveRpc(LOCAL, both);
+  await using client = await connectRpc<typeof both>(server.addr, both);
+  await client.api.later();
+  const [peer] = server.peers as Set<typeof client>;
+  const replies = [client, peer].flatMap(({ api }) =>
+    Array.from({ length: 200 }, (_, i) => i % 2 ? api.large() : api.later())
+  );
+  for (const reply of await Promise.all(replies)) {
+    assertEquals(reply.length, large.length);
+  }
+});
+
 Deno.test("a call is cancelled at the other end, over TCP", async () => {
   const aborted = Promise.withResolvers<unknown>();
   await using server = serveRpc(LOCAL, {
