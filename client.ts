@@ -10,7 +10,12 @@ import {
   CONNECT_OPTIONS,
   type ConnectOptions,
 } from "./core/client/options.ts";
-import { logIn, type Prover, proverOf } from "./core/authentication.ts";
+import {
+  logIn,
+  type Prover,
+  proverOf,
+  screenServer,
+} from "./core/auth/auth.ts";
 import {
   type Address,
   Connection,
@@ -201,6 +206,7 @@ class Dialer<T> {
         : addressOf(conn.remoteAddr),
       peerName: addressText(this.#endpoint),
       canProbe: this.#endpoint.transport === "tcp",
+      screen: this.#prove === undefined ? screenServer : undefined,
     };
     if (this.#tls === undefined && this.#prove === undefined) {
       return new Connection<T>(conn, this.settings, info);

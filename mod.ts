@@ -67,7 +67,7 @@ export {
   sharedToken,
   type SharedTokenOptions,
   type Verifier,
-} from "./core/authentication.ts";
+} from "./core/auth/auth.ts";
 export {
   TLS_DEFAULTS,
   type TlsClientOptions,

@@ -9,10 +9,12 @@ import { Admission, peerOf } from "./core/admission.ts";
 import {
   admit,
   AuthenticationError,
-  type Gate,
+  BarredError,
+  type LoginLimit,
+  screenClient,
   type Verifier,
   verifierOf,
-} from "./core/authentication.ts";
+} from "./core/auth/auth.ts";
 import {
   type Address,
   Connection,
@@ -312,6 +314,7 @@ export class Listener<T = JsonValue>
       remoteAddr: peerAddressOf(conn.remoteAddr),
       canProbe: conn.localAddr.transport === "tcp",
       onEnd: this.#onEnd,
+      screen: this.#verify === undefined ? screenClient : undefined,
     };
     this.#places++;
     this.#totals.accepted++;
@@ -329,7 +332,6 @@ export class Listener<T = JsonValue>
   #enter(remoteAddr: Address): RejectionReason | undefined {
     const peer = peerOf(remoteAddr);
     if (peer === undefined) return;
-    if (this.#admission.isBarred(peer, performance.now())) return "failures";
     return this.#admission.enter(peer) ? undefined : "maxConnectionsPerIp";
   }
 
@@ -392,7 +394,7 @@ export class Listener<T = JsonValue>
           connection,
           this.#verify,
           signal,
-          this.#gateFor(info.remoteAddr, handshake),
+          this.#limitFor(info.remoteAddr),
         );
         connection.limit(this.#settings.framing);
       }
@@ -408,28 +410,14 @@ export class Listener<T = JsonValue>
     }
   }
 
-  /** Has those of one address judged a few at a time, so that few can guess. */
-  #gateFor(remoteAddr: Address, pending: AbortController): Gate | undefined {
+  /** Counts the failures of an address, so that few can guess. */
+  #limitFor(remoteAddr: Address): LoginLimit | undefined {
     const peer = peerOf(remoteAddr);
     if (peer === undefined) return;
     const admission = this.#admission;
-    let turn: PromiseWithResolvers<void> | undefined;
-    function attempt(isBarred: boolean): void {
-      if (isBarred) pending.abort(new Rejection("failures"));
-      else turn?.resolve();
-    }
     return {
-      enter() {
-        if (turn === undefined) {
-          turn = Promise.withResolvers();
-          admission.attempt(peer, attempt, performance.now());
-        }
-        return turn.promise;
-      },
-      leave(failed) {
-        turn = undefined;
-        admission.settle(peer, attempt, failed, performance.now());
-      },
+      isBarred: () => admission.isBarred(peer, performance.now()),
+      fail: () => admission.fail(peer, performance.now()),
     };
   }
 
@@ -458,6 +446,8 @@ export class Listener<T = JsonValue>
         ? reason.reason
         : connection === undefined
         ? "tls"
+        : cause instanceof BarredError
+        ? "failures"
         : "authentication",
       cause,
     );

@@ -19,7 +19,7 @@ import { call, notify } from "./call.ts";
 import { endpointOf, format, requirePermission } from "./endpoint.ts";
 import { exchange } from "./exchange.ts";
 import { parseLines } from "./lines.ts";
-import { isRefusal, isRefused, wantsLogin } from "./login.ts";
+import { wantsLogin } from "./login.ts";
 import {
   clause,
   compact,
@@ -114,7 +114,7 @@ interface Manner {
 async function converse(given: Given): Promise<number> {
   const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
   const place = format(endpoint);
-  const manner = mannerOf(given, place);
+  const manner = mannerOf(given);
   const messages = given.operands.map(parseOperand);
   const called = methodOf(given, messages);
   const isConversation = messages.length === 0 && called === undefined &&
@@ -137,7 +137,11 @@ async function converse(given: Given): Promise<number> {
     return await explained(place, async () => {
       const ending = use(connection, { ...manner, ...called });
       await ending.catch(() => {});
-      if (!hasSecret(given) && isRefused(connection)) throw wantsLogin(place);
+      // It answers no call, so nothing else tells who notifies.
+      const { aborted, reason } = connection.signal;
+      if (aborted && reason.cause instanceof AuthenticationError) {
+        throw reason.cause;
+      }
       return await ending;
     });
   }
@@ -158,30 +162,18 @@ async function converse(given: Given): Promise<number> {
   }
 }
 
-function mannerOf(given: Given, place: string): Manner {
+function mannerOf(given: Given): Manner {
   const forPeople = Deno.stdout.isTerminal() && !given.has("raw");
   const show: Manner["format"] = forPeople
     ? (reply) => pretty(reply, !Deno.noColor)
     : compact;
-  let isFirst = !hasSecret(given);
-  function checked(format: Manner["format"]): Manner["format"] {
-    return (reply) => {
-      if (isFirst && isRefusal(reply)) throw wantsLogin(place);
-      isFirst = false;
-      return format(reply);
-    };
-  }
   return {
     repeat: given.number("repeat", 1, Number.MAX_SAFE_INTEGER) ?? 1,
     timeout: given.number("timeout", 1, MOST_TIMEOUT, "Infinity") ??
       DEFAULT_TIMEOUT,
-    format: checked(show),
-    formatLine: checked(compact),
+    format: show,
+    formatLine: compact,
   };
-}
-
-function hasSecret(given: Given): boolean {
-  return given.has("token-file") || given.has("token-env");
 }
 
 /**
@@ -365,6 +357,7 @@ class Progress {
 /** What went wrong while messages were exchanged, in words. */
 function explain(error: unknown, place: string): Error {
   if (error instanceof Failure || error instanceof OutputError) return error;
+  if (error instanceof AuthenticationError) return wantsLogin(place);
   if (!(error instanceof ConnectionClosedError)) {
     return new Failure(clause(error));
   }

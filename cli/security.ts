@@ -132,8 +132,14 @@ function asked(authentication: Authentication): Authentication {
       authentication.prove({
         ...peer,
         async ask(message) {
-          const question = await peer.ask(message);
-          if (Object.hasOwn(Object(question), "challenge")) return question;
+          try {
+            const question = await peer.ask(message);
+            if (Object.hasOwn(Object(question), "challenge")) return question;
+          } catch (error) {
+            const isRefusal = error instanceof AuthenticationError &&
+              !error.mayRetry;
+            if (!isRefusal) throw error;
+          }
           throw new AuthenticationError(
             "the server asks for no login; try without a token",
           );

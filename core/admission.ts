@@ -9,22 +9,12 @@ import type { Address } from "./connection.ts";
 const MOST_FAILURES = 5;
 /** Milliseconds for which failures count. */
 const FAILURE_TIME = 1_000;
+/** Peers whose failures are kept; beyond it, the oldest are forgotten. */
+const MOST_PEERS = 10_000;
 
 interface Failures {
   count: number;
   since: number;
-}
-
-/**
- * An attempt to authenticate. Called when it may be judged, or must not be as
- * the peer is barred.
- */
-export type Attempt = (isBarred: boolean) => void;
-
-/** Those of one peer, the oldest first. */
-interface Attempts {
-  readonly judged: Set<Attempt>;
-  readonly waiting: Set<Attempt>;
 }
 
 /**
@@ -57,7 +47,6 @@ export class Admission {
   readonly #connections = new Map<string, number>();
   /** The oldest first. */
   readonly #failures = new Map<string, Failures>();
-  readonly #attempts = new Map<string, Attempts>();
 
   /** Allows each peer so many connections at a time. */
   constructor(most: number) {
@@ -66,7 +55,7 @@ export class Admission {
 
   /** Peers of whom anything is kept. */
   get size(): number {
-    return this.#connections.size + this.#failures.size + this.#attempts.size;
+    return this.#connections.size + this.#failures.size;
   }
 
   /** Counts one more connection, unless the peer has as many as it may have. */
@@ -84,46 +73,12 @@ export class Admission {
     else this.#connections.delete(peer);
   }
 
-  /**
-   * Has an attempt judged as soon as it could fail without being one too many;
-   * `now` is in milliseconds.
-   */
-  attempt(peer: string, attempt: Attempt, now: number): void {
-    const attempts = this.#attempts.get(peer) ??
-      { judged: new Set(), waiting: new Set() };
-    attempts.waiting.add(attempt);
-    this.#attempts.set(peer, attempts);
-    this.#advance(peer, now);
-  }
-
-  /** Ends an attempt, whether it was judged or not. */
-  settle(peer: string, attempt: Attempt, failed: boolean, now: number): void {
-    if (failed) this.#fail(peer, now);
-    const attempts = this.#attempts.get(peer);
-    attempts?.judged.delete(attempt);
-    attempts?.waiting.delete(attempt);
-    this.#advance(peer, now);
-  }
-
-  #advance(peer: string, now: number): void {
-    const attempts = this.#attempts.get(peer);
-    if (attempts === undefined) return;
-    const { judged, waiting } = attempts;
-    const isBarred = this.isBarred(peer, now);
-    const failures = this.#failures.get(peer)?.count ?? 0;
-    for (const attempt of waiting) {
-      if (!isBarred && judged.size + failures >= MOST_FAILURES) return;
-      waiting.delete(attempt);
-      if (!isBarred) judged.add(attempt);
-      attempt(isBarred);
-    }
-    if (judged.size === 0) this.#attempts.delete(peer);
-  }
-
-  #fail(peer: string, now: number): void {
+  /** Counts one more failure to log in; `now` is in milliseconds. */
+  fail(peer: string, now: number): void {
     this.#forget(now);
     const failures = this.#failures.get(peer);
     if (failures === undefined) {
+      if (this.#failures.size >= MOST_PEERS) this.#forgetOldest();
       this.#failures.set(peer, { count: 1, since: now });
     } else failures.count++;
   }
@@ -132,6 +87,13 @@ export class Admission {
   isBarred(peer: string, now: number): boolean {
     this.#forget(now);
     return (this.#failures.get(peer)?.count ?? 0) >= MOST_FAILURES;
+  }
+
+  #forgetOldest(): void {
+    for (const [peer] of this.#failures) {
+      this.#failures.delete(peer);
+      return;
+    }
   }
 
   #forget(now: number): void {

@@ -44,69 +44,31 @@ Deno.test("Admission keeps nothing of ten thousand peers that came and went", ()
   assertEquals(admission.size, 0);
 });
 
-/** Judges an attempt at once; `undefined` if others are to be judged before. */
-function judge(
-  admission: Admission,
-  peer: string,
-  failed: boolean,
-  now: number,
-): "judged" | "barred" | undefined {
-  let outcome: "judged" | "barred" | undefined;
-  function attempt(isBarred: boolean): void {
-    outcome = isBarred ? "barred" : "judged";
-  }
-  admission.attempt(peer, attempt, now);
-  admission.settle(peer, attempt, failed && outcome === "judged", now);
-  return outcome;
-}
-
 Deno.test("Admission bars a peer for the rest of a second after five failures", () => {
   const admission = new Admission(Infinity);
   for (let i = 0; i < 5; i++) {
     assertEquals(admission.isBarred("a", 100 + i), false);
-    assertEquals(judge(admission, "a", true, 100 + i), "judged");
+    admission.fail("a", 100 + i);
   }
+  assertEquals(admission.isBarred("a", 104), true);
   assertEquals(admission.isBarred("a", 1_099), true);
-  assertEquals(judge(admission, "a", true, 1_099), "barred");
   assertEquals(admission.isBarred("b", 1_099), false);
-  assertEquals(judge(admission, "b", false, 1_099), "judged");
   assertEquals(admission.isBarred("a", 1_100), false);
-  assertEquals(admission.size, 0);
-});
-
-Deno.test("Admission has no more judged at once than may fail, and bars those who wait once they have", () => {
-  const admission = new Admission(Infinity);
-  const log: string[] = [];
-  const attempts = Array.from(
-    { length: 20 },
-    (_, i) => (isBarred: boolean) =>
-      void log.push(`${i} ${isBarred ? "barred" : "judged"}`),
-  );
-  for (const attempt of attempts) admission.attempt("a", attempt, 0);
-  const judged = [0, 1, 2, 3, 4].map((i) => `${i} judged`);
-  assertEquals(log.splice(0), judged);
-  // Who succeeds makes room, and so does who gives up; who fails does not.
-  admission.settle("a", attempts[0], false, 1);
-  assertEquals(log.splice(0), ["5 judged"]);
-  admission.settle("a", attempts[6], false, 1);
-  admission.settle("a", attempts[1], true, 1);
-  assertEquals(log.splice(0), []);
-  admission.settle("a", attempts[2], false, 1);
-  assertEquals(log.splice(0), ["7 judged"]);
-  for (const i of [3, 4, 5]) admission.settle("a", attempts[i], true, 2);
-  assertEquals(log.splice(0), []);
-  admission.settle("a", attempts[7], true, 2);
-  assertEquals(
-    log.splice(0),
-    attempts.map((_, i) => `${i} barred`).slice(8),
-  );
-  assertEquals(admission.isBarred("a", 1_000), true);
-  assertEquals(admission.isBarred("a", 1_001), false);
   assertEquals(admission.size, 0);
 });
 
 Deno.test("Admission keeps nothing of failures that are over", () => {
   const admission = new Admission(Infinity);
-  for (let i = 0; i < 10_000; i++) judge(admission, `peer ${i}`, true, i);
+  for (let i = 0; i < 10_000; i++) admission.fail(`peer ${i}`, i);
   assertEquals(admission.size, 1_000);
+});
+
+Deno.test("Admission keeps the failures of 10 000 peers, and forgets the oldest beyond", () => {
+  const admission = new Admission(Infinity);
+  for (let i = 0; i < 12_000; i++) {
+    for (let j = 0; j < 5; j++) admission.fail(`peer ${i}`, 0);
+  }
+  assertEquals(admission.size, 10_000);
+  assertEquals(admission.isBarred("peer 0", 1), false);
+  assertEquals(admission.isBarred("peer 11999", 1), true);
 });

@@ -74,7 +74,18 @@ export interface ConnectionInfo<T = JsonValue> {
    * cost for who keeps many.
    */
   onEnd?: (connection: Connection<T>, end: ConnectionEnd) => void;
+  /**
+   * Looks at the first message; the error that it returns ends the receiving.
+   * @internal
+   */
+  screen?: Screen<T>;
 }
+
+/** See {@linkcode ConnectionInfo.screen}. */
+type Screen<T> = (
+  message: T,
+  connection: Connection<T>,
+) => Error | undefined;
 
 interface Receiver<R> {
   resolve(value: R): void;
@@ -208,6 +219,9 @@ export class Connection<T = JsonValue>
   #closingFor: ConnectionEnd | undefined;
   #abortController: AbortController | undefined;
 
+  /** Until the first message has come, and what was found then. */
+  #screen: Screen<T> | undefined;
+  #screened: Error | undefined;
   #pumping = false;
   /** Whether it is the peer's turn: a read is pending. */
   #reading = false;
@@ -284,6 +298,7 @@ export class Connection<T = JsonValue>
     this.tls = info.tls;
     this.#canProbe = info.canProbe === true;
     this.#onEnd = info.onEnd;
+    this.#screen = info.screen;
     settings.sweep?.add(this);
   }
 
@@ -394,7 +409,7 @@ export class Connection<T = JsonValue>
         ? undefined
         : readOptions(REQUEST_OPTIONS, options).signal;
       signal?.throwIfAborted();
-      if (this.#received !== undefined) throw this.gone("receive reply");
+      if (this.#received !== undefined) throw this.noReply("receive reply");
       this.enqueue(message);
       return this.#reply(signal);
     } catch (error) {
@@ -522,6 +537,7 @@ export class Connection<T = JsonValue>
           ? this.#decoder.take()
           : NONE;
         if (run.length > 0) {
+          if (this.#screen !== undefined) this.#screenFirst(run[0]);
           const lengths: readonly number[] = this.#consumer === undefined
             ? NONE
             : this.#decoder.lengths.slice();
@@ -560,6 +576,20 @@ export class Connection<T = JsonValue>
       this.#pumping = false;
     }
     if (this.#lingering) this.#discard();
+  }
+
+  /** Whether nothing more can be received, but the other direction is whole. */
+  #isHalfBroken(end: ConnectionEnd | undefined): boolean {
+    return end !== undefined && (isFramingError(end.cause) ||
+      this.#screened !== undefined && end.cause === this.#screened);
+  }
+
+  #screenFirst(message: Decoded<T>): void {
+    const screen = this.#screen;
+    this.#screen = undefined;
+    if (message instanceof InvalidMessageError) return;
+    this.#screened = screen?.(message, this);
+    if (this.#screened !== undefined) throw this.#screened;
   }
 
   /** Throws away what the peer still sends, and shuts. */
@@ -607,9 +637,9 @@ export class Connection<T = JsonValue>
     this.#received = end;
     this.#endReceivers(end);
     for (let request; (request = this.#requests?.shift()) !== undefined;) {
-      request.reject(this.gone("receive reply"));
+      request.reject(this.noReply("receive reply"));
     }
-    if (isFramingError(end.cause)) {
+    if (this.#isHalfBroken(end)) {
       // The other direction is whole: what was sent before still leaves, a
       // consumer may have replies to come, and who hears of the error may send
       // a last message at once.
@@ -626,7 +656,7 @@ export class Connection<T = JsonValue>
     for (let next; (next = this.#receivers?.shift()) !== undefined;) {
       if (!end.clean) {
         next.reject(
-          isFramingError(end.cause)
+          this.#isHalfBroken(end)
             ? this.#own(end.cause as Error)
             : this.gone("receive message"),
         );
@@ -730,7 +760,7 @@ export class Connection<T = JsonValue>
    */
   close(): Promise<void> {
     const end = this.#received;
-    return this.#close(isFramingError(end?.cause) ? end! : { clean: true });
+    return this.#close(this.#isHalfBroken(end) ? end! : { clean: true });
   }
 
   /**
@@ -890,6 +920,15 @@ export class Connection<T = JsonValue>
     this.#abortController?.abort(gone);
     this.#closed?.resolve(end);
     callHook(this.#onEnd, this, end);
+  }
+
+  /**
+   * The error of a request that gets no reply: where the server wants a login,
+   * it says so.
+   * @internal
+   */
+  noReply(failed: string): Error {
+    return this.#screened ?? this.gone(failed);
   }
 
   /**

@@ -166,7 +166,7 @@ export class Caller implements CallOwner {
 
   #check(method: string): void {
     if (this.#end !== undefined) {
-      throw this.#connection.gone(`call "${method}"`);
+      throw this.#connection.noReply(`call "${method}"`);
     }
     if (this.#calls.size >= this.#maxOpenCalls) {
       throw new RangeError(
@@ -309,7 +309,7 @@ export class Caller implements CallOwner {
   end(end: ConnectionEnd): void {
     this.#end ??= end;
     // Each makes an error of its own, but they share how.
-    const failure = () => this.#connection.gone("receive reply");
+    const failure = () => this.#connection.noReply("receive reply");
     for (const call of this.#calls.takeAll()) call.fail(failure);
   }
 }

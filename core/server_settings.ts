@@ -8,7 +8,7 @@ import {
   AUTHENTICATE_OPTION,
   type Authentication,
   type Verifier,
-} from "./authentication.ts";
+} from "./auth/auth.ts";
 import {
   type Address,
   type Connection,

@@ -206,6 +206,28 @@ export class BackpressureError extends RangeError {
 }
 
 /**
+ * Thrown when a peer was not let in, when a server wants a login or does not
+ * prove itself, and where a login begins that nobody asked for. All refusals
+ * look the same to the peer; on the server, `cause` is what the hook failed
+ * with.
+ */
+export class AuthenticationError extends Error {
+  /** Whether the server said to try again later: it is no refusal. */
+  readonly mayRetry: boolean;
+
+  /** Makes the error; `reason` names no secret. */
+  constructor(
+    reason: string,
+    { mayRetry = false, ...options }: ErrorOptions & { mayRetry?: boolean } =
+      {},
+  ) {
+    super(`Cannot authenticate: ${reason}`, options);
+    this.name = "AuthenticationError";
+    this.mayRetry = mayRetry;
+  }
+}
+
+/**
  * Connection options that are checked.
  * @internal
  */

@@ -457,7 +457,7 @@ test("serve({ authenticate }) handles nothing that came with the login behind th
     }, { authenticate: () => true });
     using peer = await Peer.connect(watched.addr);
     const numbers = [1, 2, 3, 4, 5].map((number) => frame(`${number}`));
-    await peer.write(join(frame('"login"'), ...numbers));
+    await peer.write(join(frame('{"$login":"own"}'), ...numbers));
     await peer.ended();
     assertEquals(seen, [1], name);
   }
@@ -630,19 +630,23 @@ test("keys that have a meaning in JavaScript are keys like others, also where it
             \`{"\${key}":{"admin":true}}\`,
             \`{"\${key}":{"prototype":{"admin":true}}}\`,
             \`[{"a":{"\${key}":{"admin":true}}}]\`,
-            \`{"authenticate":"token","\${key}":{"admin":true}}\`,
+            \`{"token":"token","\${key}":{"admin":true}}\`,
           ]);
         const local = { hostname: "127.0.0.1", port: 0 };
         const echo = (message) => message;
         await using open = serve(local, echo);
         await using closed = serve({
           ...local,
-          authenticate: (message, peer) => peer.ask(message).then(() => ({})),
+          authenticate: async (_, peer) => {
+            await peer.ask(await peer.ask("?"));
+            return {};
+          },
         }, echo);
         for (const text of texts) {
           for (const { addr } of [open, closed]) {
             const conn = await Deno.connect(addr);
             await using link = new Connection(conn);
+            if (addr === closed.addr) await link.request({ $login: "own" });
             const frame = new TextEncoder().encode("\\0\\0\\0" + String.fromCharCode(text.length) + text);
             await conn.write(frame);
             const { value } = await link[Symbol.asyncIterator]().next();

@@ -169,13 +169,13 @@ test("heartbeats keep a connection over many times idleTimeout, on both sides", 
 test("handshakeTimeout ends who does not say who it is, and 16 KiB are enough to say it", async () => {
   let handled = 0;
   const rejected: string[] = [];
-  const large = frame(JSON.stringify("x".repeat(16 * KIB)));
+  const large = frame(JSON.stringify({ $login: "x".repeat(16 * KIB) }));
   for (
     const [bytes, late] of [
       [new Uint8Array(0), true],
-      [frame('"let me in"').subarray(0, -1), true],
+      [frame('{"$login":"own","word":"let me in"}').subarray(0, -1), true],
       [large, false],
-      [frame('"let me out"'), false],
+      [frame('{"$login":"own","word":"let me out"}'), false],
       [prefix(16 * KIB + 1), false],
     ] as const
   ) {
@@ -183,7 +183,8 @@ test("handshakeTimeout ends who does not say who it is, and 16 KiB are enough to
     await using server = serve({
       ...LOCAL,
       handshakeTimeout,
-      authenticate: (message) => message === "let me in",
+      authenticate: (message) =>
+        Reflect.get(Object(message), "word") === "let me in",
       onEvent(event) {
         if (event.type === "rejected") rejected.push(event.reason);
       },
@@ -238,7 +239,12 @@ test("connect() and request() end in time where the server accepts nobody", asyn
 
   const again = performance.now();
   const late = await assertRejects(
-    () => connect({ port, handshakeTimeout: 100, authenticate: () => "me" }),
+    () =>
+      connect({
+        port,
+        handshakeTimeout: 100,
+        authenticate: () => ({ $login: "me" }),
+      }),
     DOMException,
     "the handshake is not done after 100 ms",
   );

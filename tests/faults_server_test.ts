@@ -412,7 +412,7 @@ faultTest(
     );
     for (const peer of peers) {
       await peer.write(frame('"let me in"'));
-      assertEquals(await peer.take(1), [{ authenticated: false }]);
+      assertEquals(await peer.take(1), [{ $login: "refused" }]);
     }
     await assertFriendGetsIn(server);
     for (const peer of peers) peer[Symbol.dispose]();
@@ -434,7 +434,7 @@ faultTest(
       },
       onEvent: log.onEvent,
     }, echo);
-    const options = { ...server.addr, authenticate: () => 1 };
+    const options = { ...server.addr, authenticate: () => ({ $login: "own" }) };
     const clients = [connect(options), connect(options)];
     await until(() => server.stats().pending === 2, "they are not pending");
     now.advance(10_000);
@@ -470,7 +470,9 @@ faultTest(
     await using server = serve({
       ...LOCAL,
       authenticate(message) {
-        if (message === "throw") throw new Error("from the hook");
+        if (Reflect.get(Object(message), "throw")) {
+          throw new Error("from the hook");
+        }
         return true;
       },
       onEvent(event) {
@@ -485,14 +487,14 @@ faultTest(
     });
     for (let i = 0; i < 4; i++) {
       using peer = await Peer.connect(server.addr);
-      await peer.write(frame('"throw"'));
-      assertEquals(await peer.rest(), [{ authenticated: false }]);
+      await peer.write(frame('{"$login":"own","throw":true}'));
+      assertEquals(await peer.rest(), [{ $login: "later" }]);
     }
     for (let i = 0; i < 6; i++) {
       using peer = await Peer.connect(server.addr);
-      await peer.write(frame('"enter"'));
+      await peer.write(frame('{"$login":"own"}'));
       await peer.write(frame('"work"'));
-      assertEquals(await peer.rest(), [{ authenticated: true }]);
+      assertEquals(await peer.rest(), [{ $login: "accepted" }]);
     }
     await until(() => server.connections.size === 0, "connections are open");
     assertEquals(log.of("rejected").length, 4);
@@ -806,7 +808,7 @@ faultTest(
     using silent = await Peer.connect(server.addr);
     using refused = await Peer.connect(server.addr);
     await refused.write(frame('"let me in"'));
-    assertEquals(await refused.take(1), [{ authenticated: false }]);
+    assertEquals(await refused.take(1), [{ $login: "refused" }]);
     assertEquals(server.stats().pending, 1);
     await server.shutdown();
     await Promise.all([silent.ended(), refused.ended()]);

@@ -251,7 +251,7 @@ faultTest(
         ...LOCAL,
         port,
         tls: { ca },
-        authenticate: () => "let me in",
+        authenticate: () => ({ $login: "own" }),
         signal: controller.signal,
       });
       if (accepting === undefined) await asked.promise;
@@ -362,7 +362,7 @@ faultTest(
     await using client = await connect({
       ...server.addr,
       tls: { ca, ...CLIENT },
-      authenticate: () => null,
+      authenticate: () => ({ $login: "own" }),
     });
     assertEquals(await client.request(1), [{ name: "client" }, "TLSv1.3"]);
     assertEquals(subjects, [["URI:spiffe://example.com/client"]]);
@@ -646,26 +646,29 @@ async function answerTo(addr: Address, bytes: Uint8Array): Promise<string> {
   }
 }
 
-const REFUSED = frame('{"authenticated":false}').toHex();
+const REFUSED = frame('{"$login":"refused"}').toHex();
+const LATER = frame('{"$login":"later"}').toHex();
+const HELLO = frame(`{"$login":"secret","nonce":"${"0".repeat(64)}"}`);
 
 faultTest(
   "serve({ authenticate }) gives the same bytes and the same end to all whom it refuses, and no handler sees them",
   async () => {
     const message = (value: JsonValue) => frame(JSON.stringify(value));
     const attempts = [
-      message({ authenticate: "token", token: "wrong, but long enough" }),
-      message({ authenticate: "token", token: TEXT.toUpperCase() }),
-      message({ authenticate: "token" }),
-      message({ authenticate: "token", token: [TEXT] }),
+      message({ $login: "token", token: "wrong, but long enough" }),
+      message({ $login: "token", token: TEXT.toUpperCase() }),
+      message({ $login: "token" }),
+      message({ $login: "token", token: [TEXT] }),
       message({ token: TEXT }),
-      message({ authenticate: "challenge" }),
+      message({ authenticate: "token", token: TEXT }),
+      message({ $login: "accepted" }),
       message({ method: "toString", id: 1 }),
-      message([{ authenticate: "token", token: TEXT }]),
+      message([{ $login: "token", token: TEXT }]),
       message(null),
       frame("{no JSON"),
       frame(Uint8Array.of(0x22, 0xff, 0x22)),
       frame(""),
-      join(message("first"), message({ authenticate: "token", token: TEXT })),
+      join(message("first"), message({ $login: "token", token: TEXT })),
     ];
     const handled: JsonValue[] = [];
     for (const attempt of attempts) {
@@ -682,10 +685,10 @@ faultTest(
   "serve({ authenticate }) takes what was sent behind a good login, and nothing behind a bad one",
   async () => {
     await using guarded = new Guarded({ authenticate: TOKEN });
-    const login = frame(JSON.stringify({ authenticate: "token", token: TEXT }));
+    const login = frame(JSON.stringify({ $login: "token", token: TEXT }));
     using peer = await Peer.connect(guarded.addr);
     await peer.write(join(login, frame("1"), frame("2")));
-    assertEquals(await peer.take(3), [{ authenticated: true }, 1, 2]);
+    assertEquals(await peer.take(3), [{ $login: "accepted" }, 1, 2]);
     assertEquals(
       await answerTo(guarded.addr, join(frame('"x"'), login, frame("3"))),
       REFUSED,
@@ -697,7 +700,7 @@ faultTest(
 faultTest(
   "serve({ authenticate }) answers who logs in, asks and ends its side in one write, with and without TLS",
   async () => {
-    const login = frame(JSON.stringify({ authenticate: "token", token: TEXT }));
+    const login = frame(JSON.stringify({ $login: "token", token: TEXT }));
     for (const tls of [undefined, IDENTITY]) {
       await using guarded = new Guarded({ tls, authenticate: TOKEN });
       if (tls === undefined) {
@@ -734,12 +737,12 @@ faultTest(
     const padding = " ".repeat(16_384 - 100);
     using friend = await Peer.connect(guarded.addr);
     await friend.write(frame(
-      JSON.stringify({ authenticate: "token", token: TEXT, padding }),
+      JSON.stringify({ $login: "token", token: TEXT, padding }),
     ));
     const large = "x".repeat(1_000_000);
     await friend.write(frame(`"${large}"`));
     const [verdict, reply] = await friend.take(2);
-    assertEquals(verdict, { authenticated: true });
+    assertEquals(verdict, { $login: "accepted" });
     assert(reply === large);
   },
   {},
@@ -756,7 +759,7 @@ faultTest(
     using silent = await Peer.connect(guarded.addr);
     using slow = await Peer.connect(guarded.addr);
     using halfway = await Peer.connect(guarded.addr);
-    await halfway.write(frame('{"authenticate":"challenge"}'));
+    await halfway.write(HELLO);
     const dripping = slow.drip(frame(`"${"x".repeat(30)}"`), 10);
     await Promise.all([silent.ended(), slow.ended(), halfway.ended()]);
     assertGreater(performance.now() - start, 95);
@@ -769,7 +772,7 @@ faultTest(
 /** The reply to a login with a token from another address of this machine. */
 function logInFrom(localAddress: string, port: number): Promise<string> {
   const socket = connectNode({ host: "127.0.0.1", port, localAddress });
-  const login = JSON.stringify({ authenticate: "token", token: TEXT });
+  const login = JSON.stringify({ $login: "token", token: TEXT });
   return new Promise((resolve, reject) => {
     socket.on("connect", () => socket.write(frame(login)));
     socket.on("data", (bytes) => {
@@ -785,21 +788,25 @@ faultTest(
   async () => {
     await using guarded = new Guarded({ authenticate: TOKEN });
     using now = new Now();
-    const wrong = frame('{"authenticate":"token","token":"guess"}');
+    const wrong = frame('{"$login":"token","token":"guess"}');
     const answers: string[] = [];
     for (let i = 0; i < 30; i++) {
-      // Closed without a word, or reset, as what was sent is not read.
-      answers.push(await answerTo(guarded.addr, wrong).catch(() => ""));
+      answers.push(await answerTo(guarded.addr, wrong));
     }
-    assertEquals(answers.filter((answer) => answer === REFUSED).length, 5);
-    assertEquals(answers.filter((answer) => answer === "").length, 25);
+    assertEquals(answers, [
+      ...Array(5).fill(REFUSED),
+      ...Array(25).fill(LATER),
+    ]);
     assertEquals(guarded.reasons.slice(5), Array(25).fill("failures"));
-    await assertRejects(() =>
-      connect({ ...guarded.addr, authenticate: TOKEN })
+    const { mayRetry } = await assertRejects(
+      () => connect({ ...guarded.addr, authenticate: TOKEN }),
+      AuthenticationError,
+      "the server says to try again later",
     );
+    assert(mayRetry);
     assertEquals(
       await logInFrom("127.0.0.2", portOf(guarded.addr)),
-      '{"authenticated":true}',
+      '{"$login":"accepted"}',
     );
     now.advance(1_000);
     await using client = await connect({
@@ -814,7 +821,7 @@ faultTest(
 async function challengeAll(addr: Address, count: number): Promise<Peer[]> {
   const peers = await connectAll(addr, count);
   for (const peer of peers) {
-    await peer.write(frame('{"authenticate":"challenge"}'));
+    await peer.write(HELLO);
   }
   await Promise.all(peers.map((peer) => peer.take(1)));
   return peers;
@@ -823,27 +830,23 @@ async function challengeAll(addr: Address, count: number): Promise<Peer[]> {
 faultTest(
   "serve({ authenticate }) judges five guesses a second of one address, however many are prepared",
   async () => {
-    let judged = 0;
-    const verify: Verifier = async (message, peer) => {
-      async function ask(question: unknown): Promise<JsonValue> {
-        const answer = await peer.ask(question);
-        judged++;
-        return answer;
-      }
-      return await SECRET.verify(message, { ...peer, ask });
-    };
-    await using guarded = new Guarded({ authenticate: verify });
+    await using guarded = new Guarded({ authenticate: SECRET });
     using now = new Now();
-    const guess = frame(`{"response":"${"0".repeat(64)}"}`);
+    const guess = frame(
+      `{"$login":"response","response":"${"0".repeat(64)}"}`,
+    );
     for (let round = 1; round <= 3; round++) {
       const peers = await challengeAll(guarded.addr, 100);
       assertEquals(guarded.server.stats().pending, 100);
       await Promise.all(peers.map((peer) => peer.write(guess)));
       const answers = await Promise.all(
-        peers.map((peer) => peer.take(1).catch(() => [])),
+        peers.map((peer) => peer.take(1)),
       );
-      assertEquals(answers.flat(), Array(5).fill({ authenticated: false }));
-      assertEquals(judged, 5 * round);
+      const words = answers.flat().map((answer) => JSON.stringify(answer));
+      assertEquals(words.sort(), [
+        ...Array(95).fill('{"$login":"later"}'),
+        ...Array(5).fill('{"$login":"refused"}'),
+      ]);
       await guarded.untilRejected(100 * round);
       assertEquals(
         guarded.reasons.filter((reason) => reason === "failures").length,
@@ -962,29 +965,35 @@ faultTest("sharedSecret() lets in no recorded login, 100 of 100", async () => {
 });
 
 faultTest(
-  "serve({ authenticate }) refuses whatever a verifier does but say yes",
+  "serve({ authenticate }) lets nobody in whatever a verifier does but say yes",
   async () => {
-    const verifiers: [Verifier, string][] = [
-      [() => 1, "authentication"],
-      [() => "yes", "authentication"],
-      [() => [], "authentication"],
-      [() => undefined, "authentication"],
-      [() => false, "authentication"],
-      [() => new Error("no"), "authentication"],
-      [() => Promise.resolve("yes"), "authentication"],
-      [() => {
-        throw new Error("broken");
-      }, "authentication"],
-      [() => Promise.reject(new Error("broken")), "authentication"],
-      [() => new Promise(() => {}), "handshakeTimeout"],
+    const refusing: Verifier[] = [
+      () => 1,
+      () => "yes",
+      () => [],
+      () => undefined,
+      () => false,
+      () => new Error("no"),
+      () => Promise.resolve("yes"),
     ];
-    for (const [authenticate, reason] of verifiers) {
-      const handshakeTimeout = reason === "handshakeTimeout" ? 50 : 5_000;
+    const failing: Verifier[] = [
+      () => {
+        throw new Error("broken");
+      },
+      () => Promise.reject(new Error("broken")),
+    ];
+    const late: Verifier = () => new Promise(() => {});
+    const own = frame('{"$login":"own"}');
+    for (const authenticate of [...refusing, ...failing, late]) {
+      const handshakeTimeout = authenticate === late ? 50 : 5_000;
       await using guarded = new Guarded({ authenticate, handshakeTimeout });
-      const answer = await answerTo(guarded.addr, join(frame("1"), frame("2")))
-        .catch(() => REFUSED);
-      assert(answer === REFUSED || reason === "handshakeTimeout");
-      assertEquals(guarded.reasons, [reason]);
+      assertEquals(
+        await answerTo(guarded.addr, join(own, frame("2"))),
+        refusing.includes(authenticate) ? REFUSED : LATER,
+      );
+      assertEquals(guarded.reasons, [
+        authenticate === late ? "handshakeTimeout" : "authentication",
+      ]);
       assertEquals(guarded.handled, []);
     }
     await using guarded = new Guarded({
@@ -992,7 +1001,7 @@ faultTest(
     });
     await using client = await connect({
       ...guarded.addr,
-      authenticate: () => null,
+      authenticate: () => ({ $login: "own" }),
     });
     assertEquals(await client.request(1), 1);
     const [connection] = guarded.server.connections;
@@ -1053,7 +1062,7 @@ faultTest(
       const [, port] = await server.line(/127\.0\.0\.1\D+(\d+)/);
       for (const [file, code] of [[good, 0], [bad, 1]] as const) {
         await using python = start("python3", [
-          ...["-B", "interop/login.py", "127.0.0.1", port, "challenge", file],
+          ...["-B", "interop/login.py", "127.0.0.1", port, "secret", file],
         ], { cwd: ROOT });
         assertEquals((await python.status).code, code);
         assertEquals(

@@ -57,7 +57,6 @@ const CORE_ROWS: Record<string, number> = {
   connection: 1,
   endpoint: 1.02,
   permissions: 1.02,
-  authentication: 1.1,
   certificate: 1.1,
   tls_duplex: 1.1,
   rpc_alive: 1.1,
@@ -191,7 +190,7 @@ Deno.test("defaults are what the documentation says", async () => {
     ["core/client/client.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
     ["core/tls.ts", "TlsOptions", TLS_DEFAULTS],
     ["core/rpc_settings.ts", "RpcOptions", RPC_DEFAULTS],
-    ["core/authentication.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],
+    ["core/auth/shared.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],
   ];
   for (const [path, name, defaults] of cases) {
     const tags = await defaultTags(new URL(path, ROOT), name);

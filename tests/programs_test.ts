@@ -702,15 +702,15 @@ Deno.test("client says that a server wants a login, or wants none", async () => 
   await Deno.remove(path);
 });
 
-Deno.test("client takes the words of a refusal for a reply where they come later", async () => {
+Deno.test("client takes the words of a login for a reply where they come later", async () => {
   await using peer = startPeer(async (wire) => {
-    for (const reply of ["1", '{"authenticated":false}']) {
+    for (const reply of ["1", '{"$login":"refused"}']) {
       await wire.receive();
       await wire.send(reply);
     }
   });
   await assertEnds(startClient(peer.port, ["1", "2"]), {
-    stdout: '1\n{"authenticated":false}\n',
+    stdout: '1\n{"$login":"refused"}\n',
   });
 });
 

@@ -5,8 +5,8 @@
  */
 import type { JsonValue } from "../../framing.ts";
 import { abortable } from "../abortion.ts";
-import { AuthenticationError } from "../authentication.ts";
 import {
+  AuthenticationError,
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
@@ -253,7 +253,9 @@ export class Client<T = JsonValue>
         return connection;
       } catch (error) {
         if (this.#over.signal.aborted) throw this.#gone();
-        if (error instanceof AuthenticationError) this.#refusal = error;
+        if (error instanceof AuthenticationError && !error.mayRetry) {
+          this.#refusal = error;
+        }
         if (
           this.#refusal !== undefined || this.#isFinal(error) ||
           failures >= this.#options.maxAttempts

@@ -7,7 +7,7 @@ import {
   AUTHENTICATE_OPTION,
   type Authentication,
   type Prover,
-} from "../authentication.ts";
+} from "../auth/auth.ts";
 import { CONNECTION_OPTIONS, type ConnectionOptions } from "../connection.ts";
 import { type EndpointOptions, endpointOptions } from "../endpoint.ts";
 import type { ClientEvent, ReconnectOptions } from "./client.ts";

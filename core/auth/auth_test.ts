@@ -11,30 +11,42 @@ import {
   FrameDecoder,
   InvalidMessageError,
   type JsonValue,
-} from "../framing.ts";
-import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+} from "../../framing.ts";
+import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
 import {
   admit,
   AUTHENTICATE_OPTION,
   type Authentication,
   AuthenticationError,
+  type AuthenticationPeer,
+  BarredError,
   logIn,
   proverOf,
   sharedSecret,
   sharedToken,
   type Verifier,
   verifierOf,
-} from "./authentication.ts";
+} from "./auth.ts";
+import { secretLogin } from "./shared.ts";
 import {
   type Address,
   Connection,
   ConnectionClosedError,
-} from "./connection.ts";
+} from "../connection.ts";
 
 const TOKEN = "Kröte-0123456789abcdef";
-const HELLO = { authenticate: "token", token: TOKEN };
+const HELLO = { $login: "token", token: TOKEN };
+/** The first message of a login of one's own. */
+const OWN = { $login: "own" };
+const OWN_TEXT = JSON.stringify(OWN);
+const NONCE = "0".repeat(64);
+const SECRET_TEXT = JSON.stringify({ $login: "secret", nonce: NONCE });
 const PEER_REFUSED = "Cannot authenticate: the peer was refused";
 const SERVER_REFUSED = "Cannot authenticate: the server refused";
+const NO_LOGIN = "Cannot authenticate: the server does not log clients in";
+const REFUSED = '{"$login":"refused"}';
+const ACCEPTED = '{"$login":"accepted"}';
+const LATER = '{"$login":"later"}';
 const LOOPBACK: Address = {
   transport: "tcp",
   hostname: "127.0.0.1",
@@ -148,7 +160,7 @@ Deno.test("sharedToken() lets in who knows the token, in one message each way", 
   ]);
   const [near, far] = ends;
   assertEquals(bytesOf(far), [...encodeFrame(HELLO)]);
-  assertEquals(bytesOf(near), [...frameOf('{"authenticated":true}')]);
+  assertEquals(bytesOf(near), [...frameOf(ACCEPTED)]);
 });
 
 Deno.test("sharedSecret() lets in who knows the secret, which does not cross the wire", async () => {
@@ -160,12 +172,12 @@ Deno.test("sharedSecret() lets in who knows the secret, which does not cross the
     "fulfilled",
     "fulfilled",
   ]);
-  const [hello, answer] = messagesOf(far);
-  const [question, verdict] = messagesOf(near);
-  assertEquals(hello, { authenticate: "challenge" });
-  assertEquals(verdict, { authenticated: true });
-  const { challenge } = question as { challenge: string };
-  assert(/^[0-9a-f]{64}$/.test(challenge), challenge);
+  const [hello, answer] = messagesOf(far) as Record<string, string>[];
+  const [question, verdict] = messagesOf(near) as Record<string, string>[];
+  const { nonce } = hello;
+  const { challenge } = question;
+  for (const bytes of [nonce, challenge]) assert(/^[0-9a-f]{64}$/.test(bytes));
+  assert(nonce !== challenge);
   const key = await crypto.subtle.importKey(
     "raw",
     new TextEncoder().encode(TOKEN),
@@ -173,12 +185,71 @@ Deno.test("sharedSecret() lets in who knows the secret, which does not cross the
     false,
     ["sign"],
   );
-  const response = await crypto.subtle.sign(
-    "HMAC",
-    key,
-    Uint8Array.fromHex(challenge),
-  );
-  assertEquals(answer, { response: new Uint8Array(response).toHex() });
+  async function proofOf(role: string): Promise<string> {
+    const text = `framed-json/1 ${role}\0`;
+    const proof = await crypto.subtle.sign(
+      "HMAC",
+      key,
+      Uint8Array.from([
+        ...new TextEncoder().encode(text),
+        ...Uint8Array.fromHex(nonce),
+        ...Uint8Array.fromHex(challenge),
+      ]),
+    );
+    return new Uint8Array(proof).toHex();
+  }
+  assertEquals([hello, question, answer, verdict], [
+    { $login: "secret", nonce },
+    { $login: "challenge", challenge },
+    { $login: "response", response: await proofOf("client") },
+    { $login: "accepted", proof: await proofOf("server") },
+  ]);
+});
+
+Deno.test("sharedSecret() says these very bytes for these nonces", async () => {
+  // The first is also in the README.
+  const vectors = [
+    {
+      secret: "correct horse battery staple",
+      nonce: Uint8Array.from({ length: 32 }, (_, i) => i),
+      challenge: Uint8Array.from({ length: 32 }, (_, i) => 32 + i),
+      response:
+        "5816652b16f70ecdf0fdbe74eb53c7ba988900e57869ad76be3b3f7682790c53",
+      proof: "77896139b2264d1f370d9fb98f0b13dfea0ee3ec4a2a1ddec1e0ce2f16b0f203",
+    },
+    {
+      secret: TOKEN,
+      nonce: new Uint8Array(32).fill(0xff),
+      challenge: new Uint8Array(32),
+      response:
+        "29cd1cc063b4e66961016eb80cfe056f66048070c3f2af962fe9f450ce0d364f",
+      proof: "416d32d6250c2ac3ba60e389ef3e641a0ae92ac67a519950eec21f9fb3c5c064",
+    },
+  ];
+  for (const { secret, nonce, challenge, response, proof } of vectors) {
+    const { outcomes, ends: [near, far] } = await both(
+      secretLogin(secret, () => challenge),
+      secretLogin(secret, () => nonce),
+    );
+    assertEquals(outcomes.map(({ status }) => status), [
+      "fulfilled",
+      "fulfilled",
+    ]);
+    assertEquals(
+      bytesOf(far),
+      [
+        `{"$login":"secret","nonce":"${nonce.toHex()}"}`,
+        `{"$login":"response","response":"${response}"}`,
+      ].flatMap((text) => [...frameOf(text)]),
+    );
+    assertEquals(
+      bytesOf(near),
+      [
+        `{"$login":"challenge","challenge":"${challenge.toHex()}"}`,
+        `{"$login":"accepted","proof":"${proof}"}`,
+      ].flatMap((text) => [...frameOf(text)]),
+    );
+  }
 });
 
 Deno.test("logIn() and admit() fail with one message when the secrets differ", async () => {
@@ -191,11 +262,11 @@ Deno.test("logIn() and admit() fail with one message when the secrets differ", a
       return outcome.reason.message;
     });
     assertEquals(messages, [PEER_REFUSED, SERVER_REFUSED]);
-    assertEquals(messagesOf(near).at(-1), { authenticated: false });
+    assertEquals(messagesOf(near).at(-1), { $login: "refused" });
   }
 });
 
-Deno.test("admit() gives one reply, byte for byte, to every failure", async () => {
+Deno.test("admit() gives one reply, byte for byte, to everybody whom it refuses", async () => {
   const token = verifier(sharedToken(TOKEN));
   const secret = verifier(sharedSecret(TOKEN));
   const text = JSON.stringify;
@@ -212,10 +283,13 @@ Deno.test("admit() gives one reply, byte for byte, to every failure", async () =
     [token, text({ ...HELLO, token: "\ud800" })],
     [token, text({ ...HELLO, token: [TOKEN] })],
     [token, text({ ...HELLO, token: null })],
-    [token, text({ authenticate: "token" })],
+    [token, text({ $login: "token" })],
     [token, text({ token: TOKEN })],
-    [token, text({ authenticate: "challenge", token: TOKEN })],
-    [token, text({ authenticate: ["token"], token: TOKEN })],
+    [token, text({ authenticate: "token", token: TOKEN })],
+    [token, text({ $login: "secret", token: TOKEN })],
+    [token, text({ $login: "accepted", token: TOKEN })],
+    [token, text({ $login: ["token"], token: TOKEN })],
+    [token, text({ $login: null, token: TOKEN })],
     [token, `{"__proto__":${hello}}`],
     [token, text([HELLO])],
     [token, text(TOKEN)],
@@ -229,7 +303,15 @@ Deno.test("admit() gives one reply, byte for byte, to every failure", async () =
     [secret, hello],
     [secret, "null"],
     [secret, invalid],
-    [secret, text({ authenticate: "challenge " })],
+    [secret, text({ $login: "secret" })],
+    [secret, text({ $login: "secret", nonce: NONCE.slice(1) })],
+    [secret, text({ $login: "secret", nonce: "A".repeat(64) })],
+    [secret, text({ $login: "secret", nonce: [NONCE] })],
+    [secret, text({ $login: "response", response: NONCE })],
+    // Asked before a verifier is.
+    [() => true, '"no login"'],
+    [() => true, "{}"],
+    [() => true, '{"__proto__":{"$login":"own"}}'],
     [() => false, hello],
     [() => 1, hello],
     [() => "yes", hello],
@@ -240,13 +322,6 @@ Deno.test("admit() gives one reply, byte for byte, to every failure", async () =
     [() => new Error("not in the list"), hello],
     [() => () => true, hello],
     [() => Promise.resolve("yes"), hello],
-    [() => Promise.reject(new Error("the database is down")), hello],
-    [() => {
-      throw new Error("the database is down");
-    }, hello],
-    [() => {
-      throw undefined;
-    }, hello],
   ];
   for (const [verify, first] of rows) {
     // What follows the first message does not help, even if it is right.
@@ -254,21 +329,58 @@ Deno.test("admit() gives one reply, byte for byte, to every failure", async () =
     const what = typeof first === "string" ? first : "not UTF-8";
     assertInstanceOf(outcome.error, AuthenticationError, what);
     assertEquals(outcome.error.message, PEER_REFUSED, what);
-    assertEquals(outcome.reply, [...frameOf('{"authenticated":false}')], what);
+    assertEquals(outcome.reply, [...frameOf(REFUSED)], what);
   }
 });
 
-Deno.test("admit() gives the same reply when the time is up, and rejects with the signal's reason", async () => {
+Deno.test("admit() says later where the verifier failed", async () => {
+  const verifiers: Verifier[] = [
+    () => Promise.reject(new Error("the database is down")),
+    () => {
+      throw new Error("the database is down");
+    },
+    () => {
+      throw undefined;
+    },
+    (_, peer) => peer.ask({ $login: "accepted" }),
+    (_, peer) => peer.ask(1n),
+  ];
+  for (const verify of verifiers) {
+    const outcome = await meet(verify, saying(OWN_TEXT));
+    assertInstanceOf(outcome.error, AuthenticationError);
+    assertEquals(
+      outcome.error.message,
+      "Cannot authenticate: the verifier failed",
+    );
+    assertEquals(outcome.reply, [...frameOf(LATER)]);
+  }
+});
+
+Deno.test("admit() says later where the verifier is late, and nothing to a peer that is", async () => {
   const asked = Promise.withResolvers<void>();
-  const hanging: [Verifier, (peer: RawPeer) => Promise<unknown>][] = [
-    // Nothing comes from the peer.
-    [() => true, () => Promise.resolve()],
+  function judgeForEver(): Promise<boolean> {
+    asked.resolve();
+    return new Promise(() => {});
+  }
+  const question = [...frameOf('"question"')];
+  const rows: [
+    verify: Verifier,
+    behave: (peer: RawPeer) => Promise<unknown>,
+    reply: number[],
+  ][] = [
+    [() => true, () => Promise.resolve(), []],
     [
-      () => (asked.resolve(), new Promise(() => {})),
-      async (peer) => (await peer.send("1"), await asked.promise),
+      (_, peer) => peer.ask("question"),
+      async (peer) => (await peer.send(OWN_TEXT), await peer.receive()),
+      question,
+    ],
+    [
+      judgeForEver,
+      async (peer) => (await peer.send(OWN_TEXT), await asked.promise),
+      [...frameOf(LATER)],
     ],
   ];
-  for (const [verify, behave] of hanging) {
+  for (const [verify, behave, reply] of rows) {
     const pending = new AbortController();
     const reason = new Error("no answer after 5000 ms");
     const outcome = await meet(verify, async (peer) => {
@@ -276,14 +388,14 @@ Deno.test("admit() gives the same reply when the time is up, and rejects with th
       pending.abort(reason);
     }, pending.signal);
     assertStrictEquals(outcome.error, reason);
-    assertEquals(outcome.reply, [...frameOf('{"authenticated":false}')]);
+    assertEquals(outcome.reply, reply);
   }
   const outcome = await meet(
     () => true,
-    saying("1"),
+    saying(OWN_TEXT),
     AbortSignal.abort("late"),
   );
-  assertEquals(outcome.error, "late");
+  assertEquals([outcome.error, outcome.reply], ["late", []]);
 });
 
 Deno.test("admit() asks no verifier about what comes after the time is up", async () => {
@@ -293,7 +405,7 @@ Deno.test("admit() asks no verifier about what comes after the time is up", asyn
   let called = 0;
   const admitting = admit(connection, () => ++called, pending.signal);
   pending.abort("late");
-  await far.write(frameOf("1"));
+  await far.write(frameOf(OWN_TEXT));
   assertEquals(await admitting.catch((reason) => reason), "late");
   await connection.close();
   assertEquals(called, 0);
@@ -304,21 +416,21 @@ Deno.test("admit() resolves to who the peer is", async () => {
   for (
     const verify of [() => identity, () => Promise.resolve(identity)]
   ) {
-    const outcome = await meet(verify, saying("1"));
+    const outcome = await meet(verify, saying(OWN_TEXT));
     assertStrictEquals(outcome.identity, identity);
-    assertEquals(outcome.reply, [...frameOf('{"authenticated":true}')]);
+    assertEquals(outcome.reply, [...frameOf(ACCEPTED)]);
   }
 });
 
 Deno.test("admit() tells the cause of a refusal on this side only", async () => {
   const cause = new Error("the database is down");
-  const thrown = await meet(() => Promise.reject(cause), saying("1"));
+  const thrown = await meet(() => Promise.reject(cause), saying(OWN_TEXT));
   assertInstanceOf(thrown.error, AuthenticationError);
   assertStrictEquals(thrown.error.cause, cause);
   const invalid = await meet(() => true, saying("{"));
   assertInstanceOf(invalid.error, AuthenticationError);
   assertInstanceOf(invalid.error.cause, InvalidMessageError);
-  const refused = await meet(() => false, saying("1"));
+  const refused = await meet(() => false, saying(OWN_TEXT));
   assertInstanceOf(refused.error, AuthenticationError);
   assert(!Object.hasOwn(refused.error, "cause"));
 });
@@ -345,17 +457,17 @@ Deno.test("admit() shows the verifier the message and the peer, and lets it ask"
   });
   const peer = new RawPeer(far);
   const talking = (async () => {
-    await peer.send('"hello"');
+    await peer.send(OWN_TEXT);
     for (const answer of ["one", "two"]) {
       assertEquals(await peer.receive(), { question: answer });
       await peer.send(JSON.stringify(answer));
     }
     // It need not wait for the verdict.
     await peer.send('"for the handler"');
-    assertEquals(await peer.receive(), { authenticated: true });
+    assertEquals(await peer.receive(), { $login: "accepted" });
   })();
   const identity = await admit(connection, async (message, peer) => {
-    assertEquals(message, "hello");
+    assertEquals(message, OWN);
     assertStrictEquals(peer.signal, NEVER);
     assertEquals([peer.localAddr, peer.remoteAddr, peer.tls], [
       LOOPBACK,
@@ -378,14 +490,16 @@ Deno.test("admit() shows the verifier the message and the peer, and lets it ask"
 Deno.test("admit() takes an answer that was sent ahead, and leaves the rest", async () => {
   const [near, far] = memoryPair();
   const connection = new Connection(near);
-  const frames = ["1", "2", "3"].flatMap((payload) => [...frameOf(payload)]);
+  const frames = [OWN_TEXT, "2", "3"].flatMap((
+    payload,
+  ) => [...frameOf(payload)]);
   await far.write(Uint8Array.from(frames));
   const identity = await admit(
     connection,
     async (message, { ask }) => ({ heard: [message, await ask("next")] }),
     NEVER,
   );
-  assertEquals(identity, { heard: [1, 2] });
+  assertEquals(identity, { heard: [OWN, 2] });
   assertEquals((await connection[Symbol.asyncIterator]().next()).value, 3);
   await connection.close();
 });
@@ -394,7 +508,7 @@ Deno.test("admit() lets no verifier take messages that are for the handler", asy
   let late = () => Promise.resolve<unknown>(undefined);
   const [near, far] = memoryPair();
   const connection = new Connection(near);
-  await far.write(frameOf("1"));
+  await far.write(frameOf(OWN_TEXT));
   await admit(connection, (_, peer) => {
     late = () => peer.ask("late");
     return true;
@@ -403,7 +517,7 @@ Deno.test("admit() lets no verifier take messages that are for the handler", asy
   await far.write(frameOf("2"));
   assertEquals((await connection[Symbol.asyncIterator]().next()).value, 2);
   await connection.close();
-  assertEquals(messagesOf(near), [{ authenticated: true }]);
+  assertEquals(messagesOf(near), [{ $login: "accepted" }]);
 });
 
 Deno.test("admit() refuses when a question was not answered, or badly", async () => {
@@ -416,53 +530,74 @@ Deno.test("admit() refuses when a question was not answered, or badly", async ()
     return true;
   };
   const rows: [Verifier, string[]][] = [
-    [careless, ["1"]],
-    [forgiving, ["1", "{"]],
+    [careless, [OWN_TEXT]],
+    [forgiving, [OWN_TEXT, "{"]],
   ];
   for (const [verify, payloads] of rows) {
     const { error, reply } = await meet(verify, saying(...payloads));
     assertInstanceOf(error, AuthenticationError);
     assertEquals(reply, [
       ...frameOf('"question"'),
-      ...frameOf('{"authenticated":false}'),
+      ...frameOf(REFUSED),
     ]);
   }
 });
 
-Deno.test("admit() passes the gate before each judgement, and says of wrong answers only that they failed", async () => {
+Deno.test("admit() counts wrong answers, and nothing else", async () => {
   const { verify } = sharedSecret(TOKEN);
-  const challenge = '{"authenticate":"challenge"}';
-  const response = `{"response":"${"0".repeat(64)}"}`;
+  const response = `{"$login":"response","response":"${NONCE}"}`;
   const hasty: Verifier = (_, { ask }) => {
     ask("and?").catch(() => {});
     return false;
   };
-  const cases: [Verifier, string[], string][] = [
-    [() => true, ["1"], "enter leave"],
-    [() => false, ["1"], "enter fail"],
-    [() => false, ["no JSON"], "leave"],
-    [() => false, [], "leave"],
-    [verify, [challenge], "enter leave leave"],
-    [verify, [challenge, "no JSON"], "enter leave leave"],
-    [verify, [challenge, response], "enter leave enter fail"],
-    [hasty, ["1"], "enter leave fail"],
+  const cases: [Verifier, string[], failures: number][] = [
+    [() => true, [OWN_TEXT], 0],
+    [() => false, [OWN_TEXT], 1],
+    [() => Promise.reject(new Error("failed")), [OWN_TEXT], 1],
+    [() => true, ['"no login"'], 0],
+    [() => false, ["no JSON"], 0],
+    [() => false, [], 0],
+    [verify, [SECRET_TEXT], 0],
+    [verify, [SECRET_TEXT, "no JSON"], 0],
+    [verify, [SECRET_TEXT, response], 1],
+    [hasty, [OWN_TEXT], 1],
   ];
   for (const [verify, payloads, expected] of cases) {
-    const log: string[] = [];
+    let failures = 0;
     const [near, far] = memoryPair();
     const connection = new Connection(near);
     const admitting = admit(connection, verify, NEVER, {
-      enter() {
-        log.push("enter");
-        return Promise.resolve();
-      },
-      leave: (failed) => void log.push(failed ? "fail" : "leave"),
+      isBarred: () => false,
+      fail: () => void failures++,
     });
     for (const payload of payloads) await far.write(frameOf(payload));
     await far.closeWrite();
     await admitting.catch(() => {});
     await connection.close();
-    assertEquals(log.join(" "), expected);
+    assertEquals(failures, expected, payloads.join());
+  }
+});
+
+Deno.test("admit() says later to a barred address, before it asks and before it tells", async () => {
+  for (const barredAfter of [0, 1]) {
+    let looks = 0;
+    let asked = 0;
+    let failures = 0;
+    const [near, far] = memoryPair();
+    const connection = new Connection(near);
+    await far.write(frameOf(OWN_TEXT));
+    const error = await assertRejects(
+      () =>
+        admit(connection, () => (asked++, true), NEVER, {
+          isBarred: () => looks++ >= barredAfter,
+          fail: () => void failures++,
+        }),
+      BarredError,
+    );
+    assert(error.mayRetry);
+    await connection.close();
+    assertEquals([asked, failures], [barredAfter, 0]);
+    assertEquals(bytesOf(near), [...frameOf(LATER)]);
   }
 });
 
@@ -480,7 +615,7 @@ Deno.test("sharedSecret() refuses a recorded login, 100 of 100", async () => {
       await peer.send(recorded[0]);
       challenges.add(JSON.stringify(await peer.receive()));
       await peer.send(recorded[1]);
-      assertEquals(await peer.receive(), { authenticated: false });
+      assertEquals(await peer.receive(), { $login: "refused" });
     });
     assertEquals(identity, undefined);
     assertInstanceOf(error, AuthenticationError);
@@ -489,7 +624,11 @@ Deno.test("sharedSecret() refuses a recorded login, 100 of 100", async () => {
 });
 
 Deno.test("sharedSecret() takes one response, and nothing else for one", async () => {
-  const client = proverOf(sharedSecret(TOKEN), LOOPBACK, false);
+  const client = proverOf(
+    secretLogin(TOKEN, () => new Uint8Array(32)),
+    LOOPBACK,
+    false,
+  );
   const right = async (challenge: JsonValue): Promise<string> => {
     const proof = await client({
       localAddr: undefined,
@@ -497,23 +636,28 @@ Deno.test("sharedSecret() takes one response, and nothing else for one", async (
       tls: undefined,
       signal: NEVER,
       ask: () => Promise.resolve(challenge),
+      expectProof() {},
     });
     return (proof as { response: string }).response;
   };
+  const $login = "response";
   type Respond = (response: string, challenge: JsonValue) => JsonValue;
   const rows: [accepted: boolean, respond: Respond][] = [
-    [true, (response) => ({ response })],
-    [true, (response) => ({ response: response.toUpperCase() })],
-    [false, (response) => ({ response: response.slice(1) })],
-    [false, (response) => ({ response: `${response}0` })],
-    [false, (response) => ({ response: `${response}\n` })],
-    [false, (response) => ({ response: `0x${response.slice(2)}` })],
-    [false, (response) => ({ response: [response] })],
-    [false, (response) => ({ response: `g${response.slice(1)}` })],
-    [false, (response) => ({ challenge: response })],
+    [true, (response) => ({ $login, response })],
+    [false, (response) => ({ response })],
+    [false, (response) => ({ $login: "secret", response })],
+    [false, (response) => ({ $login, response: response.toUpperCase() })],
+    [false, (response) => ({ $login, response: response.slice(1) })],
+    [false, (response) => ({ $login, response: `${response}0` })],
+    [false, (response) => ({ $login, response: `${response}\n` })],
+    [false, (response) => ({ $login, response: `0x${response.slice(2)}` })],
+    [false, (response) => ({ $login, response: [response] })],
+    [false, (response) => ({ $login, response: `g${response.slice(1)}` })],
+    [false, (response) => ({ $login, challenge: response })],
     [false, (response) => response],
-    [false, () => ({ response: "0".repeat(64) })],
+    [false, () => ({ $login, response: NONCE })],
     [false, (_, challenge) => ({
+      $login,
       response: (challenge as { challenge: string }).challenge,
     })],
     [false, () => null],
@@ -522,14 +666,18 @@ Deno.test("sharedSecret() takes one response, and nothing else for one", async (
     const outcome = await meet(
       verifier(sharedSecret(TOKEN)),
       async (peer) => {
-        await peer.send('{"authenticate":"challenge"}');
+        await peer.send(SECRET_TEXT);
         const challenge = await peer.receive() ?? null;
         const response = await right(challenge);
         const answer = respond(response, challenge);
         await peer.send(JSON.stringify(answer));
         // A second attempt is not heard.
-        await peer.send(JSON.stringify({ response }));
-        assertEquals(await peer.receive(), { authenticated: accepted });
+        await peer.send(JSON.stringify({ $login, response }));
+        const verdict = await peer.receive();
+        assertEquals(
+          (verdict as { $login: string }).$login,
+          accepted ? "accepted" : "refused",
+        );
       },
     );
     assertEquals(outcome.identity, accepted ? true : undefined);
@@ -554,75 +702,167 @@ async function logInTo(
 }
 
 Deno.test("logIn() goes on for no answer but yes", async () => {
-  const refusals: (Uint8Array | string)[] = [
-    '{"authenticated":false}',
-    '{"authenticated":1}',
-    '{"authenticated":"true"}',
-    '{"authenticated":true,"token":"please"}',
-    '{"authenticated":[true]}',
-    '{"authenticated":{}}',
-    '{"__proto__":{"authenticated":true}}',
-    '[{"authenticated":true}]',
-    "true",
-    "null",
-    "{}",
-    '{"status":"error","error":"expected an object with a \\"message\\""}',
-    `{"challenge":"${"0".repeat(64)}"}`,
+  const answers: [answer: Uint8Array | string, message: string][] = [
+    [REFUSED, SERVER_REFUSED],
+    [LATER, "Cannot authenticate: the server says to try again later"],
+    ...[
+      '{"authenticated":true}',
+      '{"$login":true}',
+      '{"$login":["accepted"]}',
+      '{"$login":"Accepted"}',
+      '{"$login":"accepted "}',
+      '{"__proto__":{"$login":"accepted"}}',
+      '[{"$login":"accepted"}]',
+      '"accepted"',
+      "true",
+      "null",
+      "{}",
+      JSON.stringify(HELLO),
+      '{"status":"error","error":"expected an object with a \\"message\\""}',
+      `{"$login":"challenge","challenge":"${NONCE}"}`,
+      "{",
+      Uint8Array.of(0x22, 0xff, 0x22),
+    ].map((answer): [Uint8Array | string, string] => [answer, NO_LOGIN]),
   ];
-  for (const answer of refusals) {
+  for (const [answer, message] of answers) {
     const { error, sent } = await logInTo(sharedToken(TOKEN), [answer]);
     assertInstanceOf(error, AuthenticationError);
-    assertEquals(error.message, SERVER_REFUSED);
+    assertEquals(error.message, message);
+    assertEquals(error.mayRetry, answer === LATER);
     assertEquals(sent, [HELLO]);
   }
-  for (const answer of ["{", Uint8Array.of(0x22, 0xff, 0x22)]) {
+  for (
+    const answer of [
+      ' { "$login" : "accepted" }',
+      '{"$login":"accepted","more":1}',
+    ]
+  ) {
     const { error } = await logInTo(sharedToken(TOKEN), [answer]);
-    assertInstanceOf(error, AuthenticationError);
-    assertEquals(error.message, SERVER_REFUSED);
-    assertInstanceOf(error.cause, InvalidMessageError);
+    assertEquals(error, undefined);
   }
-  const { error } = await logInTo(sharedToken(TOKEN), [
-    ' { "authenticated" : true }',
-  ]);
-  assertEquals(error, undefined);
+});
+
+Deno.test("logIn() believes no server that does not prove that it knows the secret", async () => {
+  const challenge = `{"$login":"challenge","challenge":"${NONCE}"}`;
+  const secret = secretLogin(TOKEN, () => new Uint8Array(32));
+  // What a server that knows it would say, and what the client has said.
+  const { ends } = await both(secret, secret);
+  const [, verdict] = messagesOf(ends[0]) as Record<string, string>[];
+  const [, response] = messagesOf(ends[1]) as Record<string, string>[];
+  const { proof } = verdict;
+  const accepted = (proof: unknown) => JSON.stringify({ ...verdict, proof });
+  assertEquals(
+    (await logInTo(secret, [challenge, accepted(proof)])).error,
+    undefined,
+  );
+  for (
+    const answer of [
+      ACCEPTED,
+      accepted(response.response),
+      accepted(proof.toUpperCase()),
+      accepted(proof.slice(1)),
+      accepted(`${proof}0`),
+      accepted(`0${proof.slice(1)}`),
+      accepted([proof]),
+      accepted(null),
+      accepted(true),
+      accepted(""),
+    ]
+  ) {
+    const { error, sent } = await logInTo(secret, [challenge, answer]);
+    assertInstanceOf(error, AuthenticationError, answer);
+    assertEquals(
+      error.message,
+      "Cannot authenticate: the server did not prove that it knows the secret",
+    );
+    assert(!error.mayRetry);
+    assertEquals(sent.length, 2);
+  }
+});
+
+Deno.test("admit() takes no response of the server's role for the client's", async () => {
+  // The client's nonce as the challenge, and all that was said, sent back.
+  const outcome = await meet(
+    verifier(secretLogin(TOKEN, () => new Uint8Array(32))),
+    async (peer) => {
+      await peer.send(SECRET_TEXT);
+      await peer.receive();
+      const { ends: [near] } = await both(
+        secretLogin(TOKEN, () => new Uint8Array(32)),
+        secretLogin(TOKEN, () => new Uint8Array(32)),
+      );
+      const [, { proof }] = messagesOf(near) as Record<string, string>[];
+      await peer.send(`{"$login":"response","response":"${proof}"}`);
+      assertEquals(await peer.receive(), { $login: "refused" });
+    },
+  );
+  assertInstanceOf(outcome.error, AuthenticationError);
 });
 
 Deno.test("logIn() reveals nothing to a server that asks for more", async () => {
-  const hello = { authenticate: "challenge" };
-  const zeros = `{"challenge":"${"0".repeat(64)}"}`;
+  const secret = secretLogin(TOKEN, () => new Uint8Array(32));
+  const hello = { $login: "secret", nonce: NONCE };
+  const $login = "challenge";
+  const zeros = JSON.stringify({ $login, challenge: NONCE });
   const badChallenges = [
-    ...['{"authenticated":true}', '{"authenticated":false}', "null"],
-    ...['{"challenge":""}', '{"challenge":0}', `"${"0".repeat(64)}"`],
-    `{"challenge":"${"0".repeat(63)}"}`,
-    `{"challenge":"${"0".repeat(66)}"}`,
-    `{"challenge":"${"0".repeat(63)}g"}`,
-    `{"challenge":"${"0".repeat(63)}\\n"}`,
-    '{"authenticate":"token"}',
+    ...[ACCEPTED, REFUSED, LATER, "null", JSON.stringify(hello)],
+    ...[
+      { $login, challenge: "" },
+      { $login, challenge: 0 },
+      { challenge: NONCE },
+      { $login: "Challenge", challenge: NONCE },
+      { $login, challenge: NONCE.slice(1) },
+      { $login, challenge: `${NONCE}00` },
+      { $login, challenge: `${NONCE.slice(1)}g` },
+      { $login, challenge: `${NONCE.slice(1)}A` },
+      { $login, challenge: `${NONCE.slice(1)}\n` },
+      NONCE,
+      { $login: "token" },
+    ].map((message) => JSON.stringify(message)),
   ];
   for (const challenge of badChallenges) {
-    const { error, sent } = await logInTo(sharedSecret(TOKEN), [challenge]);
-    assertInstanceOf(error, AuthenticationError);
-    assertEquals(error.message, SERVER_REFUSED, challenge);
+    const { error, sent } = await logInTo(secret, [challenge]);
+    assertInstanceOf(error, AuthenticationError, challenge);
+    assertEquals(error.mayRetry, challenge === LATER);
     assertEquals(sent, [hello], challenge);
   }
-  const again = await logInTo(sharedSecret(TOKEN), [zeros, zeros, zeros]);
+  const again = await logInTo(secret, [zeros, zeros, zeros]);
   assertInstanceOf(again.error, AuthenticationError);
   assertEquals(again.sent.length, 2);
   assert(!JSON.stringify(again.sent).includes(TOKEN));
 });
 
+Deno.test("logIn() sends no first message without $login", async () => {
+  for (const message of ["hello", {}, { $login: 1 }, null, [], undefined]) {
+    for (
+      const prove of [
+        () => message,
+        (peer: AuthenticationPeer) => peer.ask(message),
+      ]
+    ) {
+      const [near] = memoryPair();
+      const connection = new Connection(near);
+      await assertRejects(
+        () => logIn(connection, prove, NEVER),
+        TypeError,
+        'Cannot authenticate: the first message has no "$login"',
+      );
+      await connection.close();
+      assertEquals(near.writes, []);
+    }
+  }
+});
+
 Deno.test("logIn() takes no verdict for a question", async () => {
-  for (const authenticated of [true, false, 1]) {
+  for (const verdict of [ACCEPTED, REFUSED, LATER]) {
     const [near, far] = memoryPair();
     const connection = new Connection(near);
-    const verdict = JSON.stringify({ authenticated });
     await far.write(frameOf(verdict));
-    await far.write(frameOf('{"authenticated":true}'));
-    const loggingIn = logIn(connection, ({ ask }) => ask("hello"), NEVER);
-    const error = await assertRejects(() => loggingIn, AuthenticationError);
-    assertEquals(error.message, SERVER_REFUSED);
+    await far.write(frameOf(ACCEPTED));
+    const loggingIn = logIn(connection, ({ ask }) => ask(OWN), NEVER);
+    await assertRejects(() => loggingIn, AuthenticationError);
     await connection.close();
-    assertEquals(messagesOf(near), ["hello"]);
+    assertEquals(messagesOf(near), [OWN]);
   }
 });
 
@@ -692,7 +932,8 @@ Deno.test("logIn() and admit() serve functions of one's own", async () => {
       client,
       proverOf(
         async ({ ask }) => {
-          assertEquals(await ask({ name: "somebody" }), "password?");
+          const hello = { $login: "password", name: "somebody" };
+          assertEquals(await ask(hello), "password?");
           return "a password";
         },
         LOOPBACK,
@@ -760,7 +1001,7 @@ Deno.test("sharedToken() and sharedSecret() show their secrets to nobody", async
     const right = make(TOKEN);
     const wrong = make("another text of some length");
     const { outcomes } = await both(right, wrong);
-    const answers = ["{", '{"authenticated":false}', '{"challenge":1}'];
+    const answers = ["{", REFUSED, '{"$login":"challenge","challenge":1}'];
     const errors = await Promise.all(
       answers.map(async (answer) => (await logInTo(right, [answer])).error),
     );
@@ -822,10 +1063,10 @@ Deno.test("authenticate takes an object of a class, and no half of one", async (
     readonly needsEncryption = true;
     readonly #password = "a password";
     prove(): JsonValue {
-      return this.#password;
+      return { $login: this.#password };
     }
     verify(message: JsonValue): boolean {
-      return message === this.#password;
+      return Reflect.get(Object(message), "$login") === this.#password;
     }
   }
   const { outcomes } = await both(new Password(), new Password());
@@ -851,12 +1092,16 @@ Deno.test("authenticate takes an object of a class, and no half of one", async (
   }
 });
 
-Deno.test("secrets are compared in constant time only", async () => {
-  const code = await Deno.readTextFile(
-    new URL("./authentication.ts", import.meta.url),
-  );
-  assertEquals(code.match(/ timingSafeEqual\(/g)?.length, 2);
-  const compared =
-    /[!=]==? *(token|secret|given|digest)\b|\b(token|secret|given|digest) *[!=]==(?! undefined)/;
-  assert(!compared.test(code), code.match(compared)?.[0]);
+Deno.test("secrets and proofs are compared in constant time only", async () => {
+  let comparisons = 0;
+  for (const name of ["auth", "shared", "contract"]) {
+    const code = await Deno.readTextFile(
+      new URL(`./${name}.ts`, import.meta.url),
+    );
+    comparisons += code.match(/ timingSafeEqual\(/g)?.length ?? 0;
+    const compared =
+      /[!=]==? *(token|secret|given|digest|proof|expected|other)\b|\b(token|secret|given|digest|proof|expected) *[!=]==(?! undefined)/;
+    assert(!compared.test(code), code.match(compared)?.[0]);
+  }
+  assertEquals(comparisons, 3);
 });

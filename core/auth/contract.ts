@@ -1,0 +1,100 @@
+/**
+ * The two halves of a login, and the words that they say.
+ *
+ * @module
+ */
+import type { JsonValue } from "../../framing.ts";
+import type { Address, TlsInfo } from "../connection.ts";
+
+/** The other end, as long as it is not let in. */
+export interface AuthenticationPeer {
+  /** Where this end is, where that is known. */
+  readonly localAddr: Address | undefined;
+  /** Where the peer is, where that is known. */
+  readonly remoteAddr: Address | undefined;
+  /** What TLS found out about the link and the peer. */
+  readonly tls: TlsInfo | undefined;
+  /** Aborted when the time is up, or the connection has ended. */
+  readonly signal: AbortSignal;
+  /**
+   * Sends a message and waits for the peer's next one.
+   *
+   * @throws {InvalidMessageError} If that is not UTF-8 or not JSON: nothing can
+   * let the peer in any more.
+   * @throws {TypeError} If the message is one of the server's verdicts, or the
+   * client's first one and has no `$login`.
+   */
+  ask(message: unknown): Promise<JsonValue>;
+  /**
+   * Has the server prove itself: the server sends this text with the verdict
+   * that lets the client in, and the client accepts no verdict without it. Both
+   * work it out from what only they know.
+   */
+  expectProof(proof: string): void;
+}
+
+/**
+ * The server's half: judges the first message of a peer, an object with a string
+ * `$login`; any other first message is refused before. `true`, or an object that
+ * says who the peer is, lets it in. An array, an `Error`, anything else, and a
+ * question that is not awaited refuse it. Throwing and rejecting do not let it
+ * in either: the peer may try again later.
+ */
+export type Verifier = (
+  message: JsonValue,
+  peer: AuthenticationPeer,
+) => unknown;
+
+/**
+ * The client's half: returns, or resolves to, the last message to send, upon
+ * which only the server's verdict may follow. Without a question of the server,
+ * it is the first, too; `ask` sends another one before. The first message is an
+ * object with a string `$login` that says which kind of login this is.
+ */
+export type Prover = (peer: AuthenticationPeer) => unknown;
+
+/** Both halves of a way to authenticate. */
+export interface Authentication {
+  /** The client's half. */
+  readonly prove: Prover;
+  /** The server's half. */
+  readonly verify: Verifier;
+  /**
+   * Whether who listens in could authenticate later: it is refused over TCP
+   * without TLS, except within one machine.
+   */
+  readonly needsEncryption: boolean;
+}
+
+/** What a server decides. */
+export type Verdict = "accepted" | "refused" | "later";
+
+/**
+ * The word of a message that belongs to a login; `undefined` where it is none.
+ * Only the first message of each direction is looked at.
+ */
+export function loginWord(message: unknown): string | undefined {
+  return textIn(message, "$login");
+}
+
+/** Whether a message begins a login, or answers one. */
+export function isLogin(message: unknown): boolean {
+  return typeof message === "object" && message !== null &&
+    Object.hasOwn(message, "$login");
+}
+
+/** The verdict in a message, where it is one. */
+export function verdictIn(message: unknown): Verdict | undefined {
+  const word = loginWord(message);
+  return word === "accepted" || word === "refused" || word === "later"
+    ? word
+    : undefined;
+}
+
+/** A text in a message that may be anything. */
+export function textIn(message: unknown, key: string): string | undefined {
+  if (typeof message !== "object" || message === null) return undefined;
+  if (!Object.hasOwn(message, key)) return undefined;
+  const value: unknown = Reflect.get(message, key);
+  return typeof value === "string" ? value : undefined;
+}

@@ -1,0 +1,216 @@
+/**
+ * Logins with a text that both ends know.
+ *
+ * @module
+ */
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { AuthenticationError } from "../connection.ts";
+import {
+  defaultsOf,
+  flag,
+  type OptionTable,
+  resolveOptions,
+} from "../tools/options.ts";
+import { kindOf } from "../tools/show.ts";
+import { type Authentication, loginWord, textIn } from "./contract.ts";
+
+/** Options of {@linkcode sharedToken}. */
+export interface SharedTokenOptions {
+  /**
+   * Whether the token may be sent without encryption, so that whoever listens
+   * in learns it.
+   *
+   * @default {false}
+   */
+  allowPlaintext?: boolean;
+}
+
+/** What each option may be. */
+const SHARED_TOKEN_OPTIONS: OptionTable<SharedTokenOptions> = {
+  allowPlaintext: flag(false),
+};
+
+/** The defaults of {@linkcode SharedTokenOptions}. */
+export const SHARED_TOKEN_DEFAULTS: Readonly<Required<SharedTokenOptions>> =
+  defaultsOf(SHARED_TOKEN_OPTIONS);
+
+/** Fewer bytes could be guessed: a token online, a secret from one login. */
+const LEAST_BYTES = 16;
+/** Bytes of a nonce, and of SHA-256. */
+const DIGEST_BYTES = 32;
+
+/**
+ * Lets in who knows a token, which the client sends:
+ * `{"$login":"token","token":"…"}`. The server proves nothing: use TLS, so that
+ * the token reaches no other one.
+ *
+ * ```ts
+ * import { sharedToken } from "@blackbelt/networking";
+ * import { assert, assertThrows } from "@std/assert";
+ *
+ * const token = crypto.getRandomValues(new Uint8Array(32)).toHex();
+ * assert(sharedToken(token).needsEncryption);
+ * assertThrows(() => sharedToken("short"), RangeError, "at least 16");
+ * ```
+ *
+ * @param token Text that is hard to guess, at least 16 bytes in UTF-8; such as
+ * `openssl rand -hex 32` makes.
+ * @param options Whether it may be sent without encryption.
+ * @throws {RangeError} If the token is too short.
+ * @throws {TypeError} If the token is empty, begins or ends with white space, or
+ * is text that another system may write in other bytes; if an option does not
+ * exist or has the wrong type.
+ */
+export function sharedToken(
+  token: string,
+  options: SharedTokenOptions = {},
+): Authentication {
+  checkSecret("token", token);
+  const { allowPlaintext } = resolveOptions(
+    SHARED_TOKEN_OPTIONS,
+    SHARED_TOKEN_DEFAULTS,
+    options,
+  );
+  const digest = digestOf(token);
+  return {
+    needsEncryption: !allowPlaintext,
+    prove: () => ({ $login: "token", token }),
+    verify(message) {
+      const given = textIn(message, "token");
+      const isSame = timingSafeEqual(digestOf(given ?? ""), digest);
+      return loginWord(message) === "token" && isSame;
+    },
+  };
+}
+
+/**
+ * Lets in who knows a secret, which never crosses the wire, and has the server
+ * prove that it knows it, too, before the client sends anything else.
+ *
+ * ```text
+ * client  {"$login":"secret","nonce":n}         n, c: 32 random bytes each
+ * server  {"$login":"challenge","challenge":c}
+ * client  {"$login":"response","response":HMAC(secret, "framed-json/1 client" 00 n c)}
+ * server  {"$login":"accepted","proof":HMAC(secret, "framed-json/1 server" 00 n c)}
+ * ```
+ *
+ * HMAC is HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with
+ * the secret's bytes in UTF-8 as the key, 00 one zero byte; all bytes are written
+ * as lower-case hexadecimal digits. A recorded login is worth nothing.
+ *
+ * Over a link that is not encrypted, a relay between the two ends can pass the
+ * login on, and read and change what follows; a fake server that was sent one
+ * response can guess a weak secret at leisure. Use TLS, and a random secret.
+ *
+ * ```ts
+ * import { sharedSecret } from "@blackbelt/networking";
+ * import { assert, assertThrows } from "@std/assert";
+ *
+ * const secret = crypto.getRandomValues(new Uint8Array(32)).toHex();
+ * assert(!sharedSecret(secret).needsEncryption);
+ * assertThrows(() => sharedSecret("read from a file, with its line break\n"), TypeError);
+ * ```
+ *
+ * @param secret Text that is hard to guess, at least 16 bytes in UTF-8; such as
+ * `openssl rand -hex 32` makes.
+ * @throws {RangeError} If the secret is too short.
+ * @throws {TypeError} If the secret is empty, begins or ends with white space,
+ * or is text that another system may write in other bytes.
+ */
+export function sharedSecret(secret: string): Authentication {
+  checkSecret("secret", secret);
+  return secretLogin(secret, randomBytes);
+}
+
+/** The same, with what makes the nonces. */
+export function secretLogin(
+  secret: string,
+  makeNonce: () => Uint8Array,
+): Authentication {
+  return {
+    needsEncryption: false,
+    async prove(peer) {
+      const nonce = makeNonce();
+      const question = await peer.ask({
+        $login: "secret",
+        nonce: nonce.toHex(),
+      });
+      const challenge = bytesIn(question, "challenge");
+      if (loginWord(question) !== "challenge" || challenge === undefined) {
+        throw new AuthenticationError(
+          "the server did not answer with a challenge",
+        );
+      }
+      peer.expectProof(proofOf("server", secret, nonce, challenge).toHex());
+      const response = proofOf("client", secret, nonce, challenge).toHex();
+      return { $login: "response", response };
+    },
+    async verify(message, peer) {
+      const nonce = bytesIn(message, "nonce");
+      if (loginWord(message) !== "secret" || nonce === undefined) return false;
+      const challenge = makeNonce();
+      const answer = await peer.ask({
+        $login: "challenge",
+        challenge: challenge.toHex(),
+      });
+      const isSame = timingSafeEqual(
+        bytesIn(answer, "response") ?? new Uint8Array(DIGEST_BYTES),
+        proofOf("client", secret, nonce, challenge),
+      );
+      peer.expectProof(proofOf("server", secret, nonce, challenge).toHex());
+      return loginWord(answer) === "response" && isSame;
+    },
+  };
+}
+
+function randomBytes(): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(DIGEST_BYTES));
+}
+
+/** What only an end that knows the secret can say, in this role and login. */
+function proofOf(
+  role: "client" | "server",
+  secret: string,
+  nonce: Uint8Array,
+  challenge: Uint8Array,
+): Uint8Array {
+  return createHmac("sha256", secret)
+    .update(`framed-json/1 ${role}\0`)
+    .update(nonce)
+    .update(challenge)
+    .digest();
+}
+
+/** Throws for a text that is no good secret, which is no part of the error. */
+function checkSecret(name: "token" | "secret", text: string): void {
+  const fault = typeof text !== "string"
+    ? `received ${kindOf(text)}, expected a string`
+    : text === ""
+    ? "it is empty"
+    : text.trim() !== text
+    ? "it begins or ends with white space"
+    : !text.isWellFormed()
+    ? "it has half a surrogate pair, which UTF-8 cannot express"
+    : text.normalize() !== text
+    ? "it is not in Unicode's normalization form C"
+    : undefined;
+  if (fault !== undefined) throw new TypeError(`Cannot use ${name}: ${fault}`);
+  const { length } = new TextEncoder().encode(text);
+  if (length < LEAST_BYTES) {
+    throw new RangeError(
+      `Cannot use ${name}: it is ${length} bytes, expected at least ${LEAST_BYTES} bytes`,
+    );
+  }
+}
+
+/** What is compared has one length, whatever the peer has sent. */
+function digestOf(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}
+
+/** The bytes of 64 hexadecimal digits in a message that may be anything. */
+function bytesIn(message: unknown, key: string): Uint8Array | undefined {
+  const text = textIn(message, key);
+  if (text === undefined || !/^[\da-f]{64}$/.test(text)) return undefined;
+  return Uint8Array.fromHex(text);
+}
