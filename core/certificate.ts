@@ -81,16 +81,20 @@ function altNames(certificate: Uint8Array): string[] {
 }
 
 /**
+ * A name of a server: a wildcard is the whole left-most label, or the name does
+ * not count. The platform takes `f*.example.com`, too.
+ */
+const NAME = /^(DNS:(\*\.)?[\w.-]+|IP Address:[\w.:]+)$/;
+
+/**
  * What is wrong with the name of a server, by the alternative names alone, as
- * [RFC 9525](https://www.rfc-editor.org/rfc/rfc9525) has it.
+ * [RFC 9525](https://www.rfc-editor.org/rfc/rfc9525), section 6.3, has it.
  */
 export function checkName(
   name: string,
   certificate: PeerCertificate,
 ): Error | undefined {
-  const names = altNames(certificate.raw).filter((name) =>
-    /^(DNS|IP Address):[\w.:*-]+$/.test(name)
-  );
+  const names = altNames(certificate.raw).filter((name) => NAME.test(name));
   return checkServerIdentity(name, {
     ...certificate,
     subject: { ...certificate.subject, CN: "" },

@@ -76,6 +76,68 @@ Deno.test("checkName() goes by the alternative names alone", () => {
   }
 });
 
+const WILDCARDS = issue("wildcards", {
+  subject: "/CN=names",
+  extensions: `
+    basicConstraints = CA:FALSE
+    subjectAltName = @names
+    [names]
+    DNS.1 = *.Example.com
+    DNS.2 = f*.prefix.example
+    DNS.3 = *o.suffix.example
+    DNS.4 = f*o.middle.example
+    DNS.5 = foo.*.second.example
+    DNS.6 = *.*.two.example
+    DNS.7 = **.double.example
+    DNS.8 = xn--*.label.example
+    DNS.9 = *
+    DNS.10 = *.org
+    DNS.11 = *.0.0.7
+    DNS.12 = xn--bcher-kva.example
+    IP.1 = 10.0.0.1
+    URI.1 = https://in-uri.example/
+    email.1 = a@in-email.example
+  `,
+  issuer: "ca",
+});
+
+Deno.test("checkName() matches as RFC 9525, section 6.3, says", () => {
+  const certificate = peerCertificate(WILDCARDS.cert);
+  const cases: [rule: string, name: string, isValid: boolean][] = [
+    ["a wildcard stands for one label", "a.example.com", true],
+    ["letters of either case are the same", "A.EXAMPLE.COM", true],
+    ["a wildcard matches any label", "xn--bcher-kva.example.com", true],
+    ["a wildcard stands for no less", "example.com", false],
+    ["a wildcard stands for no more", "a.b.example.com", false],
+    ["every other label is the same", "a.example.net", false],
+    ["a wildcard has no text behind it", "foo.prefix.example", false],
+    ["nor is it text itself", "f*.prefix.example", false],
+    ["a wildcard has no text before it", "foo.suffix.example", false],
+    ["a wildcard has no text around it", "foo.middle.example", false],
+    ["a wildcard is the left-most label", "foo.a.second.example", false],
+    ["there is one wildcard", "a.b.two.example", false],
+    ["a wildcard is one character", "a.double.example", false],
+    ["a wildcard is no part of an A-label", "xn--a.label.example", false],
+    ["a wildcard is not all of the name", "localhost", false],
+    ["a wildcard is not all below a top-level domain", "example.org", false],
+    ["an A-label is compared as it is", "xn--bcher-kva.example", true],
+    ["a part of a name is not the name", "bcher-kva.example", false],
+    ["an address is compared with addresses", "10.0.0.1", true],
+    ["an address matches no wildcard of a name", "10.0.0.7", false],
+    ["a URI is not the name of a server", "in-uri.example", false],
+    [
+      "an e-mail address is not the name of a server",
+      "in-email.example",
+      false,
+    ],
+    ["the subject is not the name of a server", "names", false],
+  ];
+  for (const [rule, name, isValid] of cases) {
+    const error = checkName(name, certificate);
+    assertEquals(error === undefined, isValid, `${rule}: ${name}: ${error}`);
+  }
+});
+
 Deno.test(
   "checkName() and toTlsCertificate() throw nothing at damaged certificates",
   seeded((random: Random) => {
