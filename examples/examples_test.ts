@@ -1,21 +1,11 @@
 import { assertEquals } from "@std/assert";
-
-const EXAMPLES: Record<string, { permissions: string[]; output: string }> = {
-  "broadcast.ts": {
-    permissions: ["--allow-net=127.0.0.1"],
-    output: "grace got hello from ada\nedsger got hello from ada\n",
-  },
-  "pipes.ts": {
-    permissions: ["--allow-run", "--allow-read"],
-    output: '{ shouted: "HELLO" }\n',
-  },
-};
+import { ADAPTER_EXAMPLES, EXAMPLES } from "../tests/examples.ts";
 
 Deno.test("every example runs as it says", async () => {
   const names = [...Deno.readDirSync(new URL(".", import.meta.url))]
     .map(({ name }) => name).filter((name) => !name.endsWith("_test.ts"));
-  const others = ["capnweb.ts", "mcp.ts", "vscode_jsonrpc.ts"];
-  assertEquals(names.sort(), [...Object.keys(EXAMPLES), ...others].sort());
+  const all = { ...EXAMPLES, ...ADAPTER_EXAMPLES };
+  assertEquals(names.sort(), Object.keys(all).sort());
   for (const [name, { permissions, output }] of Object.entries(EXAMPLES)) {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-prompt", ...permissions, name],

@@ -9,17 +9,11 @@ import {
 import { caption } from "../bench/results.ts";
 import results from "../bench/results.json" with { type: "json" };
 import { certificates } from "./certificates.ts";
+import { blocks, outputOf, README } from "./examples.ts";
 import { withFixedPorts } from "./fixed_ports.ts";
 import { start } from "./process.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const README = Deno.readTextFileSync(new URL("README.md", ROOT));
-
-function blocks(language: string): string[] {
-  const pattern = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "gm");
-  return [...README.matchAll(pattern)].map(([, text]) => text);
-}
-
 function decode(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
@@ -95,9 +89,8 @@ async function runPython(): Promise<void> {
 Deno.test("the README's code prints what its comments say", () =>
   withFixedPorts(async () => {
     for (const block of blocks("ts")) {
-      const expected = [...block.matchAll(/console\.log\(.*\/\/ (.*)$/gm)]
-        .map(([, output]) => output);
-      assert(expected.length > 0, block);
+      const expected = outputOf(block);
+      assert(expected !== "", block);
       const script = start(Deno.execPath(), ["run", "--allow-net", "-"], {
         cwd: ROOT.pathname,
         env: { NO_COLOR: "1" },
@@ -107,7 +100,7 @@ Deno.test("the README's code prints what its comments say", () =>
       await script.closeInput();
       const { code } = await script.status;
       assertEquals(code, 0, await script.stderr());
-      assertEquals(await script.stdout(), expected.join("\n") + "\n", block);
+      assertEquals(await script.stdout(), expected, block);
     }
   }));
 
@@ -119,7 +112,6 @@ Deno.test("the README's code for certificates prints what its comments say", () 
     await Deno.writeTextFile(`${directory}/cert.pem`, server.cert);
     await Deno.writeTextFile(`${directory}/key.pem`, server.key);
     for (const block of blocks("ts ignore")) {
-      const [, expected] = /console\.log\(.*\/\/ (.*)$/m.exec(block) ?? [];
       await Deno.writeTextFile(`${directory}/main.ts`, block);
       const script = start(Deno.execPath(), [
         ...["run", "--allow-net", "--allow-read=.", "--config"],
@@ -127,7 +119,7 @@ Deno.test("the README's code for certificates prints what its comments say", () 
       ], { cwd: directory, env: { NO_COLOR: "1" } });
       const { code } = await script.status;
       assertEquals(code, 0, await script.stderr());
-      assertEquals(await script.stdout(), `${expected}\n`, block);
+      assertEquals(await script.stdout(), outputOf(block), block);
     }
     await Deno.remove(directory, { recursive: true });
   }));
