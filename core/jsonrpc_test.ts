@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
-  CallTable,
   failureOf,
   idOf,
   isResponse,
@@ -124,44 +123,4 @@ Deno.test("RpcError has a code, a message and data", () => {
   for (const code of [1.5, NaN, Infinity, "1" as unknown as number]) {
     assertThrows(() => new RpcError(code, "no"), TypeError, "a whole number");
   }
-});
-
-Deno.test("CallTable gives a call back once", () => {
-  const table = new CallTable<number | string, { deadline: number }>();
-  const call = { deadline: Infinity };
-  table.add(1, call);
-  table.add("1", { deadline: Infinity });
-  assertEquals([table.size, table.earliest], [2, Infinity]);
-  assert(table.get(1) === call);
-  assert(table.take(1) === call);
-  assertEquals([table.take(1), table.get(1)], [undefined, undefined]);
-  assertEquals([...table.values()].length, 1);
-  assertEquals(table.takeAll().length, 1);
-  assertEquals([table.size, table.takeAll()], [0, []]);
-});
-
-Deno.test("CallTable tells which calls are late, and when to look", () => {
-  const table = new CallTable<number, { deadline: number }>();
-  for (const deadline of [50, 20, 30, Infinity, 20]) {
-    table.add(table.size, { deadline });
-  }
-  assertEquals(table.earliest, 20);
-  assertEquals(table.takeLate(19), []);
-  assertEquals(table.takeLate(20), [{ deadline: 20 }, { deadline: 20 }]);
-  assertEquals([table.size, table.earliest], [3, 30]);
-  table.take(2);
-  assertEquals(table.earliest, 30); // early is harmless
-  assertEquals(table.takeLate(30), []);
-  assertEquals(table.earliest, 50);
-  assertEquals(table.takeLate(1e9), [{ deadline: 50 }]);
-  assertEquals([table.size, table.earliest], [1, Infinity]);
-});
-
-Deno.test("CallTable takes a deadline that was put off for what it is", () => {
-  const table = new CallTable<number, { deadline: number }>();
-  const call = { deadline: 10 };
-  table.add(1, call);
-  call.deadline = Infinity;
-  assertEquals(table.takeLate(10), []);
-  assertEquals([table.size, table.earliest], [1, Infinity]);
 });

@@ -3,11 +3,11 @@
  *
  * @module
  */
+import { CallTable } from "./rpc/call_table.ts";
 import { InvalidMessageError } from "../framing.ts";
 import { type Connection, ConnectionClosedError } from "./connection.ts";
 import {
   answerOf,
-  CallTable,
   failureOf,
   RPC_ERRORS,
   RpcError,

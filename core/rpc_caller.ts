@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { CallTable } from "./rpc/call_table.ts";
 import { InvalidMessageError } from "../framing.ts";
 import {
   BackpressureError,
@@ -11,7 +12,6 @@ import {
   unsent,
 } from "./connection.ts";
 import {
-  CallTable,
   idOf,
   isResponse,
   receivedError,
