@@ -333,15 +333,17 @@ export class Answerer {
 
   /**
    * Something to wait for before the next message is read: until fewer calls
-   * wait for a slot, or fewer answers to be written.
+   * wait for a slot, or, where the last message was answered at once, less to be
+   * written. Two peers that only tell each other something would otherwise both
+   * stop reading.
    */
-  pause(): Promise<void> | undefined {
+  pause(isAnswered: boolean): Promise<void> | undefined {
     if (this.#dependsOnPeer) {
       if (this.#replies.bytesRefused <= MOST_BYTES) return undefined;
     } else if (this.#isOverfull) {
       return new Promise((resolve) => this.#wakeParked = resolve);
     }
-    const room = this.#connection.room();
+    const room = isAnswered ? this.#connection.room() : undefined;
     return room && new Promise((resolve) => {
       this.#wakeFull = resolve;
       room.then(resolve, resolve);

@@ -190,7 +190,7 @@ export class RpcPeer<Remote = RpcUntyped>
     message: Decoded<JsonValue>,
     bytes: number,
   ): Promise<void> | undefined {
-    const { waiting } = this.#replies;
+    const { waiting, count } = this.#replies;
     if (message instanceof InvalidMessageError) {
       if (!this.#caller.settleBadly(undefined)) {
         this.#refuse(failureOf(null, RPC_ERRORS.parseError));
@@ -198,7 +198,9 @@ export class RpcPeer<Remote = RpcUntyped>
     } else if (Array.isArray(message)) this.#receiveBatch(message, bytes);
     else this.#dispatch(message, bytes);
     if (this.#replies.waiting > waiting) this.#replies.bytesRefused += bytes;
-    if (this.#settled < REPLY_RUN) return this.#answerer.pause();
+    if (this.#settled < REPLY_RUN) {
+      return this.#answerer.pause(this.#replies.count > count);
+    }
     this.#settled = 0;
     return RESOLVED;
   }

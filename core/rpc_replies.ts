@@ -78,6 +78,8 @@ export class Batch {
 
 /** Sends answers, all of which find a way to the other end. */
 export class Replies {
+  /** Answers that were sent, or wait. */
+  count = 0;
   /** Bytes of the answers to batches that are not complete. */
   bytesKept = 0;
   /** Bytes of messages that were answered at once while answers have to wait. */
@@ -124,6 +126,7 @@ export class Replies {
     method?: string,
     isReplaced = false,
   ): void {
+    this.count++;
     try {
       this.#connection.enqueue(message);
     } catch (error) {

@@ -210,6 +210,27 @@ Deno.test("two peers that call each other for more than all buffers hold get all
   }
 });
 
+Deno.test("two peers that notify each other of more than all buffers hold get all of it", async () => {
+  const count = 200;
+  const done = Promise.withResolvers<void>();
+  let received = 0;
+  const both = {
+    ping() {},
+    note(_: string) {
+      if (++received === 2 * count) done.resolve();
+    },
+  };
+  await using server = serveRpc(LOCAL, both);
+  await using client = await connectRpc<typeof both>(server.addr, both);
+  await client.api.ping();
+  const [peer] = server.peers as Set<typeof client>;
+  const large = "x".repeat(100 * 1024);
+  await Promise.all([client, peer].map(async (peer) => {
+    for (let i = 0; i < count; i++) await peer.notify("note", [large]);
+  }));
+  await done.promise;
+});
+
 Deno.test("a call is cancelled at the other end, over TCP", async () => {
   const aborted = Promise.withResolvers<unknown>();
   await using server = serveRpc(LOCAL, {
