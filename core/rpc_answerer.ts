@@ -136,9 +136,10 @@ export class Answerer {
       !this.#isFull(bytes) &&
       (this.#waiting.size === 0 || this.#mayBeWaitedFor)
     ) this.#start(call, invoke);
-    else if (this.#mustRefuse(bytes)) {
+    else if (!this.#mustRefuse(call)) this.#park(call, invoke);
+    else if (call.id !== undefined) {
       this.#refuse(call, RPC_ERRORS.tooManyCalls);
-    } else this.#park(call, invoke);
+    } else this.#replies.report(tooMany(this.#waiting.bytes), call.method);
   }
 
   /**
@@ -150,11 +151,14 @@ export class Answerer {
       this.#slots.isFull(bytes + this.#replies.bytesKept);
   }
 
-  /** Whether a call that cannot start cannot wait either. */
-  #mustRefuse(bytes: number): boolean {
+  /**
+   * Whether a call that cannot start cannot wait either. Nobody waits for the
+   * answer to a notification, and the peer does not hear that it was refused.
+   */
+  #mustRefuse({ id, bytes }: RunningCall): boolean {
     if (!this.#dependsOnPeer) return false;
-    return this.#waiting.bytes > MOST_BYTES ||
-      this.#mayBeWaitedFor && this.#slots.isFullOfBytes(bytes);
+    return this.#waiting.bytes > MOST_BYTES || id !== undefined &&
+        this.#mayBeWaitedFor && this.#slots.isFullOfBytes(bytes);
   }
 
   /**
@@ -424,6 +428,12 @@ export class Answerer {
   #restIfDone(): void {
     if (this.#isDraining && this.size === 0) this.#options.onRest();
   }
+}
+
+function tooMany(bytes: number): RangeError {
+  return new RangeError(
+    `Cannot take notification: ${bytes} bytes of calls wait, limit is ${MOST_BYTES} bytes`,
+  );
 }
 
 /**

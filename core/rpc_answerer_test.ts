@@ -971,6 +971,38 @@ Deno.test("Answerer reads on although answers wait, where it waits for one itsel
   await raw.close();
 });
 
+Deno.test("Answerer has notifications wait, and tells of those that are lost", async () => {
+  const errors: unknown[][] = [];
+  const { methods, running, open } = gated();
+  const raw = new RawPeer({
+    ...methods,
+    async asks(this: RpcContext) {
+      await this.call("question");
+    },
+  }, {
+    onError: (error, method) => errors.push([(error as Error).message, method]),
+  });
+  await raw.send(request("asks", "asks"));
+  const [question] = await raw.receive(1) as { id: number }[];
+  const ids = Array.from({ length: 8 }, (_, i) => i);
+  await raw.send(
+    ...ids.map((id) => request(undefined, "wait", [id, LARGE])),
+    result(question.id, "answer"),
+  );
+  assertEquals(await raw.receive(1), [result("asks", null)]);
+  const held = 4 *
+    JSON.stringify(request(undefined, "wait", [0, LARGE])).length;
+  assertEquals(errors, [[
+    `Cannot take notification: ${held} bytes of calls wait, limit is 1048576 bytes`,
+    "wait",
+  ]]);
+  for (const id of ids.slice(0, 7)) {
+    while (!running.has(id)) await turn();
+    open(id);
+  }
+  await raw.close();
+});
+
 Deno.test("Answerer reads on only for so long where all that comes is refused, and no answer is read", async () => {
   const raw = new RawPeer(
     {
