@@ -185,7 +185,7 @@ class Dialer<T> {
     if (heartbeat !== undefined) {
       keepAlive(
         connection,
-        () => connection.request(heartbeat),
+        () => connection.beat(heartbeat),
         heartbeatInterval,
       );
     }

@@ -45,6 +45,7 @@ export {
   type ConnectionInfo,
   type ConnectionOptions,
   type ConnectionStats,
+  REQUEST_DEFAULTS,
   type RequestOptions,
   type TlsCertificate,
   type TlsInfo,

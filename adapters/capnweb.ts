@@ -129,6 +129,8 @@ export class ConnectionRpcTransport {
     this.#messages.next().then(resolve, reject);
     const { done, value } = await promise;
     if (done) {
+      // A session is over when either end is.
+      this.#connection.close();
       throw new ConnectionClosedError(
         "Cannot receive message: the connection is closed",
         { clean: true },

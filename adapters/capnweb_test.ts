@@ -297,5 +297,6 @@ Deno.test("abort() lets everything leave that was sent before", async () => {
   assertEquals<unknown>(await Array.fromAsync(other), [
     ["abort", ["error", "Error", "why"]],
   ]);
+  await other.close();
   assertEquals(await one.closed, { clean: true });
 });

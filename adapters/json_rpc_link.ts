@@ -144,6 +144,16 @@ export class JsonRpcLink {
         await new Promise<void>((resolve) => this.#wake = resolve);
       }
     }
+    await this.#close();
+  }
+
+  /** Closes behind the last answer: the peer may have ended its side alone. */
+  async #close(): Promise<void> {
+    while (this.#inFlight.size > 0 && !this.#hasEnded) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    for (let room; (room = this.#sender.room()) !== undefined;) await room;
+    this.#connection.close();
   }
 
   get #isBusy(): boolean {

@@ -74,11 +74,11 @@ function cancelledBy(message: unknown): unknown {
  *
  * using listener = listen({ hostname: "127.0.0.1", port: 0 });
  * const near = new ConnectionTransport(await connect(listener.addr));
- * await near.send({ jsonrpc: "2.0", method: "ping", id: 1 });
+ * await near.send({ jsonrpc: "2.0", method: "ping" });
  * const far = new ConnectionTransport(await listener.accept());
  * const ended = new Promise<void>((resolve) => far.onclose = resolve);
  * far.onmessage = (message) => {
- *   assertEquals(message, { jsonrpc: "2.0", method: "ping", id: 1 });
+ *   assertEquals(message, { jsonrpc: "2.0", method: "ping" });
  *   near.close();
  * };
  * await far.start();

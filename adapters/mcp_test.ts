@@ -316,6 +316,7 @@ Deno.test("close() lets everything leave that was sent before", async () => {
   near.release();
   await closed;
   assertEquals<unknown>(await Array.fromAsync(other), [{ last: "words" }]);
+  await other.close();
 });
 
 Deno.test("onerror tells what the callbacks throw", async () => {

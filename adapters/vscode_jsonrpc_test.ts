@@ -425,6 +425,7 @@ Deno.test("end() ends the sending side once everything has left, and replies sti
     methods.push(method);
     if (id !== undefined) far.send({ jsonrpc: "2.0", id, result: "no" });
   }
+  await far.close();
   assertEquals(methods, ["note", "more?"]);
   assertEquals(await reply, "no");
   await one.closed;
@@ -445,5 +446,6 @@ Deno.test("end() closes the connection where it cannot be closed one way only", 
   writer.end();
   writer.end();
   assertEquals(await Array.fromAsync(other), [{ jsonrpc: "2.0" }]);
+  await other.close();
   assertEquals(await connection.closed, { clean: true });
 });

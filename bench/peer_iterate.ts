@@ -24,6 +24,7 @@ async function answerAll(connection: Connection<Message>): Promise<void> {
   for await (const message of connection) {
     await connection.send(answer(message));
   }
+  await connection.close();
 }
 
 export async function connect(port: number): Promise<Client> {

@@ -6,7 +6,6 @@
 import {
   type Connection,
   ConnectionClosedError,
-  InvalidMessageError,
   type JsonValue,
 } from "../mod.ts";
 import { print } from "./output.ts";
@@ -141,23 +140,13 @@ class Requests {
   }
 }
 
-/**
- * Rejects when the connection ends. Only who reads notices that, and nothing
- * else reads while no request waits.
- */
+/** Rejects when the connection ends. */
 export async function untilClosed(connection: Connection): Promise<never> {
-  for (;;) {
-    try {
-      for await (const _unasked of connection);
-    } catch (error) {
-      if (error instanceof InvalidMessageError) continue;
-      throw error;
-    }
-    throw new ConnectionClosedError(
-      "Cannot go on: the connection is closed",
-      await connection.closed,
-    );
-  }
+  const end = await connection.closed;
+  throw new ConnectionClosedError(
+    "Cannot go on: the connection is closed",
+    end,
+  );
 }
 
 /** The error of a reply that does not come. */

@@ -14,11 +14,11 @@ import {
   type JsonValue,
 } from "../framing.ts";
 import type { Framing } from "./framing/options.ts";
-import { whenAborted } from "./abortion.ts";
 import { markFailure } from "./connection/failures.ts";
+import { type Consumer, Inbox } from "./connection/inbox.ts";
+import type { RequestLimits } from "./connection/requests.ts";
 import { discard, LINGER_QUIET, LINGER_TIMEOUT } from "./linger.ts";
 import { Outbox } from "./outbox.ts";
-import { Queue } from "./queue.ts";
 import {
   type Address,
   BackpressureError,
@@ -26,6 +26,7 @@ import {
   type ConnectionEnd,
   type ConnectionOptions,
   type ConnectionStats,
+  REQUEST_DEFAULTS,
   REQUEST_OPTIONS,
   type RequestOptions,
   Settings,
@@ -34,10 +35,11 @@ import {
 } from "./settings.ts";
 import { endReason } from "./connection/reason.ts";
 import { addressText } from "./tools/address.ts";
-import { checkArgument, readOptions } from "./tools/options.ts";
+import { checkArgument, resolveOptions } from "./tools/options.ts";
 import { callHook } from "./tools/report.ts";
 import { nextTurn } from "./turn.ts";
 
+export type { Consumer } from "./connection/inbox.ts";
 export * from "./settings.ts";
 
 /**
@@ -87,29 +89,6 @@ type Screen<T> = (
   connection: Connection<T>,
 ) => Error | undefined;
 
-interface Receiver<R> {
-  resolve(value: R): void;
-  reject(reason: unknown): void;
-}
-
-/** Takes every message of a connection that no request waits for. */
-export interface Consumer<T> {
-  /** Messages whose answers are outstanding: the peer waits for us. */
-  readonly size: number;
-  /**
-   * Called for each message and the size of its payload, in order; a promise
-   * that comes back is awaited before the next.
-   */
-  receive(message: Decoded<T>, bytes: number): Promise<void> | undefined;
-  /** Called once, when no more messages will come. */
-  end(end: ConnectionEnd): void;
-  /**
-   * Takes on nothing new, finishes what it has begun, and closes the
-   * connection. Without it, nothing more is received.
-   */
-  drain?(): void;
-}
-
 /**
  * Replies that are handed out before those who wait for them get their turn, so
  * that their next requests leave while the rest follows.
@@ -127,6 +106,13 @@ const BAD_RUN_BYTES = 16_384;
 
 const RESOLVED = Promise.resolve();
 const NONE: readonly never[] = [];
+/** A heartbeat has its own limit. */
+const UNLIMITED = { timeout: Infinity };
+/**
+ * Whoever has its reply comes back with its next request within so many turns of
+ * the microtask queue.
+ */
+const QUIET_TURNS = 4;
 
 /**
  * Rejects with why a message was not sent. Nobody has to await it: what the peer
@@ -158,12 +144,17 @@ function isFramingError(cause: unknown): boolean {
 /**
  * One live link that sends and receives messages.
  *
- * Messages are received by iterating, and by {@linkcode Connection.request} in
- * the order of the requests; while a request waits, the next message is its
- * reply. Nothing is read from the peer while nobody waits for a message.
+ * One at a time reads it, and a second is a `TypeError`: requests, an iteration,
+ * or what takes the connection over, such as `rpc` or the handler of `serve`.
+ * {@linkcode Connection.request} takes the messages that come for the replies,
+ * in the order of the requests. Nothing is read before somebody waits for a
+ * message, and no more than an iteration asks for. Where requests are made,
+ * reading goes on: no more than 1 MiB of messages may come that nobody asks for.
  *
- * The iteration ends quietly when the peer closed between two frames, and then
- * closes the connection; it throws when the link broke. A bad message in a good
+ * The iteration ends quietly when the peer has ended its side between two
+ * frames. Sending goes on: close the connection when all is sent, or it closes
+ * when nothing was sent for `idleTimeout`. The iteration throws when the link
+ * broke. A bad message in a good
  * frame is thrown as an `InvalidMessageError`, and a new iteration goes on
  * behind it.
  *
@@ -186,7 +177,7 @@ function isFramingError(cause: unknown): boolean {
  *   close() {},
  * });
  * for await (const message of connection) await connection.send(message);
- * await connection.closed;
+ * await connection.close();
  * assertEquals(written, [0, 0, 0, 3, 0x22, 0x61, 0x22]);
  * ```
  *
@@ -216,6 +207,7 @@ export class Connection<T = JsonValue>
   #closed: PromiseWithResolvers<ConnectionEnd> | undefined;
   #end: ConnectionEnd | undefined;
   #closing = RESOLVED;
+  #closingWrite: Promise<void> | undefined;
   #closingFor: ConnectionEnd | undefined;
   #abortController: AbortController | undefined;
 
@@ -231,12 +223,12 @@ export class Connection<T = JsonValue>
   /** Whether it was drained in the midst of something. */
   #drainedBusy = false;
   #lingering = false;
-  #watching = false;
-  #consumer: Consumer<T> | undefined;
-  // Few connections need all three, and most of a server's none.
-  #requests: Queue<Receiver<T>> | undefined;
-  #receivers: Queue<Receiver<IteratorResult<T, undefined>>> | undefined;
-  #inbox: Queue<Decoded<T>> | undefined;
+  /** Who reads, and what nobody has read yet. */
+  readonly #inbox = new Inbox<T>(this);
+  /** Whether the process does not wait for a read that nobody waits for. */
+  #isResting = false;
+  #keepsAlive = true;
+  #over: PromiseWithResolvers<void> | undefined;
   /** How receiving ended; an end without a cause is one that was wanted. */
   #received: ConnectionEnd | undefined;
 
@@ -393,98 +385,115 @@ export class Connection<T = JsonValue>
 
   /**
    * Sends a message and waits for its reply: the replies come in the order of
-   * the requests. Any number of requests may wait.
+   * the requests. Many requests may wait.
+   *
+   * A message that has come before the request is not its reply. One that the
+   * peer sends on its own while a request waits cannot be told from its reply:
+   * where the peer does that, iterate, or use `rpc`.
+   *
+   * A request that is given up, by its signal or its timeout, rejects alone; its
+   * reply is thrown away when it comes. If it is still missing a whole `timeout`
+   * later, the connection ends: the next reply would be taken for it.
    *
    * @throws {InvalidMessageError} If JSON cannot carry the message, or the
    * reply's payload is not UTF-8 or not JSON.
    * @throws {FrameTooLargeError} If the message's payload is larger than the
    * limit.
-   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
+   * @throws {BackpressureError} If more than `maxQueuedBytes` wait already, or
+   * 65 536 requests.
    * @throws {ConnectionClosedError} If the connection ends before the reply has
    * come.
+   * @throws {DOMException} With the name `TimeoutError`, if the reply does not
+   * come within `timeout` milliseconds.
+   * @throws {TypeError} If something else reads the connection, an option does
+   * not exist or has the wrong type.
    */
   request(message: unknown, options?: RequestOptions): Promise<T> {
     try {
-      const signal = options === undefined
-        ? undefined
-        : readOptions(REQUEST_OPTIONS, options).signal;
-      signal?.throwIfAborted();
+      const limits: RequestLimits = options === undefined
+        ? REQUEST_DEFAULTS
+        : resolveOptions(REQUEST_OPTIONS, REQUEST_DEFAULTS, options);
+      limits.signal?.throwIfAborted();
+      this.#inbox.checkRequest();
       if (this.#received !== undefined) throw this.noReply("receive reply");
       this.enqueue(message);
-      return this.#reply(signal);
+      return this.#inbox.request(limits);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  #reply(signal: AbortSignal | undefined): Promise<T> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const requests = this.#requests ??= new Queue();
-    if (signal === undefined) {
-      requests.push({ resolve, reject });
-    } else {
-      const settled = whenAborted(signal, reject);
-      // An aborted request keeps its place, so that its reply is not taken for
-      // another's.
-      requests.push({
-        resolve(value) {
-          settled();
-          resolve(value);
-        },
-        reject(reason) {
-          settled();
-          reject(reason);
-        },
-      });
+  /**
+   * Asks the peer for a sign of life. Whatever it answers is a reply, as to any
+   * request, unless something else reads the connection and takes it.
+   * @internal
+   */
+  beat(message: unknown): Promise<unknown> {
+    if (this.#inbox.isRead) return this.send(message);
+    try {
+      this.enqueue(message);
+      return this.#inbox.request(UNLIMITED, true);
+    } catch (error) {
+      return Promise.reject(error);
     }
-    this.#startPump();
-    return promise;
   }
 
   /**
-   * Iterates over the messages that no request waits for. Leaving the iteration
-   * early leaves the connection open.
+   * Iterates over the messages. Leaving the iteration early leaves the
+   * connection open, and so does its end: what is sent still leaves, until the
+   * connection is closed or nothing was sent for `idleTimeout`.
+   *
+   * @throws {TypeError} At the first message, if something else reads the
+   * connection.
    */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
-    return { next: () => this.#receive() };
-  }
-
-  #receive(): Promise<IteratorResult<T, undefined>> {
-    if (this.#inbox !== undefined && this.#inbox.size > 0) {
-      const message = this.#inbox.shift() as Decoded<T>;
-      return message instanceof InvalidMessageError
-        ? Promise.reject(this.#own(message))
-        : Promise.resolve({ done: false, value: message });
-    }
-    const { promise, resolve, reject } = Promise.withResolvers<
-      IteratorResult<T, undefined>
-    >();
-    (this.#receivers ??= new Queue()).push({ resolve, reject });
-    if (this.#received === undefined) this.#startPump();
-    else this.#endReceivers(this.#received);
-    return promise;
+    return this.#inbox.iterate();
   }
 
   /**
    * Hands every message to `consumer` from now on; it closes the connection in
    * the end.
+   *
+   * @throws {TypeError} If something else waits for messages.
    * @internal
    */
   consume(consumer: Consumer<T>): void {
-    this.#consumer = consumer;
-    if (this.#received === undefined) this.#startPump();
-    else consumer.end(this.#received);
+    this.#inbox.consume(consumer);
+    if (this.#received === undefined) this.wanted();
+    else this.#catchUp().then(() => consumer.end(this.#received!));
+  }
+
+  /** Hands out what came before there was a consumer. */
+  async #catchUp(): Promise<void> {
+    while (this.#inbox.isBehind && this.#mayHandOut) {
+      await this.#inbox.catchUp();
+    }
+  }
+
+  /** Whether what has come is still to be handed out: all but its end has. */
+  get #mayHandOut(): boolean {
+    return this.#closingFor === undefined && this.#end === undefined &&
+      (this.#received === undefined || this.#peerEnded);
   }
 
   /**
-   * Reads on while nobody waits, up to the first message that nobody claims:
-   * that the peer has ended its side is noticed when it happens, and closes the
-   * connection.
+   * Reads on while nobody waits, so that loss and silence are noticed when they
+   * happen.
    * @internal
    */
   watch(): void {
-    this.#watching = true;
-    this.#startPump();
+    this.#inbox.isWatched = true;
+    this.wanted();
+  }
+
+  /**
+   * Resolves when no more messages will come; the connection may still send.
+   * @internal
+   */
+  get over(): Promise<void> {
+    this.#over ??= Promise.withResolvers();
+    if (this.isOver) this.#over.resolve();
+    return this.#over.promise;
   }
 
   /**
@@ -493,43 +502,66 @@ export class Connection<T = JsonValue>
    * @internal
    */
   drain(): void {
+    const { consumer } = this.#inbox;
     this.#drainedBusy = !this.#reading || this.#decoder.size > 0 ||
-      this.#outbox.bytesQueued > 0 || this.#consumer?.size !== 0;
-    if (this.#consumer?.drain !== undefined) this.#consumer.drain();
+      this.#outbox.bytesQueued > 0 || consumer?.size !== 0;
+    if (consumer?.drain !== undefined) consumer.drain();
     else this.#endReceiving({ clean: true });
   }
 
+  /**
+   * Bytes received so far.
+   * @internal
+   */
+  get bytesReceived(): number {
+    return this.#bytesReceived;
+  }
+
+  /**
+   * Reads on, now that somebody waits for a message.
+   * @internal
+   */
+  wanted(): void {
+    if (this.#isResting) {
+      this.#isResting = false;
+      if (this.#keepsAlive) this.#duplex.ref?.();
+    }
+    this.#startPump();
+  }
+
+  /**
+   * Ends the connection, as what comes cannot be handed out.
+   * @internal
+   */
+  unreadable(cause: unknown): void {
+    this.#close({ clean: false, cause });
+  }
+
   #startPump(): void {
-    if (this.#pumping || this.#received !== undefined) return;
+    if (this.#pumping || !this.#isWanted) return;
     this.#pumping = true;
     this.#pump();
   }
 
-  /** Whether anybody waits for a message. */
   get #isWanted(): boolean {
-    return this.#received === undefined && (this.#consumer !== undefined ||
-      !!this.#requests?.size || !!this.#receivers?.size ||
-      this.#watching && !this.#inbox?.size);
+    return this.#received === undefined && this.#inbox.isWanted;
   }
 
   /**
-   * Reads and hands out messages for as long as anybody waits for one. Never
-   * rejects.
+   * Reads and hands out messages for as long as more is wanted. Never rejects.
    */
   async #pump(): Promise<void> {
+    const { prefixBytes } = this.#settings.framing;
     let bytesOfTurn = 0;
     try {
-      // What came before there was a consumer.
-      while (
-        this.#received === undefined && this.#consumer !== undefined &&
-        this.#inbox?.size
-      ) {
-        await this.#consumer.receive(this.#inbox.shift() as Decoded<T>, 0);
-      }
       while (this.#isWanted) {
         if (bytesOfTurn > TURN_BYTES) {
           bytesOfTurn = 0;
           await nextTurn();
+          continue;
+        }
+        if (this.#inbox.isBehind) {
+          await this.#catchUp();
           continue;
         }
         const { size } = this.#decoder;
@@ -538,23 +570,32 @@ export class Connection<T = JsonValue>
           : NONE;
         if (run.length > 0) {
           if (this.#screen !== undefined) this.#screenFirst(run[0]);
-          const lengths: readonly number[] = this.#consumer === undefined
-            ? NONE
-            : this.#decoder.lengths.slice();
+          const lengths = this.#decoder.lengths.slice();
+          let start = this.#bytesReceived - size;
           bytesOfTurn += size - this.#decoder.size;
           if (run[run.length - 1] instanceof InvalidMessageError) {
             bytesOfTurn += BAD_RUN_BYTES;
           }
           for (let i = 0; i < run.length && this.#received === undefined; i++) {
-            const wait = this.#deliver(run[i], lengths[i]);
+            if (this.#inbox.isBehind) await this.#catchUp();
+            this.#messagesReceived++;
+            const wait = this.#inbox.deliver(run[i], lengths[i], start);
+            start += prefixBytes + lengths[i];
             if (wait !== undefined) await wait;
             else if (
-              this.#consumer === undefined && i % REPLY_RUN === REPLY_RUN - 1
+              i % REPLY_RUN === REPLY_RUN - 1 &&
+              this.#inbox.consumer === undefined
             ) {
               await RESOLVED;
               this.#outbox.hasten();
             }
           }
+          continue;
+        }
+        if (
+          !this.#inbox.isAwaited && !this.#inbox.isWatched && !this.#isResting
+        ) {
+          await this.#rest();
           continue;
         }
         this.#reading = true;
@@ -605,27 +646,16 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Hands a message to whoever is first in line: a request, the consumer, an
-   * iteration.
+   * Lets the process end while nobody waits for a message, unless whoever had
+   * the last one asks for the next.
    */
-  #deliver(message: Decoded<T>, bytes: number): Promise<void> | undefined {
-    this.#messagesReceived++;
-    const request = this.#requests?.shift();
-    if (request !== undefined) {
-      this.hasAnswered = true;
-      if (message instanceof InvalidMessageError) {
-        request.reject(this.#own(message));
-      } else request.resolve(message);
-      return;
+  async #rest(): Promise<void> {
+    for (let i = 0; i < QUIET_TURNS; i++) {
+      await RESOLVED;
+      if (this.#inbox.isAwaited) return;
     }
-    if (this.#consumer !== undefined) {
-      return this.#consumer.receive(message, bytes);
-    }
-    const receiver = this.#receivers?.shift();
-    if (receiver === undefined) (this.#inbox ??= new Queue()).push(message);
-    else if (message instanceof InvalidMessageError) {
-      receiver.reject(this.#own(message));
-    } else receiver.resolve({ done: false, value: message });
+    this.#isResting = true;
+    this.#duplex.unref?.();
   }
 
   /**
@@ -635,37 +665,31 @@ export class Connection<T = JsonValue>
   #endReceiving(end: ConnectionEnd): void {
     if (this.#received !== undefined) return;
     this.#received = end;
-    this.#endReceivers(end);
-    for (let request; (request = this.#requests?.shift()) !== undefined;) {
-      request.reject(this.noReply("receive reply"));
-    }
+    const { consumer } = this.#inbox;
+    this.#inbox.end(this.#failure(end), this.noReply("receive reply"));
+    this.#over?.resolve();
     if (this.#isHalfBroken(end)) {
       // The other direction is whole: what was sent before still leaves, a
       // consumer may have replies to come, and who hears of the error may send
       // a last message at once.
-      if (this.#consumer === undefined) setImmediate(() => this.#close(end));
+      if (consumer === undefined) setImmediate(() => this.#close(end));
     } else if (
       !end.clean && this.#closingFor === undefined || this.#writeEnded
     ) {
       this.#shut(this.#closingFor ?? end);
-    } else if (this.#watching) this.#close(end);
-    this.#consumer?.end(end);
+    } else if (!this.#inbox.isRead) {
+      // No reply comes any more, and nobody is at work for the peer.
+      this.#close(end);
+    }
+    consumer?.end(end);
   }
 
-  #endReceivers(end: ConnectionEnd): void {
-    for (let next; (next = this.#receivers?.shift()) !== undefined;) {
-      if (!end.clean) {
-        next.reject(
-          this.#isHalfBroken(end)
-            ? this.#own(end.cause as Error)
-            : this.gone("receive message"),
-        );
-        continue;
-      }
-      next.resolve({ done: true, value: undefined });
-      // Whoever iterates to the end has nothing left to wait for.
-      this.close();
-    }
+  /** What an iteration throws at the end of receiving, if anything. */
+  #failure(end: ConnectionEnd): unknown {
+    if (end.clean) return undefined;
+    return this.#isHalfBroken(end)
+      ? this.#own(end.cause as Error)
+      : this.gone("receive message");
   }
 
   /**
@@ -676,7 +700,7 @@ export class Connection<T = JsonValue>
    */
   enqueue(
     message: unknown,
-    patient: boolean = this.#consumer === undefined,
+    patient: boolean = this.#inbox.consumer === undefined,
   ): void {
     if (this.#sealed) throw this.gone("send message");
     const { bytesQueued } = this.#outbox;
@@ -730,21 +754,24 @@ export class Connection<T = JsonValue>
 
   /**
    * Ends the sending side once everything sent before has left; messages are
-   * received until the peer ends its side, too.
+   * received until the peer ends its side, too. It may be called more than once.
    *
    * @throws {ConnectionClosedError} If the connection ends before.
    * @throws {TypeError} If the stream of bytes cannot be closed one way only.
    */
-  async closeWrite(): Promise<void> {
+  closeWrite(): Promise<void> {
+    return this.#closingWrite ??= this.#closeWrite();
+  }
+
+  async #closeWrite(): Promise<void> {
     if (this.#duplex.closeWrite === undefined) {
       throw new TypeError(
         "Cannot close the sending side: the stream of bytes has no closeWrite",
       );
     }
-    if (this.#sealed && this.#end === undefined) {
-      return await this.#outbox.room(0);
-    }
     if (this.#end !== undefined) throw this.gone("close the sending side");
+    // Closing ends the sending side, too.
+    if (this.#sealed) return await this.#closing;
     this.#sealed = true;
     await this.#outbox.room(0);
     await this.#duplex.closeWrite();
@@ -831,6 +858,7 @@ export class Connection<T = JsonValue>
   tick(): void {
     const { sweep, idleTimeout, frameTimeout, writeTimeout } = this.#settings;
     const { bytesQueued, bytesWritten } = this.#outbox;
+    const { consumer } = this.#inbox;
     if (bytesQueued === 0 || bytesWritten !== this.#bytesSeen) {
       this.#writeTicks = 0;
     } else if (++this.#writeTicks > sweep!.ticks(writeTimeout)) {
@@ -840,6 +868,9 @@ export class Connection<T = JsonValue>
     }
     this.#bytesSeen = bytesWritten;
     if (!this.#reading && bytesQueued === 0 && !this.#sealed) this.#probe();
+    if (this.#peerEnded && consumer === undefined) {
+      return this.#tickHalfClosed();
+    }
     if (!this.#reading || this.#messagesReceived !== this.#messagesSeen) {
       this.#messagesSeen = this.#messagesReceived;
       this.#idleTicks = this.#frameTicks = 0;
@@ -847,7 +878,8 @@ export class Connection<T = JsonValue>
     }
     const { size } = this.#decoder;
     this.#frameTicks = size > 0 ? this.#frameTicks + 1 : 0;
-    const isPeersTurn = bytesQueued === 0 && !this.#consumer?.size;
+    const isPeersTurn = bytesQueued === 0 && !consumer?.size &&
+      (this.#inbox.isAwaited || this.#inbox.isWatched);
     this.#idleTicks = isPeersTurn ? this.#idleTicks + 1 : 0;
     if (this.#frameTicks > sweep!.ticks(frameTimeout)) {
       this.#lateFor(
@@ -860,12 +892,23 @@ export class Connection<T = JsonValue>
     }
   }
 
+  /** Counts the ticks in which nothing was sent after the peer's end. */
+  #tickHalfClosed(): void {
+    const { messages, bytesQueued } = this.#outbox;
+    if (messages !== this.#messagesSeen || bytesQueued > 0) this.#idleTicks = 0;
+    this.#messagesSeen = messages;
+    const { sweep, idleTimeout } = this.#settings;
+    if (++this.#idleTicks > sweep!.ticks(idleTimeout)) {
+      this.#close({ clean: true });
+    }
+  }
+
   /**
    * Finds out, for whoever is at work for the peer, whether it has reset the
    * link: no read is pending that would tell.
    */
   #probe(): void {
-    const isAtWork = this.#consumer !== undefined ||
+    const isAtWork = this.#inbox.consumer !== undefined ||
       this.#abortController !== undefined;
     if (!this.#canProbe || !isAtWork) return;
     this.#canProbe = false;
@@ -974,11 +1017,13 @@ export class Connection<T = JsonValue>
    * it does by default.
    */
   ref(): void {
-    this.#duplex.ref?.();
+    this.#keepsAlive = true;
+    if (!this.#isResting) this.#duplex.ref?.();
   }
 
   /** Lets the process end although the connection waits for the peer. */
   unref(): void {
+    this.#keepsAlive = false;
     this.#duplex.unref?.();
   }
 

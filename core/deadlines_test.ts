@@ -146,6 +146,7 @@ Deno.test("frameTimeout starts anew with each frame", async () => {
   await far.write(frame.subarray(5));
   await far.closeWrite();
   await iteration;
+  await one.close();
   assertEquals(messages.length, 11);
   assert((await one.closed).clean);
 });

@@ -4,9 +4,12 @@
  * @module
  */
 
+/** So many items that are gone are worth moving those behind them. */
+const WORTH_MOVING = 64;
+
 /**
- * A queue that does not move what is behind the first. An empty one holds
- * nothing.
+ * A queue that moves what is behind the first only now and then, and holds no
+ * more than twice its items. An empty one holds nothing.
  */
 export class Queue<V> {
   #items: (V | undefined)[] | undefined;
@@ -37,7 +40,16 @@ export class Queue<V> {
     if (this.#head === items.length) {
       this.#items = undefined;
       this.#head = 0;
+    } else if (this.#head >= WORTH_MOVING && 2 * this.#head >= items.length) {
+      items.splice(0, this.#head);
+      this.#head = 0;
     }
     return item;
+  }
+
+  /** Iterates from the first to the last; nothing may be removed meanwhile. */
+  *[Symbol.iterator](): Generator<V, void> {
+    const items = this.#items ?? [];
+    for (let i = this.#head; i < items.length; i++) yield items[i] as V;
   }
 }

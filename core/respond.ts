@@ -74,6 +74,7 @@ function orFailure(reply: unknown, error: unknown): unknown {
  * order; closes it when it is at an end and all are sent.
  */
 export class Responder<T> implements Consumer<T> {
+  readonly name = "serve()";
   readonly #connection: Connection<T>;
   readonly #handler: Handler<T>;
   readonly #onError: ErrorHandler<T> | undefined;

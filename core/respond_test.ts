@@ -3,6 +3,7 @@ import {
   assertEquals,
   assertInstanceOf,
   assertLessOrEqual,
+  assertRejects,
   assertStrictEquals,
 } from "@std/assert";
 import {
@@ -108,20 +109,26 @@ Deno.test("Responder sends nothing for undefined", async () => {
   await connection.closed;
 });
 
-Deno.test("Responder gives the handler the connection, to send, ask and watch", async () => {
+Deno.test("Responder gives the handler the connection, to send and watch, and no messages of it", async () => {
   const { client, connection } = respond({
     async handler(message, connection) {
       if (message !== "start") return;
       connection.send("news");
-      return { asked: await connection.request("question") };
+      const reading = [
+        connection.request("question"),
+        connection[Symbol.asyncIterator]().next(),
+      ];
+      for (const promise of reading) {
+        const text = "serve() reads the connection";
+        await assertRejects(() => promise, TypeError, text);
+      }
+      return "alone";
     },
   });
   client.send("start");
   const messages = client[Symbol.asyncIterator]();
   assertEquals((await messages.next()).value, "news");
-  assertEquals((await messages.next()).value, "question");
-  await client.send("answer");
-  assertEquals((await messages.next()).value, { asked: "answer" });
+  assertEquals((await messages.next()).value, "alone");
   assert(!connection.signal.aborted);
   await client.close();
   await connection.closed;
@@ -167,10 +174,10 @@ Deno.test("Responder sends what onError returns in place of a failed reply", asy
   }
   await Promise.all(replies);
   await far.write(BAD_FRAME);
-  replies.push(
-    client[Symbol.asyncIterator]().next().then(({ value }) => value),
-  );
-  await replies.at(-1);
+  for await (const reply of client) {
+    replies.push(Promise.resolve(reply));
+    break;
+  }
   replies.push(client.request("unsendable"));
   await replies.at(-1);
   replies.push(client.request("large"), client.request("fine"));
@@ -293,7 +300,7 @@ Deno.test("Responder closes the connection behind the replies before, where nobo
       });
       for (const message of ["good", "bad", "good"]) client.send(message);
       assertEquals(await Array.fromAsync(client), ["good"], name);
-      await connection.closed;
+      await client.close();
       const { clean, cause } = await connection.closed;
       assert(!clean, name);
       if (name !== "onError cannot be sent") {
@@ -325,6 +332,7 @@ Deno.test("Responder calls no handler behind a frame that is too large, and answ
   await turn();
   gate.resolve();
   assertEquals(await Array.fromAsync(client), [1]);
+  await client.close();
   await connection.closed;
   assertEquals(seen, [1]);
   assertInstanceOf((await connection.closed).cause, FrameTooLargeError);
@@ -403,6 +411,7 @@ Deno.test("Responder drains: no more messages, the replies in hand, the end", as
   await turn();
   gate.resolve();
   assertEquals(await Array.fromAsync(client), [1]);
+  await client.close();
   await connection.closed;
   assertEquals(seen, [1]);
   assertEquals(await connection.closed, { clean: true });

@@ -115,6 +115,7 @@ export class RpcPeer<Remote = RpcUntyped>
     const [answerer, caller] = [this.#answerer, this.#caller];
     connection.limitDepth();
     connection.consume({
+      name: "rpc()",
       get size() {
         return answerer.size + caller.behind;
       },

@@ -157,12 +157,26 @@ export interface RequestOptions {
    * reply, when it comes, is thrown away.
    */
   signal?: AbortSignal;
+  /**
+   * Milliseconds in which the reply has to come; then waiting for it is given
+   * up, too. A reply that is still missing as long after that ends the
+   * connection: the next one would be taken for it.
+   *
+   * @default {30_000}
+   */
+  timeout?: number;
 }
 
 /** What each option of a request may be. */
 export const REQUEST_OPTIONS: OptionTable<RequestOptions> = {
   signal: signal(),
+  timeout: timeout(30_000),
 };
+
+/** The defaults of {@linkcode RequestOptions}. */
+export const REQUEST_DEFAULTS: Readonly<
+  Required<Pick<RequestOptions, "timeout">>
+> = defaultsOf(REQUEST_OPTIONS);
 
 /**
  * Thrown when a connection is used after its end, and by all that waits on it
@@ -184,20 +198,27 @@ export class ConnectionClosedError extends Error {
 }
 
 /**
- * Thrown when more waits to be written than `maxQueuedBytes`: the peer does not
- * read as fast as messages are sent. Nothing of the message is sent, and the
- * connection goes on; await `send` to be slowed down in time.
+ * Thrown when more waits than the limit: bytes to be written, of which the peer
+ * does not read as fast as messages are sent, or requests for their replies.
+ * Nothing of the message is sent, and the connection goes on; await `send` to be
+ * slowed down in time.
  */
 export class BackpressureError extends RangeError {
-  /** Bytes that wait to be written. */
+  /** Bytes that wait to be written, or requests that wait for their replies. */
   readonly queued: number;
-  /** Bytes that may wait. */
+  /** How many may wait. */
   readonly limit: number;
 
-  /** Makes the error for so many bytes that wait. */
-  constructor(queued: number, limit: number) {
+  /** Makes the error for so many bytes or requests that wait. */
+  constructor(
+    queued: number,
+    limit: number,
+    what: "bytes" | "requests" = "bytes",
+  ) {
     super(
-      `Cannot send message: ${queued} bytes wait to be written, limit is ${limit} bytes (maxQueuedBytes)`,
+      what === "bytes"
+        ? `Cannot send message: ${queued} bytes wait to be written, limit is ${limit} bytes (maxQueuedBytes)`
+        : `Cannot send message: ${queued} ${what} wait for their replies, limit is ${limit}`,
     );
     this.name = "BackpressureError";
     this.queued = queued;

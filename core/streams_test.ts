@@ -36,6 +36,7 @@ Deno.test("fromStreams() carries messages both ways, half-closes and closes", as
   );
   one.closeWrite();
   for await (const message of other) await other.send({ message });
+  await other.close();
   assertEquals(await Promise.all(replies), [
     { message: 1 },
     { message: "é" },
@@ -56,6 +57,7 @@ Deno.test("fromStreams() reads frames from chunks of any size", async () => {
     }
     const { connection } = fromChunks(chunks);
     assertEquals(await Array.fromAsync(connection), messages);
+    await connection.close();
   }
 });
 

@@ -556,7 +556,8 @@ faultTest(
     }
     assertEquals((await ended).done, true);
     assertEquals(await alive.request(1), 1);
-    assertEquals(server.connections.size, 1);
+    await silent.close();
+    await until(() => server.connections.size === 1, "it was not closed");
   },
 );
 

@@ -649,7 +649,8 @@ test("keys that have a meaning in JavaScript are keys like others, also where it
             if (addr === closed.addr) await link.request({ $login: "own" });
             const frame = new TextEncoder().encode("\\0\\0\\0" + String.fromCharCode(text.length) + text);
             await conn.write(frame);
-            const { value } = await link[Symbol.asyncIterator]().next();
+            let value;
+            for await (value of link) break;
             if (JSON.stringify(value) !== text) throw new Error(text);
             if (addr === closed.addr) await link.request(1);
           }

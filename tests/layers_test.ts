@@ -5,6 +5,7 @@ import {
   CONNECTION_DEFAULTS,
   LISTEN_DEFAULTS,
   RECONNECT_DEFAULTS,
+  REQUEST_DEFAULTS,
   SERVE_DEFAULTS,
   SHARED_TOKEN_DEFAULTS,
   TLS_DEFAULTS,
@@ -184,6 +185,7 @@ Deno.test("only the files that listen and dial speak of the platform, and only r
 Deno.test("defaults are what the documentation says", async () => {
   const cases: [string, string, object][] = [
     ["core/settings.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
+    ["core/settings.ts", "RequestOptions", REQUEST_DEFAULTS],
     ["core/server_settings.ts", "ListenOptions", LISTEN_DEFAULTS],
     ["core/server_settings.ts", "ServeOptions", SERVE_DEFAULTS],
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],

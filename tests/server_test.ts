@@ -469,6 +469,7 @@ faultTest(
           seen.push(message);
           await connection.send(message);
         }
+        await connection.close();
       }
       return seen;
     })();

@@ -127,6 +127,7 @@ async function consumers(): Promise<Record<string, Take>> {
   (async () => {
     for await (const connection of pulled) {
       for await (const _message of connection) await connection.send(1);
+      await connection.close();
     }
   })();
   const remote = await answering();

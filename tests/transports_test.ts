@@ -71,6 +71,7 @@ async function echo(connection: Connection): Promise<number> {
     await connection.send(message);
     count++;
   }
+  await connection.close();
   return count;
 }
 

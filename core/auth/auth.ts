@@ -414,11 +414,13 @@ async function receive<T>(
   connection: Connection<T>,
   signal: AbortSignal,
 ): Promise<JsonValue> {
-  const { done, value } = await unlessAborted(
-    () => connection[Symbol.asyncIterator]().next(),
-    signal,
-  );
-  if (!done) return value as JsonValue;
+  const messages = connection[Symbol.asyncIterator]();
+  try {
+    const { done, value } = await unlessAborted(() => messages.next(), signal);
+    if (!done) return value as JsonValue;
+  } finally {
+    messages.return?.(); // others may read behind it
+  }
   throw new ConnectionClosedError(
     "Cannot receive message: the connection is closed",
     { clean: true },

@@ -10,6 +10,7 @@ import {
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
+  REQUEST_DEFAULTS,
   REQUEST_OPTIONS,
   type RequestOptions,
   type Settings,
@@ -65,6 +66,8 @@ const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
   maxDelay: timeout(30_000),
   maxAttempts: limit(Infinity),
 };
+
+const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };
 
 /** The defaults of {@linkcode ReconnectOptions}. */
 export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
@@ -207,9 +210,11 @@ export class Client<T = JsonValue>
    * @throws The reason of the signal, if that is aborted; others may go on to
    * wait for the same connection.
    */
-  connected(options: RequestOptions = {}): Promise<Connection<T>> {
+  connected(
+    options: Pick<RequestOptions, "signal"> = {},
+  ): Promise<Connection<T>> {
     try {
-      const { signal } = readOptions(REQUEST_OPTIONS, options);
+      const { signal } = readOptions(CONNECTED_OPTIONS, options);
       signal?.throwIfAborted();
       return quiet(abortable(this.#reach(), signal));
     } catch (error) {
@@ -370,11 +375,16 @@ export class Client<T = JsonValue>
     const connection = this.ready;
     if (connection !== undefined) return connection.request(message, options);
     try {
-      const limits = readOptions(REQUEST_OPTIONS, options);
+      const limits = resolveOptions(
+        REQUEST_OPTIONS,
+        REQUEST_DEFAULTS,
+        options,
+      );
       return this.wait(
         message,
         { ...limits, doing: "send request" },
-        (connection, message) => connection.request(message, limits),
+        (connection, message, left) =>
+          connection.request(message, { ...limits, timeout: left }),
       ).promise;
     } catch (error) {
       return unsent(error);
@@ -403,7 +413,7 @@ export class Client<T = JsonValue>
         throw error;
       }
       yield connection;
-      await connection.closed;
+      await connection.over;
     }
   }
 

@@ -69,7 +69,7 @@ class Servers {
     const connection = new Connection(near, this.settings);
     if (this.greeting !== undefined) {
       peer.send(this.greeting);
-      await connection[Symbol.asyncIterator]().next();
+      await receive(connection);
     }
     return connection;
   }
@@ -111,9 +111,15 @@ async function withRandom(
   }
 }
 
+/** Receives one message, and lets others read. */
+async function receive(connection: Connection): Promise<unknown> {
+  for await (const message of connection) return message;
+}
+
 /** Echoes until the connection ends. */
 async function echo(peer: Connection): Promise<void> {
   for await (const message of peer) await peer.send(message);
+  await peer.close();
 }
 
 faultTest(
@@ -227,7 +233,7 @@ faultTest(
         const connection = await client.connected();
         const peer = servers.peers.at(-1)!;
         peer.send("hello");
-        await connection[Symbol.asyncIterator]().next();
+        await receive(connection);
         if (answers) {
           const serving = echo(peer);
           assertEquals(await client.request("a request"), "a request");

@@ -1,0 +1,311 @@
+/**
+ * Who reads a connection, and the messages that nobody has asked for yet.
+ *
+ * ```
+ *             request            first next()          consume()
+ * requests ◀──────────── nobody ────────────▶ iteration    │ from either, once
+ *     └── last reply ──────▶ ▲ ◀── left, ended ───┘         ▼ nothing is open
+ *                                                        consumer, for good
+ * ```
+ *
+ * @module
+ */
+import { InvalidMessageError } from "../../framing.ts";
+import type { Decoded } from "../../framing.ts";
+import { Queue } from "../queue.ts";
+import type { ConnectionEnd } from "../settings.ts";
+import { markFailure } from "./failures.ts";
+import { type RequestLimits, Requests } from "./requests.ts";
+
+/** Bytes of messages that may wait for a reader, beyond the last one. */
+export const MOST_UNCLAIMED_BYTES = 1_048_576;
+
+/** Takes every message of a connection. */
+export interface Consumer<T> {
+  /** What errors call it. */
+  readonly name: string;
+  /** Messages whose answers are outstanding: the peer waits for us. */
+  readonly size: number;
+  /**
+   * Called for each message and the size of its payload, in order; a promise
+   * that comes back is awaited before the next.
+   */
+  receive(message: Decoded<T>, bytes: number): Promise<void> | undefined;
+  /** Called once, when no more messages will come. */
+  end(end: ConnectionEnd): void;
+  /**
+   * Takes on nothing new, finishes what it has begun, and closes the
+   * connection. Without it, nothing more is received.
+   */
+  drain?(): void;
+}
+
+/** Where the messages of an inbox come from. */
+export interface InboxOwner {
+  /** Bytes received so far. */
+  readonly bytesReceived: number;
+  /** Whether the peer has answered a request. */
+  hasAnswered: boolean;
+  /** Called when more is to be read. */
+  wanted(): void;
+  /** Called when the connection cannot go on, for the reason given. */
+  unreadable(cause: unknown): void;
+}
+
+type Result<T> = IteratorResult<T, undefined>;
+
+/** One iteration over the messages of a connection. */
+class Iteration<T> implements AsyncIterator<T, undefined> {
+  readonly #inbox: Inbox<T>;
+  /** Calls of `next` that wait. */
+  readonly waiting = new Queue<PromiseWithResolvers<Result<T>>>();
+  /** Whether it was left by its user, or replaced by another one. */
+  state: "open" | "left" | "replaced" = "open";
+
+  constructor(inbox: Inbox<T>) {
+    this.#inbox = inbox;
+  }
+
+  next(): Promise<Result<T>> {
+    try {
+      return this.#inbox.next(this);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  return(): Promise<Result<T>> {
+    this.#inbox.leave(this);
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  end(failure?: unknown): void {
+    for (let next; (next = this.waiting.shift()) !== undefined;) {
+      if (failure === undefined) next.resolve({ done: true, value: undefined });
+      else next.reject(failure);
+    }
+  }
+}
+
+interface Unclaimed<T> {
+  readonly message: Decoded<T>;
+  readonly bytes: number;
+}
+
+/** The messages of one connection, for one reader at a time. */
+export class Inbox<T> {
+  readonly #owner: InboxOwner;
+  #requests: Requests<T> | undefined;
+  #iteration: Iteration<T> | undefined;
+  #consumer: Consumer<T> | undefined;
+  #unclaimed: Queue<Unclaimed<T>> | undefined;
+  #bytes = 0;
+  /** Whether messages are read although nobody asks for one. */
+  isWatched = false;
+  /** How the messages ended, and what an iteration is to throw for it. */
+  #end: { readonly failure: unknown } | undefined;
+
+  /** Makes an empty inbox. */
+  constructor(owner: InboxOwner) {
+    this.#owner = owner;
+  }
+
+  /** What takes every message, if anything does. */
+  get consumer(): Consumer<T> | undefined {
+    return this.#consumer;
+  }
+
+  /** Whether somebody waits for a message now. */
+  get isAwaited(): boolean {
+    return this.#consumer !== undefined || !!this.#requests?.size ||
+      !!this.#iteration?.waiting.size;
+  }
+
+  /** Whether an iteration or a consumer reads, although perhaps not now. */
+  get isRead(): boolean {
+    return this.#consumer !== undefined || this.#iteration !== undefined;
+  }
+
+  /**
+   * Whether more is to be read. An iteration slows its peer down. Where requests
+   * are made, reading goes on between them: what has come before one is not its
+   * reply.
+   */
+  get isWanted(): boolean {
+    if (this.isAwaited) return true;
+    return this.#iteration === undefined
+      ? this.isWatched || this.#requests !== undefined
+      : this.isWatched && this.#bytes <= MOST_UNCLAIMED_BYTES;
+  }
+
+  /** Whether a consumer has to take first what came before it. */
+  get isBehind(): boolean {
+    return this.#unclaimed !== undefined && this.#consumer !== undefined;
+  }
+
+  /** Hands out the first message that came before the consumer. */
+  catchUp(): Promise<void> | undefined {
+    const { message, bytes } = this.#shift() as Unclaimed<T>;
+    return this.#consumer?.receive(message, bytes);
+  }
+
+  /**
+   * Takes a message with a payload of so many bytes, whose frame begins behind
+   * `start` bytes; a promise that comes back is to be awaited before the next.
+   */
+  deliver(
+    message: Decoded<T>,
+    bytes: number,
+    start: number,
+  ): Promise<void> | undefined {
+    if (this.#consumer !== undefined) {
+      return this.#consumer.receive(message, bytes);
+    }
+    const isBad = message instanceof InvalidMessageError;
+    if (isBad) markFailure(message, this.#owner);
+    if (this.#requests?.settle(message, isBad, start)) {
+      this.#owner.hasAnswered = true;
+      return;
+    }
+    const next = this.#iteration?.waiting.shift();
+    if (next !== undefined) {
+      if (isBad) {
+        this.#iteration = undefined; // a loop ends with what is thrown
+        next.reject(message);
+      } else next.resolve({ done: false, value: message });
+    } else if (
+      this.#bytes > MOST_UNCLAIMED_BYTES && this.#iteration === undefined
+    ) {
+      this.#owner.unreadable(
+        new RangeError(
+          `Cannot receive message: ${this.#bytes} bytes of messages wait that no request or iteration takes, limit is ${MOST_UNCLAIMED_BYTES} bytes`,
+        ),
+      );
+    } else {
+      (this.#unclaimed ??= new Queue()).push({ message, bytes });
+      this.#bytes += bytes;
+    }
+  }
+
+  #shift(): Unclaimed<T> | undefined {
+    const first = this.#unclaimed?.shift();
+    if (first === undefined) return undefined;
+    this.#bytes -= first.bytes;
+    if (this.#unclaimed?.size === 0) this.#unclaimed = undefined;
+    return first;
+  }
+
+  #checkConsumer(failed: string): void {
+    if (this.#consumer === undefined) return;
+    throw new TypeError(
+      `Cannot ${failed}: ${this.#consumer.name} reads the connection`,
+    );
+  }
+
+  #checkWaiting(failed: string): void {
+    this.#checkConsumer(failed);
+    if (this.#iteration?.waiting.size) {
+      throw new TypeError(
+        `Cannot ${failed}: an iteration waits for the next message`,
+      );
+    }
+    const requests = this.#requests;
+    if (requests === undefined) return;
+    if (!requests.isQuiet) {
+      throw new TypeError(
+        `Cannot ${failed}: ${requests.size} requests wait for their replies`,
+      );
+    }
+    // The reply to a heartbeat is a message like any other from now on.
+    requests.end(new DOMException("The heartbeat was given up", "AbortError"));
+    this.#requests = undefined;
+  }
+
+  /**
+   * Throws where no request can be made.
+   *
+   * @throws {TypeError} If something else reads the connection.
+   * @throws {BackpressureError} If too many requests are open.
+   */
+  checkRequest(): void {
+    this.#checkConsumer("send request");
+    if (this.#iteration !== undefined && this.#end === undefined) {
+      throw new TypeError(
+        "Cannot send request: an iteration reads the connection, and was not left",
+      );
+    }
+    this.#requests?.checkRoom();
+  }
+
+  /** Waits for the reply to a request that is sent now. */
+  request(limits: RequestLimits, isHeartbeat = false): Promise<T> {
+    this.#requests ??= new Requests((cause) => this.#owner.unreadable(cause));
+    const reply = this.#requests.add(
+      limits,
+      this.#owner.bytesReceived,
+      isHeartbeat,
+    );
+    this.#owner.wanted();
+    return reply;
+  }
+
+  /** An iteration that begins with its first message. */
+  iterate(): AsyncIterator<T, undefined> {
+    return new Iteration(this);
+  }
+
+  /** Gives the next message to an iteration. */
+  next(iteration: Iteration<T>): Promise<Result<T>> {
+    if (iteration.state === "left") {
+      return Promise.resolve({ done: true, value: undefined });
+    }
+    if (this.#iteration !== iteration) this.#begin(iteration);
+    const first = this.#shift();
+    if (first !== undefined) {
+      if (this.isWatched) this.#owner.wanted(); // reading may have paused
+      if (!(first.message instanceof InvalidMessageError)) {
+        return Promise.resolve({ done: false, value: first.message });
+      }
+      this.#iteration = undefined;
+      return Promise.reject(first.message);
+    }
+    const next = Promise.withResolvers<Result<T>>();
+    iteration.waiting.push(next);
+    if (this.#end === undefined) this.#owner.wanted();
+    else iteration.end(this.#end.failure);
+    return next.promise;
+  }
+
+  #begin(iteration: Iteration<T>): void {
+    this.#checkWaiting("iterate");
+    if (iteration.state === "replaced") {
+      throw new TypeError("Cannot iterate: another iteration has begun");
+    }
+    if (this.#iteration !== undefined) this.#iteration.state = "replaced";
+    this.#iteration = iteration;
+  }
+
+  /** Lets others read. */
+  leave(iteration: Iteration<T>): void {
+    iteration.state = "left";
+    iteration.end();
+    if (this.#iteration === iteration) this.#iteration = undefined;
+  }
+
+  /** Hands every message to `consumer` from now on, what waits first. */
+  consume(consumer: Consumer<T>): void {
+    this.#checkWaiting(`use ${consumer.name}`);
+    this.#consumer = consumer;
+    this.#iteration = undefined;
+  }
+
+  /**
+   * There will be no more messages: iterations end, or throw `failure`; requests
+   * reject.
+   */
+  end(failure: unknown, reason: unknown): void {
+    this.#end = { failure };
+    this.#iteration?.end(failure);
+    this.#requests?.end(reason);
+  }
+}

@@ -1,0 +1,392 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { concat } from "@std/bytes/concat";
+import { encodeFrame } from "../../framing.ts";
+import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
+import {
+  BackpressureError,
+  Connection,
+  ConnectionClosedError,
+  type ConnectionOptions,
+} from "../connection.ts";
+import { Responder } from "../respond.ts";
+import { sweepFor } from "../sweep.ts";
+import { keepAlive } from "../heartbeat.ts";
+import { rpc } from "../../rpc.ts";
+import { MOST_UNCLAIMED_BYTES } from "./inbox.ts";
+import { MOST_REQUESTS } from "./requests.ts";
+
+/** Twenty ticks of 250 ms, which no test lasts: tests make the ticks. */
+const TIMEOUT = 5_000;
+const NEVER: ConnectionOptions = {
+  idleTimeout: Infinity,
+  frameTimeout: Infinity,
+  writeTimeout: Infinity,
+};
+
+function tick(count: number): void {
+  for (let i = 0; i < count; i++) sweepFor(TIMEOUT)?.tick();
+}
+
+function pair(options?: ConnectionOptions): [Connection, Connection] {
+  const [near, far] = memoryPair();
+  return [
+    new Connection(near, { ...NEVER, ...options }),
+    new Connection(far, NEVER),
+  ];
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+async function close(...connections: Connection[]): Promise<void> {
+  await Promise.all(connections.map((connection) => connection.close()));
+}
+
+async function writeAll(
+  far: MemoryEnd,
+  ...messages: unknown[]
+): Promise<void> {
+  await far.write(concat(messages.map((message) => encodeFrame(message))));
+}
+
+async function collect(
+  connection: Connection,
+  received: unknown[],
+): Promise<void> {
+  for await (const message of connection) received.push(message);
+}
+
+/** A notification of RPC. */
+function push(n: number): unknown {
+  return { jsonrpc: "2.0", method: "push", params: [n] };
+}
+
+function take(connection: Connection): Promise<unknown> {
+  return connection[Symbol.asyncIterator]().next();
+}
+
+/** Who may read a connection, and what another reader is told. */
+const READERS: [
+  name: string,
+  read: (connection: Connection) => unknown,
+  text: string,
+][] = [
+  [
+    "a request",
+    (one) => void one.request(1).catch(() => {}),
+    "1 requests wait for their replies",
+  ],
+  [
+    "an iteration",
+    (one) => void take(one).catch(() => {}),
+    "an iteration",
+  ],
+  ["rpc()", (one) => rpc(one), "rpc() reads the connection"],
+  [
+    "a handler",
+    (one) => new Responder(one, () => {}, undefined, 1, 1),
+    "serve() reads the connection",
+  ],
+];
+
+Deno.test("a connection has one reader: another one is a TypeError at once", async () => {
+  const seconds: [string, (connection: Connection) => unknown][] = [
+    ["a request", (one) => one.request(2)],
+    ["an iteration", (one) => take(one)],
+    ["rpc()", (one) => rpc(one)],
+    [
+      "a handler",
+      (one) => new Responder(one, () => {}, undefined, 1, 1),
+    ],
+  ];
+  for (const [name, read, text] of READERS) {
+    for (const [second, readToo] of seconds) {
+      if (name === "a request" && second === name) continue;
+      const [one, other] = pair();
+      read(one);
+      // deno-lint-ignore require-await
+      await assertRejects(async () => readToo(one), TypeError, text);
+      one.abort();
+      await other.close();
+    }
+  }
+});
+
+Deno.test("request() in the body of an iteration is a TypeError, and works when the iteration was left", async () => {
+  const [one, other] = pair();
+  other.send("push");
+  for await (const _push of one) {
+    await assertRejects(() => one.request(1), TypeError, "was not left");
+    break;
+  }
+  const reply = one.request(1);
+  other.send("reply");
+  assertEquals(await reply, "reply");
+  await close(one, other);
+});
+
+Deno.test("an iteration that another has replaced throws, and loses no message", async () => {
+  const [one, other] = pair();
+  for (let i = 0; i < 3; i++) other.send(i);
+  const [first, second] = [0, 1].map(() => one[Symbol.asyncIterator]());
+  assertEquals((await first.next()).value, 0);
+  assertEquals((await second.next()).value, 1);
+  await assertRejects(() => first.next(), TypeError, "another iteration");
+  assertEquals((await second.next()).value, 2);
+  await close(one, other);
+});
+
+Deno.test("an iteration that is left while it waits ends, and takes no message", async () => {
+  const [one, other] = pair();
+  const messages = one[Symbol.asyncIterator]();
+  const waiting = messages.next();
+  await messages.return?.();
+  assertEquals(await waiting, { done: true, value: undefined });
+  assertEquals((await messages.next()).done, true);
+  other.send("kept");
+  for await (const message of one) {
+    assertEquals(message, "kept");
+    break;
+  }
+  await close(one, other);
+});
+
+Deno.test("a heartbeat takes no message from an iteration or from rpc()", async () => {
+  for (const kind of ["before", "while", "rpc"]) {
+    const [one, other] = pair();
+    const received: unknown[] = [];
+    if (kind === "while") collect(one, received);
+    const peer = kind === "rpc" && rpc(one, {
+      push: (n: number) => void received.push(n),
+    });
+    keepAlive(one, () => one.beat("beat"), TIMEOUT);
+    tick(20);
+    // One that began before the iteration does is delivered like any other.
+    if (kind === "before") collect(one, received);
+    for (let i = 0; i < 3; i++) {
+      await other.send(
+        peer ? push(i) : i,
+      );
+    }
+    for await (const message of other) {
+      if (message === "beat") break;
+    }
+    await turn();
+    assertEquals(received, [0, 1, 2], kind);
+    await close(one, other);
+  }
+});
+
+Deno.test("who takes a connection over gets what has come before, in order", async () => {
+  for (const taking of ["rpc", "iterate", "respond"]) {
+    const [one, other] = pair();
+    const reply = one.request("hello");
+    const received: unknown[] = [];
+    other.send("hello to you");
+    for (let i = 0; i < 60; i++) other.send(push(i));
+    await reply;
+    if (taking === "rpc") {
+      rpc(one, { push: (n: number) => void received.push(n) });
+    } else if (taking === "respond") {
+      new Responder(
+        one,
+        (message) => void received.push(message),
+        undefined,
+        100,
+        Infinity,
+      );
+    } else {
+      collect(one, received);
+    }
+    for (let i = 60; i < 100; i++) other.send(push(i));
+    while (received.length < 100) await turn();
+    const numbers = [...Array(100).keys()];
+    assertEquals<unknown>(
+      received,
+      taking === "rpc" ? numbers : numbers.map(push),
+      taking,
+    );
+    await close(one, other);
+  }
+});
+
+Deno.test("messages that nobody asks for end a connection beyond 1 MiB, which says so", async () => {
+  const text = "x".repeat(65_534);
+  for (const kind of ["requests", "watched"]) {
+    const [one, other] = pair();
+    if (kind === "watched") one.watch();
+    else {
+      const reply = one.request("first");
+      await other.send("reply");
+      await reply;
+    }
+    // So many are 1 MiB, and one more is the message at hand.
+    for (let i = 0; i < 17; i++) await other.send(text);
+    while (one.stats.messagesReceived < 17) await turn();
+    await turn();
+    assert(!one.isOver, kind);
+    await other.send(text);
+    other.send("one too many");
+    const { clean, cause } = await one.closed;
+    assert(!clean && cause instanceof RangeError);
+    assertEquals(
+      cause.message,
+      `Cannot receive message: ${
+        17 * 65_536
+      } bytes of messages wait that no request or iteration takes, limit is ${MOST_UNCLAIMED_BYTES} bytes`,
+    );
+    await other.close();
+  }
+});
+
+Deno.test("an iteration slows its peer down, and reads ahead no more than 1 MiB where the link is watched", async () => {
+  for (const isWatched of [false, true]) {
+    const [one, other] = pair();
+    if (isWatched) one.watch();
+    const text = "x".repeat(65_534);
+    for (let i = 0; i < 40; i++) await other.send(text);
+    const messages = one[Symbol.asyncIterator]();
+    await messages.next();
+    for (let i = 0; i < 100; i++) await turn();
+    const { bytesReceived } = one.stats;
+    assert(
+      bytesReceived < (isWatched ? 1.4 : 0.5) * MOST_UNCLAIMED_BYTES,
+      `${bytesReceived} bytes`,
+    );
+    for (let i = 1; i < 40; i++) {
+      assertEquals((await messages.next()).value, text);
+    }
+    await close(one, other);
+  }
+});
+
+Deno.test("a client notices the end of its link while messages wait", async () => {
+  const [near, far] = memoryPair();
+  const one = new Connection(near, { ...NEVER, idleTimeout: TIMEOUT });
+  const other = new Connection(far, NEVER);
+  one.watch();
+  await other.send("nobody asks for it");
+  await turn();
+  tick(22);
+  const end = await Promise.race([one.closed, other.close()]);
+  assert(end !== undefined || (await one.closed).clean === false);
+
+  const [two, peer] = pair();
+  two.watch();
+  await peer.send("nobody asks for it");
+  await turn();
+  await peer.close();
+  assertEquals(await two.closed, { clean: true });
+});
+
+Deno.test("a message that has come before a request is not its reply", async () => {
+  for (const before of [1, 20, 31, 32, 33, 70]) {
+    const [near, far] = memoryPair();
+    const one = new Connection(near, NEVER);
+    const pushes = Array.from({ length: before }, (_, push) => ({ push }));
+    const first = one.request("first");
+    await writeAll(far, "x".repeat(2_000)); // from now on, it reads as much at once
+    await first;
+    for (let round = 0; round < 3; round++) {
+      await writeAll(far, ...pushes);
+      await turn();
+      const reply = one.request(round);
+      await turn();
+      await writeAll(far, { reply: round }, ...pushes);
+      assertEquals<unknown>(await reply, { reply: round });
+      // What has come with the reply is not the reply to the next.
+      const next = one.request("next");
+      await turn();
+      await writeAll(far, "next");
+      assertEquals(await next, "next");
+    }
+    const iteration = one[Symbol.asyncIterator]();
+    for (let i = 0; i < 6 * before; i++) {
+      assertEquals<unknown>((await iteration.next()).value, pushes[i % before]);
+    }
+    await one.close();
+  }
+});
+
+Deno.test("request() is given up after its timeout, and the connection goes on", async () => {
+  const [one, other] = pair();
+  const late = one.request("late", { timeout: TIMEOUT });
+  const patient = one.request("patient", { timeout: 2 * TIMEOUT });
+  tick(20);
+  const rejects = assertRejects(
+    () => late,
+    DOMException,
+    "Cannot receive reply: none came in 5000 ms (timeout)",
+  );
+  tick(1);
+  assertEquals((await rejects).name, "TimeoutError");
+  other.send("too late");
+  other.send("in time");
+  assertEquals(await patient, "in time");
+  const third = one.request("third");
+  other.send("third");
+  assertEquals(await third, "third");
+  tick(100);
+  assert(!one.isOver);
+  await close(one, other);
+});
+
+Deno.test("request() has a timeout of 30 seconds, and Infinity turns it off", async () => {
+  const [one, other] = pair();
+  const reply = one.request(1);
+  const patient = one.request(2, { timeout: Infinity });
+  tick(120);
+  const late = assertRejects(() => reply, DOMException, "in 30000 ms");
+  tick(1);
+  await late;
+  other.send(1);
+  await turn();
+  tick(1_000);
+  other.send(2);
+  assertEquals(await patient, 2);
+  await close(one, other);
+});
+
+Deno.test("a reply that is missing a whole timeout after its request was given up ends the connection", async () => {
+  for (const by of ["timeout", "signal"]) {
+    const [one, other] = pair();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const reply = one.request(1, { signal, timeout: TIMEOUT });
+    const others = one.request(2, { timeout: Infinity });
+    const rejects = assertRejects(() => reply, DOMException);
+    const last = assertRejects(() => others, ConnectionClosedError);
+    if (by === "signal") controller.abort();
+    else tick(21);
+    await rejects;
+    tick(20);
+    assert(!one.isOver);
+    tick(1);
+    await last;
+    await other.close();
+    const { clean, cause } = await one.closed;
+    assert(!clean && cause instanceof DOMException);
+    assertEquals(
+      cause.message,
+      "Cannot receive reply: it is missing 5000 ms after its request was given up (timeout), and replies are matched by their order",
+    );
+  }
+});
+
+Deno.test("request() rejects where 65 536 are open, those that were given up included", async () => {
+  const [one, other] = pair({ maxQueuedBytes: Infinity });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const givenUp = assertRejects(() => one.request(1, { signal }), DOMException);
+  controller.abort();
+  await givenUp;
+  for (let i = 1; i < MOST_REQUESTS; i++) one.request(1).catch(() => {});
+  const error = await assertRejects(() => one.request(1), BackpressureError);
+  assertEquals(
+    error.message,
+    "Cannot send message: 65536 requests wait for their replies, limit is 65536",
+  );
+  one.abort();
+  await other.close();
+});
