@@ -13,6 +13,7 @@ import {
   type LoginLimit,
   screenClient,
   type Verifier,
+  VerifierError,
   verifierOf,
 } from "./core/auth/auth.ts";
 import {
@@ -30,6 +31,7 @@ import {
   peerAddressOf,
   tuneSocket,
 } from "./core/endpoint.ts";
+import { isFailureOf } from "./core/connection/failures.ts";
 import { Events } from "./core/events.ts";
 import { dropPermissions } from "./core/permissions.ts";
 import { bind, type Binding } from "./core/platform/bind.ts";
@@ -63,7 +65,7 @@ import {
   readOptions,
   signal as signalOption,
 } from "./core/tools/options.ts";
-import { callHook } from "./core/tools/report.ts";
+import { callHook, report } from "./core/tools/report.ts";
 import type { JsonValue } from "./framing.ts";
 
 export {
@@ -435,11 +437,16 @@ export class Listener<T = JsonValue>
       close(conn);
       this.#leave(remoteAddr);
     } else if ((isRefused || late) && !this.#closing.signal.aborted) {
-      if (!connection.signal.aborted) {
+      if (!connection.isEnded) {
         this.#refused.set(connection, performance.now());
       }
       connection.closeFor({ clean: false, cause });
     } else connection.abort(reason ?? cause);
+    if (
+      cause instanceof VerifierError &&
+      !this.#events.isHeard &&
+      !isFailureOf(connection!, cause.cause)
+    ) report(cause.cause);
     this.#reject(
       remoteAddr,
       reason instanceof Rejection

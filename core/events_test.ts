@@ -24,3 +24,22 @@ Deno.test("emit() tells the function and the channel, whatever the function thro
   ]);
   new Events("test", undefined).emit({ type: "c" });
 });
+
+Deno.test("emit() tells what happens while somebody is told after it, to everybody", () => {
+  const told: string[] = [];
+  const events = new Events<{ type: string }>("order", ({ type }) => {
+    told.push(`hook ${type}`);
+    if (type === "connected") events.emit({ type: "closed" });
+  });
+  const listener = (message: unknown) =>
+    void told.push(`channel ${(message as { type: string }).type}`);
+  subscribe("order", listener);
+  events.emit({ type: "connected" });
+  unsubscribe("order", listener);
+  assertEquals(told, [
+    "hook connected",
+    "channel connected",
+    "hook closed",
+    "channel closed",
+  ]);
+});

@@ -5,11 +5,21 @@ import {
   assertRejects,
   assertStringIncludes,
 } from "@std/assert";
-import { connect, ConnectionClosedError, type Handler, serve } from "../mod.ts";
-import { faultTest, until } from "./ledger.ts";
+import {
+  connect,
+  ConnectionClosedError,
+  type Handler,
+  type JsonValue,
+  serve,
+} from "../mod.ts";
+import { faultTest, settled, until } from "./ledger.ts";
 import { frame, LOCAL, Peer, portOf } from "./peers.ts";
 import { resetAndDestroy } from "./raw.ts";
 import { Reports } from "./reports.ts";
+
+function echo(message: JsonValue): JsonValue {
+  return message;
+}
 
 faultTest(
   "every hook that throws or rejects is reported, and ends nothing",
@@ -96,5 +106,34 @@ faultTest(
     await ended.promise;
     await until(() => server.connections.size === 0, "it is open");
     assertEquals(reports.errors, []);
+  },
+);
+
+faultTest(
+  "an error of a verifier is reported where no onEvent takes it, and a refusal is not",
+  async () => {
+    using reports = new Reports();
+    const login = frame('{"$login":"mine"}');
+    const cases: [number, () => unknown, Uint8Array][] = [
+      [1, () => {
+        throw new Error("the database is gone");
+      }, login],
+      [1, () => Promise.reject(new Error("the database is gone")), login],
+      [0, () => false, login],
+      [0, () => true, frame("no!")],
+    ];
+    for (const [count, authenticate, bytes] of cases) {
+      for (const onEvent of [undefined, () => {}]) {
+        await using server = serve({ ...LOCAL, authenticate, onEvent }, echo);
+        using peer = await Peer.connect(server.addr);
+        await peer.write(bytes);
+        await settled(peer.ended(), "the connection is open");
+        const expected = onEvent === undefined ? count : 0;
+        assertEquals(
+          reports.errors.splice(0).map(String),
+          Array.from({ length: expected }, () => "Error: the database is gone"),
+        );
+      }
+    }
   },
 );

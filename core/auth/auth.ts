@@ -149,6 +149,14 @@ export class BarredError extends AuthenticationError {
   }
 }
 
+/** Thrown where the verifier itself has failed, with its error as the cause. */
+export class VerifierError extends AuthenticationError {
+  /** Makes the error. */
+  constructor(options: ErrorOptions) {
+    super("the verifier failed", options);
+  }
+}
+
 function tell<T>(
   connection: Connection<T>,
   $login: Verdict,
@@ -218,10 +226,10 @@ class ServerLogin<T> {
     }
     this.#signal.throwIfAborted();
     if (cause instanceof BarredError) throw cause;
-    throw new AuthenticationError(
-      verdict === "later" ? "the verifier failed" : "the peer was refused",
-      cause === undefined ? {} : { cause },
-    );
+    const options = cause === undefined ? {} : { cause };
+    throw verdict === "later"
+      ? new VerifierError(options)
+      : new AuthenticationError("the peer was refused", options);
   }
 
   async #judge(): Promise<unknown> {
