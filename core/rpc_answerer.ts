@@ -26,6 +26,7 @@ import {
 } from "./rpc_outgoing.ts";
 import type { Batch, Replies } from "./rpc_replies.ts";
 import { Slots, WaitingCalls } from "./rpc/slots.ts";
+import { saltedKey } from "./tools/salted_key.ts";
 
 /**
  * Bytes of the calls that methods work on, where they are several, and of those
@@ -66,7 +67,7 @@ export class Answerer {
   readonly #replies: Replies;
   readonly #options: AnswererOptions;
   /** Calls that run or are parked; a notification is its own id. */
-  readonly #calls = new CallTable<unknown, RunningCall>();
+  readonly #calls = new CallTable<unknown, RunningCall>(saltedKey);
   readonly #slots: Slots;
   readonly #streamSlots: Slots;
   readonly #waiting = new WaitingCalls<ParkedCall>();

@@ -4,27 +4,35 @@
  * @module
  */
 import { Deadlines, type Timed } from "../tools/deadlines.ts";
-import { saltedHash } from "../tools/salted_hash.ts";
 
-interface Entry<Id, Call> extends Timed {
-  readonly id: Id;
+interface Ordered<Call> extends Timed {
+  readonly key: unknown;
   readonly call: Call;
-  /** Another one with the same hash. */
-  next: Entry<Id, Call> | undefined;
 }
 
 /**
- * Peers choose ids and deadlines, and neither decides what finding a call
- * costs. An id that is no number or text, but an object, is its own key.
+ * Calls by their ids. Nearly all are done in time, so they are put into an order
+ * by their deadlines only when one of them may be late.
  */
 export class CallTable<Id, Call extends { readonly deadline: number }> {
-  readonly #entries = new Map<unknown, Entry<Id, Call>>();
-  readonly #deadlines = new Deadlines<Entry<Id, Call>>();
-  #size = 0;
+  readonly #keyOf: ((id: Id) => unknown) | undefined;
+  /** Those without an order, and their earliest deadline. */
+  #fresh = new Map<unknown, Call>();
+  #freshEarliest = Infinity;
+  readonly #ordered = new Map<unknown, Ordered<Call>>();
+  readonly #deadlines = new Deadlines<Ordered<Call>>();
+
+  /**
+   * Makes an empty table. Where a peer chooses the ids, `keyOf` gives keys that
+   * stand for them.
+   */
+  constructor(keyOf?: (id: Id) => unknown) {
+    this.#keyOf = keyOf;
+  }
 
   /** Number of calls. */
   get size(): number {
-    return this.#size;
+    return this.#fresh.size + this.#ordered.size;
   }
 
   /**
@@ -32,88 +40,83 @@ export class CallTable<Id, Call extends { readonly deadline: number }> {
    * always the deadline of a call, as one that is taken may leave it as it was.
    */
   get earliest(): number {
-    return this.#deadlines.earliest;
+    return Math.min(this.#freshEarliest, this.#deadlines.earliest);
+  }
+
+  #key(id: Id): unknown {
+    return this.#keyOf === undefined ? id : this.#keyOf(id);
   }
 
   /** Adds a call under an id that no other has. */
   add(id: Id, call: Call): void {
-    const key = keyOf(id);
-    const next = this.#entries.get(key);
-    const dueAt = call.deadline;
-    const entry = { id, call, dueAt, isDone: false, next };
-    this.#entries.set(key, entry);
-    this.#deadlines.add(entry);
-    this.#size++;
+    this.#fresh.set(this.#key(id), call);
+    const { deadline } = call;
+    if (deadline < this.#freshEarliest) this.#freshEarliest = deadline;
   }
 
   /** The call of that id. */
   get(id: Id): Call | undefined {
-    let entry = this.#entries.get(keyOf(id));
-    while (entry !== undefined && entry.id !== id) entry = entry.next;
-    return entry?.call;
+    const key = this.#key(id);
+    return this.#fresh.get(key) ?? this.#ordered.get(key)?.call;
   }
 
   /** All calls. */
   *values(): IterableIterator<Call> {
-    for (let entry of this.#entries.values()) {
-      for (;;) {
-        const { call, next } = entry;
-        yield call;
-        if (next === undefined) break;
-        entry = next;
-      }
-    }
+    for (const { call } of this.#ordered.values()) yield call;
+    yield* this.#fresh.values();
   }
 
   /** Removes and gives the call of that id. */
   take(id: Id): Call | undefined {
-    const entry = this.#remove(id);
-    if (entry !== undefined) this.#deadlines.finish(entry);
-    return entry?.call;
-  }
-
-  #remove(id: Id): Entry<Id, Call> | undefined {
-    const key = keyOf(id);
-    let previous: Entry<Id, Call> | undefined;
-    let entry = this.#entries.get(key);
-    while (entry !== undefined && entry.id !== id) {
-      previous = entry;
-      entry = entry.next;
+    const key = this.#key(id);
+    const call = this.#fresh.get(key);
+    if (call !== undefined) {
+      this.#fresh.delete(key);
+      return call;
     }
-    if (entry === undefined) return undefined;
-    if (previous !== undefined) previous.next = entry.next;
-    else if (entry.next !== undefined) this.#entries.set(key, entry.next);
-    else this.#entries.delete(key);
-    this.#size--;
-    return entry;
+    const ordered = this.#ordered.get(key);
+    if (ordered === undefined) return undefined;
+    this.#ordered.delete(key);
+    this.#deadlines.finish(ordered);
+    return ordered.call;
   }
 
   /** Removes and gives the calls whose deadline is not after `now`. */
   takeLate(now: number): Call[] {
     const late: Call[] = [];
-    for (let entry; (entry = this.#deadlines.takeLate(now)) !== undefined;) {
-      const { id, call } = entry;
+    if (now < this.earliest) return late;
+    this.#order();
+    for (let next; (next = this.#deadlines.takeLate(now)) !== undefined;) {
+      const { key, call } = next;
       if (call.deadline <= now) {
-        this.#remove(id);
+        this.#ordered.delete(key);
         late.push(call);
       } else { // it was put off
-        entry.dueAt = call.deadline;
-        this.#deadlines.add(entry);
+        next.dueAt = call.deadline;
+        this.#deadlines.add(next);
       }
     }
     return late;
   }
 
+  #order(): void {
+    const fresh = this.#fresh;
+    this.#fresh = new Map();
+    this.#freshEarliest = Infinity;
+    for (const [key, call] of fresh) {
+      const ordered = { key, call, dueAt: call.deadline, isDone: false };
+      this.#ordered.set(key, ordered);
+      this.#deadlines.add(ordered);
+    }
+  }
+
   /** Removes and gives all calls. */
   takeAll(): Call[] {
     const all = [...this.values()];
-    this.#entries.clear();
+    this.#fresh = new Map();
+    this.#freshEarliest = Infinity;
+    this.#ordered.clear();
     this.#deadlines.clear();
-    this.#size = 0;
     return all;
   }
-}
-
-function keyOf(id: unknown): unknown {
-  return typeof id === "number" || typeof id === "string" ? saltedHash(id) : id;
 }
