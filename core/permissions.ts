@@ -1,6 +1,6 @@
 /**
- * What the platform must allow before anything is opened, told at once and
- * without a prompt, and given up when it is not needed any more.
+ * What the platform must allow before anything is opened, told at once, and
+ * given up when it is not needed any more.
  *
  * @module
  */
@@ -160,12 +160,17 @@ export function flagsFor(missing: readonly PermissionNeed[]): string {
   return scopesOf(missing).map(([name, scopes]) => {
     const flag = `--allow-${name}`;
     // To a flag, a comma ends a scope.
-    if (scopes.some((scope) => scope.includes(","))) return flag;
-    const list = scopes.join(",");
-    return /^[\w./:@%+,-]+$/.test(list)
-      ? `${flag}=${list}`
-      : `${flag}='${list.replaceAll("'", `'\\''`)}'`;
+    return scopes.some((scope) => scope.includes(","))
+      ? flag
+      : `${flag}=${shellWord(scopes.join(","))}`;
   }).join(" ");
+}
+
+/** A word of a command line, quoted where a shell needs it. */
+function shellWord(text: string): string {
+  return /^[\w./:@%+,=-]+$/.test(text)
+    ? text
+    : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** The same as a part of `deno.json`, where paths are relative to the file. */
@@ -195,8 +200,40 @@ function* notesFor(missing: readonly PermissionNeed[]): Generator<string> {
   }
 }
 
+/** Whether the platform would ask a person for a permission. */
+function hasTerminal(): boolean {
+  return Deno.stdin.isTerminal() && Deno.stderr.isTerminal();
+}
+
+/** Has the platform ask a person, where it would, up to the first refusal. */
+function ask(missing: readonly PermissionNeed[]): void {
+  // Nobody can grant what is denied.
+  if (missing.some((need) => stateOf(need) === "denied")) return;
+  if (!hasTerminal()) return;
+  for (const need of missing) {
+    if (Deno.permissions.requestSync(need).state !== "granted") return;
+  }
+}
+
+/** What to do about missing permissions. */
+function remedyFor(
+  needed: readonly PermissionNeed[],
+  missing: readonly PermissionNeed[],
+  command: readonly string[],
+): string {
+  if (command.length > 0) {
+    const words = command.map(shellWord).join(" ");
+    return `run: deno run ${flagsFor(needed)} ${words}`;
+  }
+  const which = missing.length === 1 ? "it" : "them";
+  return `run with ${flagsFor(missing)}, or grant ${which} in deno.json: ${
+    configFor(missing)
+  } and run with -P`;
+}
+
 /**
- * Asks for all permissions at once, and never prompts.
+ * Requires all permissions at once. Where Deno would ask a person at a
+ * terminal, it asks.
  *
  * ```ts
  * import { permissionsFor, requirePermissions } from "@blackbelt/networking";
@@ -211,6 +248,8 @@ function* notesFor(missing: readonly PermissionNeed[]): Generator<string> {
  * @param action What they are for, as in "listen on".
  * @param address Where it is done.
  * @param needed The permissions, of any kind.
+ * @param command The module and the arguments of a program, whose error then
+ * gives the whole command line to run instead.
  * @throws {Deno.errors.NotCapable} If any are missing: with the flags, and the
  * part of `deno.json`, that grant all of those.
  * @throws {URIError} If the host cannot be one.
@@ -219,6 +258,7 @@ export function requirePermissions(
   action: string,
   address: Address,
   needed: readonly PermissionNeed[],
+  command: readonly string[] = [],
 ): void {
   checkArgument("action", action, typeof action === "string", "a string");
   checkAddress(address);
@@ -228,18 +268,23 @@ export function requirePermissions(
     Array.isArray(needed) && needed.every((need) => "name" in Object(need)),
     "an array of permissions",
   );
-  const missing = missingPermissions(needed);
+  checkArgument(
+    "command",
+    command,
+    Array.isArray(command) && command.every((word) => typeof word === "string"),
+    "an array of strings",
+  );
+  let missing = missingPermissions(needed);
   if (missing.length === 0) return;
-  const [what, which] = missing.length === 1
-    ? ["permission", "it"]
-    : ["permissions", "them"];
+  ask(missing);
+  missing = missingPermissions(missing);
+  if (missing.length === 0) return;
+  const what = missing.length === 1 ? "permission" : "permissions";
   const notes = [...notesFor(missing)].map((note) => `; ${note}`).join("");
   throw new Deno.errors.NotCapable(
-    `Cannot ${action} ${textOf(address)}: missing ${what}; run with ${
-      flagsFor(missing)
-    }, or grant ${which} in deno.json: ${
-      configFor(missing)
-    } and run with -P${notes}`,
+    `Cannot ${action} ${textOf(address)}: missing ${what}; ${
+      remedyFor(needed, missing, command)
+    }${notes}`,
   );
 }
 

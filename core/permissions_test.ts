@@ -28,6 +28,35 @@ function refusal(
   return error.message;
 }
 
+/**
+ * Runs a command on a terminal, and answers the questions of Deno. It throws
+ * away what was typed before it reads, so an answer is given until it is taken.
+ */
+const AT_TERMINAL = `
+import os, pty, select, sys
+answers, *command = sys.argv[1:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(command[0], command)
+answer = question = b""
+while True:
+    if not select.select([terminal], [], [], 0.1)[0]:
+        if answer:
+            os.write(terminal, answer)
+        continue
+    try:
+        part = os.read(terminal, 4096)
+    except OSError:
+        break
+    sys.stdout.buffer.write(part)
+    question += part
+    if b"Denied" in question or b"Granted" in question:
+        answer = question = b""
+    elif b"Allow?" in question and not answer:
+        answer, answers = (answers[:1].encode() or b"\\x03") + b"\\n", answers[1:]
+os.waitpid(child, 0)
+`;
+
 /** A program of a few lines that may import `permissions.ts`, as a file. */
 class Program implements AsyncDisposable {
   readonly directory: string;
@@ -59,12 +88,18 @@ class Program implements AsyncDisposable {
     );
   }
 
-  /** Runs it where Deno could ask a person, who does not answer. */
-  async runAtTerminal(flags: string[], ...args: string[]): Promise<string> {
-    const terminal = "import pty, sys; pty.spawn(sys.argv[1:])";
+  /**
+   * Runs it where Deno could ask a person, who gives an answer of one letter to
+   * each question and none to what comes after.
+   */
+  async runAtTerminal(
+    flags: string[],
+    argument = "",
+    answers = "",
+  ): Promise<string> {
     const output = await outputOf(this.start(
-      ...["python3", "-c", terminal, Deno.execPath(), "run"] as const,
-      ...[...flags, this.file, ...args],
+      ...["python3", "-c", AT_TERMINAL, answers, Deno.execPath()] as const,
+      ...["run", ...flags, this.file, argument],
     ));
     return output.replaceAll("\r\n", "\n");
   }
@@ -288,11 +323,63 @@ Deno.test("requirePermissions() advises flags and a deno.json that grant all tha
   }
 });
 
-Deno.test("requirePermissions() asks no question at a terminal", async () => {
+Deno.test("requirePermissions() has Deno ask at a terminal, up to the first refusal", async () => {
+  await using program = await Program.write(LISTENING);
+  const path = `${program.directory}/a.sock`;
+  const address = JSON.stringify({ transport: "unix", path });
+  const refused = await program.runAtTerminal([], address, "n");
+  assertEquals(refused.split("Allow?").length - 1, 1, refused);
+  assert(
+    refused.includes(
+      `NotCapable: Cannot listen on ${path}: missing permissions; run with --allow-read=${path} `,
+    ),
+    refused,
+  );
+  assert(
+    refused.includes(`; ${path} is denied by --deny-read or at a prompt`),
+    refused,
+  );
+  const granted = await program.runAtTerminal([], address, "yyy");
+  assertEquals(granted.split("Allow?").length - 1, 3, granted);
+  assert(granted.endsWith("listening\n"), granted);
+});
+
+Deno.test("requirePermissions() asks no question under --no-prompt, and none about what is denied", async () => {
   await using program = await Program.write(LISTENING);
   const address = JSON.stringify({ transport: "unix", path: "/run/a.sock" });
-  const output = await program.runAtTerminal([], address);
-  assert(output.startsWith("NotCapable: Cannot listen on /run/a.sock: "));
+  for (const flag of ["--no-prompt", "--deny-write"]) {
+    const output = await program.runAtTerminal([flag], address);
+    assert(
+      output.startsWith("NotCapable: Cannot listen on /run/a.sock: "),
+      output,
+    );
+  }
+});
+
+Deno.test({
+  name: "requirePermissions() gives the whole command of a program",
+  permissions: { net: ["0.0.0.0"], read: false },
+  fn() {
+    const address = tcp("127.0.0.1", 9000);
+    const needed: PermissionNeed[] = [
+      ...permissionsFor(address),
+      { name: "read", path: "my key" },
+    ];
+    const error = assertThrows(
+      () =>
+        requirePermissions("listen on", address, needed, [
+          ...["server.ts", "--hostname=127.0.0.1"],
+          ...["--token-file", "my key"],
+        ]),
+      Deno.errors.NotCapable,
+    );
+    assertEquals(
+      error.message,
+      "Cannot listen on 127.0.0.1:9000: missing permissions; run: " +
+        "deno run --allow-net=127.0.0.1:9000 --allow-read='my key' " +
+        "server.ts --hostname=127.0.0.1 --token-file 'my key'",
+    );
+  },
 });
 
 Deno.test("dropPermissions() leaves what is open, and opens nothing more", async () => {
