@@ -1,6 +1,6 @@
 /**
  * Connecting to a server. As a program, the client:
- * `deno run --allow-net=localhost:8080 client.ts`.
+ * `deno run --allow-net=localhost client.ts`.
  *
  * @module
  */

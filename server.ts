@@ -1,6 +1,6 @@
 /**
  * Listening for connections, and answering their messages. As a program, the
- * server: `deno run --allow-net=0.0.0.0:8080 server.ts`.
+ * server: `deno run --allow-net=0.0.0.0 server.ts`.
  *
  * @module
  */

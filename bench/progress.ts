@@ -1,4 +1,4 @@
-import { printError, printErrorText } from "../cli/output.ts";
+import { printError, printProgress } from "../cli/output.ts";
 
 /**
  * Tells on stderr what is being measured: in one line on a terminal, in a line
@@ -12,12 +12,12 @@ export class Progress {
   step(label: string): void {
     const seconds = Math.round((performance.now() - this.#start) / 1_000);
     const line = `${String(seconds).padStart(4)} s  ${label}`;
-    if (this.#isTerminal) printErrorText(`\r\x1b[K${line}`);
+    if (this.#isTerminal) printProgress(line);
     else printError(line);
   }
 
   /** Removes the line from a terminal. */
   end(): void {
-    if (this.#isTerminal) printErrorText("\r\x1b[K");
+    if (this.#isTerminal) printProgress("");
   }
 }

@@ -1,29 +1,30 @@
 /**
- * The client as a caller of methods: one call, its result or its stream.
+ * The client as a caller of methods: calls, their results and their streams.
  *
  * @module
  */
 import type { Connection, JsonValue } from "../mod.ts";
-import { rpc, RpcError } from "../rpc.ts";
-import { lateReply } from "./exchange.ts";
-import { compact, print } from "./output.ts";
-import { Failure } from "./program.ts";
+import { rpc, RpcError, type RpcPeer } from "../rpc.ts";
+import { lateReply, Progress, until, untilClosed } from "./exchange.ts";
+import type { Params } from "./input.ts";
+import { compact, type Format, print, printError } from "./output.ts";
 
 /** What to call, and how. */
 export interface CallOptions {
   /** Name of the method. */
   method: string;
-  /** Its parameters, by position or by name. */
-  params: object | undefined;
-  /** Milliseconds for the answer to come, or for a stream to begin. */
+  /** The parameters of each call. */
+  params: AsyncIterable<Params>;
+  /** Milliseconds for each answer to come, or for a stream to begin. */
   timeout: number;
-  /** The text that is printed for the result. */
-  format(result: JsonValue): string;
+  /** How a result is printed. */
+  format: Format;
 }
 
 /**
- * Calls a method and prints its result, or each item of its stream as a line of
- * JSON. Ctrl-C cancels the call. Resolves to the exit code of the program.
+ * Calls a method, once for each parameters and one call after the other, and
+ * prints the results, or each item of a stream as a line of JSON. Ctrl-C
+ * cancels the call. Resolves to the exit code of the program.
  */
 export async function call(
   connection: Connection,
@@ -31,21 +32,49 @@ export async function call(
 ): Promise<number> {
   await using peer = rpc(connection, {}, { timeout });
   const interrupted = new AbortController();
-  const interrupt = () => interrupted.abort();
+  const stop = Promise.withResolvers<never>();
+  function interrupt(): void {
+    interrupted.abort();
+    stop.reject(interrupted.signal.reason);
+  }
   Deno.addSignalListener("SIGINT", interrupt);
   const { signal } = interrupted;
+  untilClosed(connection).catch(stop.reject);
+  const progress = new Progress();
+  let exitCode = 0;
   try {
-    const result = await peer.call(method, params, { signal });
-    if (isStream(result)) {
-      for await (const item of result) await print(`${compact(item)}\n`);
-    } else await print(`${format(result as JsonValue)}\n`);
-    return 0;
+    for await (const one of until(params, stop.promise)) {
+      try {
+        await printResult(peer, method, one, { format, signal });
+      } catch (error) {
+        if (!(error instanceof RpcError)) throw error;
+        // What the method has against these says nothing of the next ones.
+        progress.clear();
+        printError(`client: ${answered(error)}`);
+        exitCode = 1;
+      }
+      progress.replies++;
+    }
+    return exitCode;
   } catch (error) {
     if (signal.aborted) return 130;
-    throw isLate(error) ? lateReply(timeout) : explain(error);
+    throw isLate(error) ? lateReply(timeout) : error;
   } finally {
+    progress.stop();
     Deno.removeSignalListener("SIGINT", interrupt);
   }
+}
+
+async function printResult(
+  peer: RpcPeer,
+  method: string,
+  params: Params,
+  { format, signal }: { format: Format; signal: AbortSignal },
+): Promise<void> {
+  const result = await peer.call(method, params, { signal });
+  if (isStream(result)) {
+    for await (const item of result) await print(`${compact(item)}\n`);
+  } else await print(`${format.text(result as JsonValue)}\n`, format.paint);
 }
 
 /** Calls a method that is not to answer. */
@@ -54,18 +83,14 @@ export async function notify(
   { method, params }: CallOptions,
 ): Promise<number> {
   await using peer = rpc(connection);
-  await peer.notify(method, params);
+  for await (const one of params) await peer.notify(method, one);
   return 0;
 }
 
 /** An error that the method answered with, in words. */
-function explain(error: unknown): unknown {
-  if (!(error instanceof RpcError)) return error;
-  const { code, message, data } = error;
+function answered({ code, message, data }: RpcError): string {
   const details = data === undefined ? "" : `: ${compact(data)}`;
-  return new Failure(
-    `the server answered ${code}, ${compact(message)}${details}`,
-  );
+  return `the server answered ${code}, ${compact(message)}${details}`;
 }
 
 function isLate(error: unknown): boolean {

@@ -8,7 +8,6 @@ import {
   AuthenticationError,
   connect,
   CONNECT_DEFAULTS,
-  type Connection,
   ConnectionClosedError,
   type ConnectOptions,
   FrameTooLargeError,
@@ -17,16 +16,18 @@ import {
 } from "../mod.ts";
 import { call, notify } from "./call.ts";
 import { endpointOf, format, requirePermission } from "./endpoint.ts";
-import { exchange } from "./exchange.ts";
-import { parseLines } from "./lines.ts";
+import { exchange, listen } from "./exchange.ts";
+import { Input } from "./input.ts";
 import { wantsLogin } from "./login.ts";
 import {
   clause,
-  compact,
-  count,
+  COMPACT,
+  type Format,
+  isOfOption,
   OutputError,
-  pretty,
-  printErrorText,
+  PRETTY,
+  PRETTY_PLAIN,
+  printError,
 } from "./output.ts";
 import {
   Failure,
@@ -34,9 +35,8 @@ import {
   MOST_TIMEOUT,
   type Program,
   run,
-  UsageError,
 } from "./program.ts";
-import { prompt } from "./prompt.ts";
+import { prompt, SILENCE, waitingFor } from "./prompt.ts";
 import { Security, securityOptions, TLS_NAME_OPTION } from "./security.ts";
 
 /** What is sent where nothing was given. */
@@ -47,9 +47,10 @@ const DEFAULT_TIMEOUT = 10_000;
 const PROGRAM: Program = {
   name: "client",
   about: "Sends JSON messages and prints the replies.\n" +
-    "Messages are arguments, or lines of stdin, or typed at a prompt; with none at all, it says hello.",
+    "Messages are arguments, or lines of stdin (also as the argument -), or typed at a prompt;\n" +
+    "with none at all, it says hello.",
   usage:
-    'deno run --allow-net=localhost:8080 client.ts [options] [\'{"message":"hi"}\' ...]',
+    'deno run --allow-net=localhost client.ts [options] [\'{"message":"hi"}\' ...]',
   operand: "message",
   options: {
     hostname: {
@@ -63,12 +64,14 @@ const PROGRAM: Program = {
     unix: { value: "PATH", help: "connect to a Unix socket instead" },
     call: {
       value: "METHOD",
-      help: "call a method of a JSON-RPC server; the message is its parameters",
+      help:
+        "call a method of a JSON-RPC server; each message is the parameters of one call",
     },
     notify: {
       value: "METHOD",
       help: "call it without waiting for an answer",
     },
+    listen: { help: "print what comes, one line each, until Ctrl-C" },
     repeat: { value: "NUMBER", help: "send each message so many times" },
     timeout: {
       value: "MS",
@@ -105,26 +108,29 @@ export function main(args: string[]): Promise<void> {
 interface Manner {
   readonly repeat: number;
   readonly timeout: number;
-  /** The text of a reply to a message that was an argument, or typed. */
-  readonly format: (reply: JsonValue) => string;
-  /** The text of a reply to a line of the input. */
-  readonly formatLine: (reply: JsonValue) => string;
+  readonly format: Format;
 }
 
 async function converse(given: Given): Promise<number> {
+  given.exclude("call", "notify", "listen");
+  given.exclude("notify", "listen");
+  given.exclude("listen", "repeat");
   const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
   const place = format(endpoint);
-  const manner = mannerOf(given);
-  const messages = given.operands.map(parseOperand);
-  const called = methodOf(given, messages);
-  const isConversation = messages.length === 0 && called === undefined &&
+  const input = new Input(given.operands);
+  const manner = mannerOf(given, input);
+  const method = given.text("call") ?? given.text("notify");
+  const isConversation = given.operands.length === 0 && method === undefined &&
+    !given.has("listen") &&
     Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  if (method !== undefined) input.requireParams();
   const options = connectOptions(endpoint, given, manner.timeout);
   if (isConversation) {
     const client = await dial(() => connect({ ...options, reconnect: true }));
     const exitCode = await explained(place, () =>
       prompt(client, {
         ...manner,
+        place,
         explain: (error) => clause(explain(error, place)),
       }));
     // Whoever interrupts does not want to wait for what is still on its way.
@@ -132,10 +138,11 @@ async function converse(given: Given): Promise<number> {
     return exitCode;
   }
   const connection = await dial(() => connect(options));
-  if (called !== undefined) {
+  if (method !== undefined) {
     const use = given.has("call") ? call : notify;
+    const params = repeated(input.params(), manner.repeat);
     return await explained(place, async () => {
-      const ending = use(connection, { ...manner, ...called });
+      const ending = use(connection, { ...manner, method, params });
       await ending.catch(() => {});
       // It answers no call, so nothing else tells who notifies.
       const { aborted, reason } = connection.signal;
@@ -145,34 +152,43 @@ async function converse(given: Given): Promise<number> {
       return await ending;
     });
   }
-  await explained(
-    place,
-    () =>
-      messages.length > 0
-        ? exchange(connection, repeated(messages, manner.repeat), manner)
-        : exchangeInput(connection, manner),
-  );
+  await explained(place, () => {
+    if (given.has("listen")) return listen(connection, input.pushed());
+    const messages = repeated(input.messagesOr(HELLO), manner.repeat);
+    return exchange(connection, messages, manner);
+  });
   await connection.close();
   return 0;
 
-  function dial<Link>(connecting: () => Promise<Link>): Promise<Link> {
-    return connecting().catch((error) => {
+  async function dial<Link>(connecting: () => Promise<Link>): Promise<Link> {
+    const timer = setTimeout(() => {
+      if (Deno.stderr.isTerminal()) printError(waitingFor(place));
+    }, SILENCE);
+    try {
+      return await connecting();
+    } catch (error) {
       throw unreachable(error, place, manner.timeout);
-    });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 
-function mannerOf(given: Given): Manner {
-  const forPeople = Deno.stdout.isTerminal() && !given.has("raw");
-  const show: Manner["format"] = forPeople
-    ? (reply) => pretty(reply, !Deno.noColor)
-    : compact;
+function mannerOf(given: Given, input: Input): Manner {
+  const show = !Deno.stdout.isTerminal() || given.has("raw")
+    ? COMPACT
+    : Deno.noColor
+    ? PRETTY_PLAIN
+    : PRETTY;
+  const format: Format = {
+    text: (reply) => (input.hasLines ? COMPACT : show).text(reply),
+    paint: (text) => input.hasLines ? text : show.paint?.(text) ?? text,
+  };
   return {
     repeat: given.number("repeat", 1, Number.MAX_SAFE_INTEGER) ?? 1,
     timeout: given.number("timeout", 1, MOST_TIMEOUT, "Infinity") ??
       DEFAULT_TIMEOUT,
-    format: show,
-    formatLine: compact,
+    format,
   };
 }
 
@@ -191,41 +207,6 @@ async function explained<Result>(
   }
 }
 
-/** The method to call, and its parameters. */
-function methodOf(
-  given: Given,
-  messages: JsonValue[],
-): { method: string; params: object | undefined } | undefined {
-  given.exclude("call", "notify", "repeat");
-  given.exclude("notify", "repeat");
-  const method = given.text("call") ?? given.text("notify");
-  if (method === undefined) return undefined;
-  if (messages.length > 1) {
-    throw new UsageError(
-      `a method takes one array or object of parameters, received ${messages.length}`,
-    );
-  }
-  const [params] = messages;
-  if (params !== undefined && (typeof params !== "object" || !params)) {
-    throw new UsageError(
-      "parameters are an array or an object, as in '[1,2]' or '{\"a\":1}'",
-    );
-  }
-  return { method, params };
-}
-
-function parseOperand(text: string, index: number): JsonValue {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new UsageError(
-      `message ${
-        index + 1
-      } is not JSON; quote it for your shell, as in '{"message":"hi"}'`,
-    );
-  }
-}
-
 /** Reads the files that the options name, if that is allowed. */
 function connectOptions(
   endpoint: Address,
@@ -237,10 +218,12 @@ function connectOptions(
     connectTimeout: timeout,
     // Whoever waits longer for a reply does not want to be cut off before.
     idleTimeout: given.number("idle-timeout", 1, MOST_TIMEOUT, "Infinity") ??
-      Math.max(timeout, CONNECT_DEFAULTS.idleTimeout),
+      (given.has("listen")
+        ? Infinity
+        : Math.max(timeout, CONNECT_DEFAULTS.idleTimeout)),
     frameTimeout: given.number("frame-timeout", 1, MOST_TIMEOUT, "Infinity"),
   };
-  requirePermission("connect to", endpoint, security.needed);
+  requirePermission("connect to", endpoint, security.needed, given);
   return {
     ...limits,
     ...endpoint,
@@ -255,6 +238,7 @@ function unreachable(error: unknown, place: string, timeout: number): Error {
     const why = clause(error).replace(` to ${place}`, "");
     return new Failure(`${place} does not let us in: ${why}`);
   }
+  if (isOfOption(error)) return new Failure(clause(error));
   if (error instanceof Deno.errors.ConnectionRefused) {
     return new Failure(
       `connection to ${place} refused; is the server running?`,
@@ -274,83 +258,12 @@ function unreachable(error: unknown, place: string, timeout: number): Error {
   return new Failure(clause(error));
 }
 
-async function* repeated(
-  messages: Iterable<JsonValue> | AsyncIterable<JsonValue>,
+async function* repeated<Item>(
+  items: AsyncIterable<Item>,
   times: number,
-): AsyncGenerator<JsonValue, void> {
-  for await (const message of messages) {
-    for (let i = 0; i < times; i++) yield message;
-  }
-}
-
-/**
- * Sends the lines of stdin, or says hello if there is not even an empty one.
- */
-async function exchangeInput(
-  connection: Connection,
-  manner: Manner,
-): Promise<void> {
-  let format = manner.formatLine;
-  async function* messages(): AsyncGenerator<JsonValue, void> {
-    const chunks = readStdin();
-    const first = await chunks.next();
-    if (!first.done) {
-      yield* parseLines(prepend(first.value, chunks));
-    } else if (!Deno.stdin.isTerminal()) {
-      format = manner.format;
-      yield HELLO;
-    }
-  }
-  const progress = new Progress();
-  try {
-    await exchange(connection, repeated(messages(), manner.repeat), {
-      timeout: manner.timeout,
-      format: (reply) => format(reply),
-      onReply: (replies) => progress.replies = replies,
-    });
-  } finally {
-    progress.stop();
-  }
-}
-
-async function* readStdin(): AsyncGenerator<Uint8Array, void> {
-  try {
-    yield* Deno.stdin.readable;
-  } catch (error) {
-    throw new Failure(`cannot read stdin: ${clause(error)}`);
-  }
-}
-
-async function* prepend<Item>(
-  first: Item,
-  rest: AsyncGenerator<Item, void>,
 ): AsyncGenerator<Item, void> {
-  yield first;
-  yield* rest;
-}
-
-/**
- * Tells how far it is, every second, where a person would otherwise see
- * nothing.
- */
-class Progress {
-  /** Replies so far. */
-  replies = 0;
-  #timer: ReturnType<typeof setInterval> | undefined;
-  #shown = false;
-
-  constructor() {
-    if (!Deno.stderr.isTerminal() || Deno.stdout.isTerminal()) return;
-    this.#timer = setInterval(() => {
-      this.#shown = true;
-      printErrorText(`\r${count(this.replies, "reply", "replies")}`);
-    }, 1_000);
-  }
-
-  /** Removes what it has shown. */
-  stop(): void {
-    clearInterval(this.#timer);
-    if (this.#shown) printErrorText("\r\x1b[K");
+  for await (const item of items) {
+    for (let i = 0; i < times; i++) yield item;
   }
 }
 
@@ -358,19 +271,20 @@ class Progress {
 function explain(error: unknown, place: string): Error {
   if (error instanceof Failure || error instanceof OutputError) return error;
   if (error instanceof AuthenticationError) return wantsLogin(place);
-  if (!(error instanceof ConnectionClosedError)) {
-    return new Failure(clause(error));
-  }
-  const { cause } = error;
+  const isEnd = error instanceof ConnectionClosedError;
+  const cause = isEnd ? error.cause : error;
   if (cause === undefined) return new Failure(`${place} closed the connection`);
   if (cause instanceof FrameTruncatedError) {
     return new Failure(
       `${place} closed the connection in the midst of a reply`,
     );
   }
-  if (cause instanceof FrameTooLargeError) {
+  if (
+    cause instanceof FrameTooLargeError && /^Cannot decode /.test(cause.message)
+  ) {
     return new Failure(unreadable(cause, place));
   }
+  if (!isEnd) return new Failure(clause(error));
   if (cause instanceof DOMException && cause.name === "TimeoutError") {
     return new Failure(cause.message);
   }

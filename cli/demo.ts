@@ -119,8 +119,12 @@ async function exchangeBytes(
 }
 
 async function title(text: string): Promise<void> {
-  const bold = Deno.stdout.isTerminal() && !Deno.noColor;
-  await print(bold ? `\x1b[1m${text}\x1b[22m\n` : `${text}\n`);
+  const isBold = Deno.stdout.isTerminal() && !Deno.noColor;
+  await print(`${text}\n`, isBold ? bold : undefined);
+}
+
+function bold(line: string): string {
+  return `\x1b[1m${line}\x1b[22m`;
 }
 
 async function show(frame: Uint8Array): Promise<void> {

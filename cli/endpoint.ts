@@ -54,19 +54,18 @@ export function format(address: Address): string {
 }
 
 /**
- * Fails with the exact flags that are missing, for all that a program needs.
- * Asking first keeps Deno from prompting, which would block the whole program.
+ * Has Deno ask for all that a program needs, where it can; fails with the
+ * command line that grants it where it cannot, or is refused.
  */
 export function requirePermission(
   action: "listen on" | "connect to",
   address: Address,
   others: PermissionNeed[],
+  { command }: Given,
 ): void {
+  const needed = [...permissionsFor(address, action), ...others];
   try {
-    requirePermissions(action, address, [
-      ...permissionsFor(address, action),
-      ...others,
-    ]);
+    requirePermissions(action, address, needed, command);
   } catch (error) {
     if (error instanceof URIError) {
       throw new UsageError(

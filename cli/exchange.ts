@@ -6,9 +6,18 @@
 import {
   type Connection,
   ConnectionClosedError,
+  InvalidMessageError,
   type JsonValue,
 } from "../mod.ts";
-import { print } from "./output.ts";
+import {
+  clause,
+  compact,
+  count,
+  type Format,
+  print,
+  printError,
+  printProgress,
+} from "./output.ts";
 
 /**
  * Requests that may wait for their replies: enough to keep both sides busy, few
@@ -20,6 +29,8 @@ const WINDOW = 256;
  * ones would be too many.
  */
 const MOST_QUEUED = 1_048_576;
+/** The watchdog waits for all of them. */
+const WATCHED = { timeout: Infinity };
 /** Characters of replies that are printed together. */
 const PRINT_RUN = 65_536;
 
@@ -27,10 +38,8 @@ const PRINT_RUN = 65_536;
 export interface ExchangeOptions {
   /** Milliseconds to wait for each reply. */
   timeout: number;
-  /** The text that is printed for a reply. */
-  format(reply: JsonValue): string;
-  /** Called with the number of replies so far. */
-  onReply?(replies: number): void;
+  /** How a reply is printed. */
+  format: Format;
 }
 
 /**
@@ -41,25 +50,27 @@ export interface ExchangeOptions {
 export async function exchange(
   connection: Connection,
   messages: AsyncIterable<JsonValue>,
-  { timeout, format, onReply }: ExchangeOptions,
+  { timeout, format }: ExchangeOptions,
 ): Promise<void> {
   const requests = new Requests(connection);
   requests.sendAll(messages);
   const watchdog = new Watchdog(connection, timeout);
+  const progress = new Progress();
   let text = "";
   try {
     for (;;) {
       const reply = await requests.next(watchdog);
       if (reply === undefined) break;
-      text += `${format(reply.value)}\n`;
-      onReply?.(requests.replies);
+      text += `${format.text(reply.value)}\n`;
+      progress.replies = requests.replies;
       if (requests.isNextSettled && text.length < PRINT_RUN) continue;
-      await print(text);
+      await print(text, format.paint);
       text = "";
     }
   } finally {
     watchdog.stop();
-    await print(text);
+    progress.stop();
+    await print(text, format.paint);
   }
 }
 
@@ -102,7 +113,7 @@ class Requests {
         await new Promise<void>((resolve) => this.#wakeSender = resolve);
       }
       if (this.#end !== undefined) return;
-      const reply = this.#connection.request(message);
+      const reply = this.#connection.request(message, WATCHED);
       const settle = () => void this.#settled++;
       reply.then(settle, settle);
       this.#pending.push(reply);
@@ -147,6 +158,113 @@ export async function untilClosed(connection: Connection): Promise<never> {
     "Cannot go on: the connection is closed",
     end,
   );
+}
+
+/**
+ * Sends messages, and prints all that comes as one line each, until the server
+ * ends it or the user does with Ctrl-C.
+ */
+export async function listen(
+  connection: Connection,
+  messages: AsyncIterable<JsonValue>,
+): Promise<void> {
+  const interrupted = Promise.withResolvers<never>();
+  const interrupt = () => interrupted.reject(INTERRUPTED);
+  Deno.addSignalListener("SIGINT", interrupt);
+  try {
+    await Promise.race([
+      printAll(connection),
+      sendAll(connection, messages),
+      interrupted.promise,
+    ]);
+  } catch (error) {
+    if (error !== INTERRUPTED) throw error;
+  } finally {
+    Deno.removeSignalListener("SIGINT", interrupt);
+  }
+}
+
+const INTERRUPTED = Symbol("interrupted");
+
+async function printAll(connection: Connection): Promise<void> {
+  for (;;) {
+    try {
+      for await (const message of connection) {
+        await print(`${compact(message)}\n`);
+      }
+      return;
+    } catch (error) {
+      if (!(error instanceof InvalidMessageError)) throw error;
+      printError(`client: ${clause(error)}`);
+    }
+  }
+}
+
+/** Rejects where it cannot; what comes goes on when all is sent. */
+async function sendAll(
+  connection: Connection,
+  messages: AsyncIterable<JsonValue>,
+): Promise<never> {
+  for await (const message of messages) await connection.send(message);
+  return await new Promise(() => {});
+}
+
+/**
+ * Items as they come, up to an error of their own or of `stop`, which is not
+ * waited for once for each.
+ */
+export async function* until<Item>(
+  items: AsyncIterable<Item>,
+  stop: Promise<never>,
+): AsyncGenerator<Item, void> {
+  const iterator = items[Symbol.asyncIterator]();
+  let fail: (error: unknown) => void = () => {};
+  let end: { error: unknown } | undefined;
+  stop.catch((error) => {
+    end = { error };
+    fail(error);
+  });
+  for (;;) {
+    if (end !== undefined) throw end.error;
+    const next = Promise.withResolvers<IteratorResult<Item>>();
+    fail = next.reject;
+    iterator.next().then(next.resolve, next.reject);
+    const { done, value } = await next.promise;
+    if (done) return;
+    yield value;
+  }
+}
+
+/**
+ * Tells how far it is, every second, where a person would otherwise see
+ * nothing.
+ */
+export class Progress {
+  /** Replies so far. */
+  replies = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #isShown = false;
+
+  /** Starts to tell. */
+  constructor() {
+    if (!Deno.stderr.isTerminal() || Deno.stdout.isTerminal()) return;
+    this.#timer = setInterval(() => {
+      this.#isShown = true;
+      printProgress(count(this.replies, "reply", "replies"));
+    }, 1_000);
+  }
+
+  /** Removes what it has shown, for a line in its place. */
+  clear(): void {
+    if (this.#isShown) printProgress("");
+    this.#isShown = false;
+  }
+
+  /** Tells no more. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.clear();
+  }
 }
 
 /** The error of a reply that does not come. */

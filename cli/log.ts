@@ -10,16 +10,31 @@ import type {
   ServerEvent,
 } from "../mod.ts";
 import { format } from "./endpoint.ts";
-import { clause, count } from "./output.ts";
+import { LineRate } from "./line_rate.ts";
+import { clause, compact, count } from "./output.ts";
+
+/** Lines of one kind in a second: whoever floods the server floods no log. */
+const MOST_LINES = 20;
+const MOST_REJECTIONS = 1;
 
 /** How a {@linkcode ServerLog} prints. */
 export interface ServerLogOptions {
   /** Lines for people, or lines of JSON. */
   format: "text" | "json";
+  /** Whether lines of text begin with the time. @default {false} */
+  isTimed?: boolean;
+  /** Milliseconds, from any beginning. @default {performance.now} */
+  now?: () => number;
   /** Prints a line, unless only errors are wanted. */
   print?(line: string): void;
   /** Prints a line about an error. */
   printError(line: string): void;
+}
+
+/** A line as data. */
+interface LogRecord {
+  readonly type: string;
+  readonly [name: string]: unknown;
 }
 
 interface Peer {
@@ -33,12 +48,12 @@ export class ServerLog {
   readonly #peers = new WeakMap<Connection, Peer>();
   #connections = 0;
   #acceptFailing = false;
-  #rejectedAt = -Infinity;
-  #rejections = 0;
+  readonly #rate: LineRate;
 
   /** Makes a log that has printed nothing yet. */
   constructor(options: ServerLogOptions) {
     this.#options = options;
+    this.#rate = new LineRate(options.now ?? (() => performance.now()));
   }
 
   /** Prints what happened on the server. */
@@ -72,18 +87,24 @@ export class ServerLog {
     message: unknown,
   ): void {
     const peer = this.#peers.get(connection)?.name;
-    const bytes = new TextEncoder().encode(JSON.stringify(message)).length;
+    const bytes = new TextEncoder().encode(compact(message)).length;
     this.#print(
       { type: "message", peer, direction, bytes },
       `${peer} message ${direction}, ${count(bytes, "byte")}`,
     );
   }
 
+  /** Prints the name of a method that is called, which is one that exists. */
+  call(connection: Connection, method: string): void {
+    const peer = this.#peers.get(connection)?.name;
+    this.#print({ type: "call", peer, method }, `${peer} calls ${method}`);
+  }
+
   /** Prints why a message or a reply was none. */
   badMessage(connection: Connection, error: unknown): void {
     const peer = this.#peers.get(connection)?.name;
     const reason = clause(error);
-    this.#print({ type: "badMessage", peer, reason }, `${peer}: ${reason}`);
+    this.#printFew({ type: "badMessage", peer, reason }, `${peer}: ${reason}`);
   }
 
   /** The line in place of lines that nobody took in time. */
@@ -111,22 +132,13 @@ export class ServerLog {
     );
   }
 
-  /** Once a second at most: who floods the server does not flood its log. */
   #rejected(address: Address, reason: string, error: unknown): void {
-    const now = performance.now();
-    if (now - this.#rejectedAt < 1_000) {
-      this.#rejections++;
-      return;
-    }
-    this.#rejectedAt = now;
-    const others = this.#rejections;
-    this.#rejections = 0;
     const why = error === undefined ? reason : `${reason}: ${clause(error)}`;
     const peer = peerName(address, 0);
-    this.#print(
-      { type: "rejected", peer, reason: why, others },
-      `${peer} rejected: ${why}` +
-        (others === 0 ? "" : `; ${count(others, "other")} since the last line`),
+    this.#printFew(
+      { type: "rejected", peer, reason: why },
+      `${peer} rejected: ${why}`,
+      MOST_REJECTIONS,
     );
   }
 
@@ -135,7 +147,7 @@ export class ServerLog {
     if (this.#options.print === undefined) return;
     const name = peerName(connection.remoteAddr, ++this.#connections);
     this.#peers.set(connection, { name, since: performance.now() });
-    this.#print({ type: "connected", peer: name }, `${name} connected`);
+    this.#printFew({ type: "connected", peer: name }, `${name} connected`);
   }
 
   #closed(connection: Connection, end: ConnectionEnd): void {
@@ -145,7 +157,7 @@ export class ServerLog {
       connection.stats;
     const milliseconds = Math.round(performance.now() - peer.since);
     const reason = end.clean ? undefined : clause(end.cause);
-    this.#print(
+    this.#printFew(
       {
         type: "closed",
         peer: peer.name,
@@ -169,7 +181,7 @@ export class ServerLog {
    * a second.
    */
   #acceptFailed(error: unknown, isOfPeer: boolean): void {
-    if (isOfPeer) this.#rejections++;
+    if (isOfPeer) this.#rate.skip("rejected");
     if (isOfPeer || this.#acceptFailing) return;
     this.#acceptFailing = true;
     const reason = clause(error);
@@ -179,14 +191,32 @@ export class ServerLog {
     ));
   }
 
-  #print(record: Record<string, unknown>, text: string): void {
+  /** Prints one of few lines of its kind in a second. */
+  #printFew(
+    record: LogRecord,
+    text: string,
+    most = MOST_LINES,
+  ): void {
+    const others = this.#rate.take(record.type, most);
+    if (others === undefined) return;
+    if (others === 0) this.#print(record, text);
+    else {
+      this.#print(
+        { ...record, others },
+        `${text}; ${count(others, "other")} since the last line`,
+      );
+    }
+  }
+
+  #print(record: LogRecord, text: string): void {
     this.#options.print?.(this.#line(record, text));
   }
 
-  #line({ type, ...rest }: Record<string, unknown>, text: string): string {
-    return this.#options.format === "text"
-      ? text
-      : JSON.stringify({ type, time: new Date(), ...rest });
+  #line({ type, ...rest }: LogRecord, text: string): string {
+    const time = new Date().toISOString();
+    const { format, isTimed } = this.#options;
+    if (format === "json") return compact({ type, time, ...rest });
+    return isTimed ? `${time} ${text}` : text;
   }
 }
 

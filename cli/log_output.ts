@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { writeAll } from "./output.ts";
+import { writeLines } from "./output.ts";
 
 /** Characters that may wait for the reader. */
 const MOST_WAITING = 1_048_576;
@@ -47,7 +47,7 @@ export class LogOutput {
     if (this.#isGone) return;
     if (this.#lost > 0 || this.#size > MOST_WAITING) this.#lost++;
     else {
-      this.#lines.push(`${line}\n`);
+      this.#lines.push(line);
       this.#size += line.length;
     }
     this.#writing ??= this.#writeWaiting();
@@ -69,9 +69,9 @@ export class LogOutput {
       const lost = lines.length > 0 ? 0 : this.#lost;
       this.#lines = [];
       this.#lost -= lost;
-      const text = lost > 0 ? `${this.#options.lost(lost)}\n` : lines.join("");
+      const waiting = lost > 0 ? [this.#options.lost(lost)] : lines;
       try {
-        await writeAll(this.#stream, text);
+        await writeLines(this.#stream, waiting);
       } catch (error) {
         this.#fail(error, lines.length + lost);
         break;

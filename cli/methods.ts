@@ -8,7 +8,7 @@ import {
   method,
   type RpcContext,
   RpcError,
-  type RpcMethods,
+  type RpcMethod,
   type StandardSchema,
 } from "../rpc.ts";
 
@@ -56,18 +56,22 @@ function whole(
   );
 }
 
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);
-  signal.addEventListener("abort", () => {
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  try {
+    await promise;
+  } finally {
     clearTimeout(timer);
-    reject(signal.reason);
-  }, { once: true });
-  return promise;
+    // A stream waits with one signal many times.
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** The methods. */
-export const METHODS: RpcMethods = {
+export const METHODS: Readonly<Record<string, RpcMethod>> = {
   echo: {
     description: "Returns its parameter, whatever that is",
     handler: (value: unknown) => value ?? null,

@@ -4,7 +4,10 @@
  *
  * @module
  */
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { nearest } from "../core/tools/nearest.ts";
 import project from "../deno.json" with { type: "json" };
 import { OutputClosedError, OutputError, print, printError } from "./output.ts";
 
@@ -48,7 +51,7 @@ export class UsageError extends Failure {
 export const MOST_TIMEOUT = 2 ** 31 - 1;
 
 const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
-  help: { help: "print this help" },
+  help: { help: "print this help; -h does the same" },
   version: { help: "print the version" },
 };
 
@@ -57,11 +60,18 @@ export class Given {
   readonly #values: ReadonlyMap<string, string>;
   /** The arguments that are no options. */
   readonly operands: readonly string[];
+  /** What follows `deno run` and its permissions: flags, module, arguments. */
+  readonly command: readonly string[];
 
   /** Made by {@linkcode parse}. */
-  constructor(values: ReadonlyMap<string, string>, operands: string[]) {
+  constructor(
+    values: ReadonlyMap<string, string>,
+    operands: string[],
+    command: string[],
+  ) {
     this.#values = values;
     this.operands = operands;
+    this.command = command;
   }
 
   /** Whether the option was given. */
@@ -134,6 +144,25 @@ function quote(text: string): string {
   return JSON.stringify(text.length > 75 ? `${text.slice(0, 74)}…` : text);
 }
 
+/** The command line behind `deno run` and its permissions. */
+function commandOf(program: Program, args: string[]): string[] {
+  const task: string = Reflect.get(project.tasks, program.name) ?? "";
+  const flags = task.split(" ").filter((word) => word.startsWith("--v8-flags"));
+  const url = Deno.mainModule;
+  const module = url.startsWith("file:")
+    ? relative("", fileURLToPath(url))
+    : url;
+  return [...flags, module, ...args];
+}
+
+function unknownOption(rawName: string, names: string[]): UsageError {
+  const guess = nearest(rawName.replace(/^-+/, ""), names);
+  return new UsageError(
+    `unknown option ${quote(rawName)}` +
+      (guess === undefined ? "" : `; did you mean "--${guess}"?`),
+  );
+}
+
 /** Parses a command line. */
 export function parse(program: Program, args: string[]): Given {
   const options = { ...program.options, ...COMMON_OPTIONS };
@@ -156,7 +185,7 @@ export function parse(program: Program, args: string[]): Given {
     if (token.kind !== "option") continue;
     const { name, rawName, value, inlineValue } = token;
     if (!rawName.startsWith("--") || !Object.hasOwn(options, name)) {
-      throw new UsageError(`unknown option ${quote(rawName)}`);
+      throw unknownOption(rawName, Object.keys(options));
     }
     if (options[name].value === undefined) {
       if (value !== undefined) {
@@ -170,7 +199,7 @@ export function parse(program: Program, args: string[]): Given {
   if (program.operand === undefined && operands.length > 0) {
     throw new UsageError(`unexpected argument ${quote(operands[0])}`);
   }
-  return new Given(values, operands);
+  return new Given(values, operands, commandOf(program, args));
 }
 
 function help({ about, usage, options }: Program): string {
@@ -194,7 +223,7 @@ export async function run(
 ): Promise<never> {
   let exitCode = 0;
   try {
-    if (wants(args, "--help")) {
+    if (wants(args, "--help", "-h")) {
       await print(help(program));
     } else if (wants(args, "--version")) {
       await print(`${program.name} (${project.name}) ${project.version}\n`);
@@ -208,9 +237,10 @@ export async function run(
 }
 
 /** Asking for help helps even where the rest of the command line is wrong. */
-function wants(args: string[], option: string): boolean {
+function wants(args: string[], ...options: string[]): boolean {
   const end = args.indexOf("--");
-  return args.slice(0, end < 0 ? args.length : end).includes(option);
+  return args.slice(0, end < 0 ? args.length : end)
+    .some((arg) => options.includes(arg));
 }
 
 function report(name: string, error: unknown): number {
@@ -221,7 +251,11 @@ function report(name: string, error: unknown): number {
     return 1;
   }
   if (!(error instanceof Failure)) throw error;
-  const hint = error instanceof UsageError ? "; see --help" : "";
+  const hint = !(error instanceof UsageError)
+    ? ""
+    : error.message.endsWith("?")
+    ? " See --help"
+    : "; see --help";
   printError(`${name}: ${error.message}${hint}`);
   return error.exitCode;
 }

@@ -1,28 +1,39 @@
 /**
- * The client at a terminal: a line in, a reply out.
+ * The client at a terminal: a message in, a reply out.
  *
  * @module
  */
-import process from "node:process";
-import { createInterface } from "node:readline";
 import {
   AuthenticationError,
   type Client,
   type Connection,
   type JsonValue,
 } from "../mod.ts";
+import { Editor, type EditorEvent } from "./editor.ts";
 import { lateReply } from "./exchange.ts";
-import { OutputError, print } from "./output.ts";
+import {
+  control,
+  type Format,
+  OutputError,
+  print,
+  printLine,
+} from "./output.ts";
 import { Failure } from "./program.ts";
+
+/** Milliseconds without a connection after which its user is told. */
+export const SILENCE = 1_000;
+const BRACKETED_PASTE = "\x1b[?2004";
 
 /** Options of a {@linkcode prompt}. */
 export interface PromptOptions {
+  /** Where the server is, in words. */
+  place: string;
   /** Milliseconds to wait for each reply. */
   timeout: number;
   /** How many times each message is sent. */
   repeat: number;
-  /** The text that is printed for a reply. */
-  format(reply: JsonValue): string;
+  /** How a reply is printed. */
+  format: Format;
   /** Why there is no reply, in words. */
   explain(error: unknown): string;
 }
@@ -35,35 +46,90 @@ export async function prompt(
   client: Client,
   options: PromptOptions,
 ): Promise<number> {
-  const terminal = createInterface({
-    input: process.stdin,
-    output: process.stdout,
-    prompt: "> ",
-  });
-  // Not the end of the input: that would wait for a reply that is due.
-  const interrupted = Promise.withResolvers<number>();
-  terminal.on("SIGINT", () => interrupted.resolve(130));
-  let ended = false;
-  terminal.on("close", () => ended = true);
   const conversation = new Conversation(client, options);
+  const interrupted = Promise.withResolvers<number>();
+  const texts = new Texts(interrupted.resolve);
   async function converse(): Promise<number> {
-    terminal.prompt();
-    for await (const line of terminal) {
-      if (line.trim() !== "") await conversation.answer(line);
-      if (!ended) terminal.prompt();
+    for await (const text of texts) {
+      if (text.trim() !== "") await conversation.answer(text);
     }
     return 0;
   }
+  Deno.stdin.setRaw(true);
+  await control(`${BRACKETED_PASTE}h`);
   try {
+    // The end of the input waits for a reply that is due, Ctrl-C does not.
     return await Promise.race([converse(), interrupted.promise]);
   } finally {
     // Gives the terminal back as it was, and leaves the line of the prompt.
-    terminal.close();
-    await print("\n");
+    Deno.stdin.setRaw(false);
+    await control(`${BRACKETED_PASTE}l\n`);
   }
 }
 
-/** Lines and replies, over one connection after another. */
+/** The texts that are entered at the terminal, which is read all the time. */
+class Texts {
+  readonly #interrupt: (exitCode: number) => void;
+  readonly #editor = new Editor();
+  readonly #entered: EditorEvent[] = [];
+  #wake = () => {};
+
+  constructor(interrupt: (exitCode: number) => void) {
+    this.#interrupt = interrupt;
+    this.#read().then(
+      () => this.#take([{ type: "end" }]),
+      () => this.#take([{ type: "end" }]),
+    );
+  }
+
+  /** Shows the prompt whenever the next text is wanted. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<string, void> {
+    for (;;) {
+      if (this.#entered.length === 0) {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        this.#wake = resolve;
+        await control(this.#editor.show(columns()));
+        await promise;
+      }
+      const event = this.#entered.shift();
+      if (event?.type === "end") return;
+      if (event?.type !== "text") continue;
+      const { text, wasShown } = event;
+      await control(wasShown ? "\n" : Editor.transcript(text));
+      yield text;
+    }
+  }
+
+  async #read(): Promise<void> {
+    const space = new Uint8Array(65_536);
+    const decoder = new TextDecoder();
+    for (;;) {
+      const length = await Deno.stdin.read(space);
+      if (length === null) return;
+      const input = decoder.decode(space.subarray(0, length), { stream: true });
+      this.#take(this.#editor.feed(input));
+      await control(this.#editor.refresh(columns()));
+    }
+  }
+
+  #take(events: Iterable<EditorEvent>): void {
+    for (const event of events) {
+      if (event.type === "interrupt") this.#interrupt(130);
+      else this.#entered.push(event);
+    }
+    if (this.#entered.length > 0) this.#wake();
+  }
+}
+
+function columns(): number {
+  try {
+    return Deno.consoleSize().columns || 80;
+  } catch {
+    return 80;
+  }
+}
+
+/** Messages and replies, over one connection after another. */
 class Conversation {
   readonly #client: Client;
   readonly #options: PromptOptions;
@@ -74,22 +140,23 @@ class Conversation {
     this.#options = options;
   }
 
-  async answer(line: string): Promise<void> {
+  async answer(text: string): Promise<void> {
     const { repeat, format, explain } = this.#options;
     let message: JsonValue;
     try {
-      message = JSON.parse(line);
+      message = JSON.parse(text);
     } catch {
-      await print('That is not JSON. Try {"message":"hi"}\n');
+      await printLine('That is not JSON. Try {"message":"hi"}');
       return;
     }
     for (let i = 0; i < repeat; i++) {
       try {
-        await print(`${format(await this.#request(message))}\n`);
+        const reply = await this.#request(message);
+        await print(`${format.text(reply)}\n`, format.paint);
       } catch (error) {
         if (isFinal(error)) throw error;
-        // The next line may go better, over another connection if need be.
-        await print(`Sorry, ${explain(error)}\n`);
+        // The next one may go better, over another connection if need be.
+        await printLine(`Sorry, ${explain(error)}`);
         return;
       }
     }
@@ -104,18 +171,36 @@ class Conversation {
       : setTimeout(() => patience.abort(late(timeout)), timeout);
     const { signal } = patience;
     try {
-      const connection = await this.#client.connected({ signal });
+      const connection = await this.#connected(signal);
       late = lateReply;
       // Servers close what is idle, and a person may think for long.
       if (this.#connection !== undefined && this.#connection !== connection) {
-        await print("The connection was closed; connected again.\n");
+        await printLine("The connection was closed; connected again.");
       }
       this.#connection = connection;
-      return await connection.request(message, { signal });
+      return await connection.request(message, { signal, timeout });
     } finally {
       clearTimeout(timer);
     }
   }
+
+  async #connected(signal: AbortSignal): Promise<Connection> {
+    const timer = setTimeout(
+      // Where nothing can be printed, the reply says so.
+      () => printLine(waitingFor(this.#options.place)).catch(() => {}),
+      SILENCE,
+    );
+    try {
+      return await this.#client.connected({ signal });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** What a user is told who would see nothing for long. */
+export function waitingFor(place: string): string {
+  return `Not connected to ${place} yet; still trying (Ctrl-C to stop)`;
 }
 
 function stillNotConnected(timeout: number): DOMException {
@@ -125,7 +210,7 @@ function stillNotConnected(timeout: number): DOMException {
   );
 }
 
-/** Whether the next line would go no better. */
+/** Whether the next message would go no better. */
 function isFinal(error: unknown): boolean {
   return error instanceof AuthenticationError || error instanceof Failure ||
     error instanceof OutputError;

@@ -107,20 +107,33 @@ export class Security {
     const text = variable !== undefined
       ? textOfVariable(variable)
       : path !== undefined
-      ? textOfFile(path)
+      ? this.#secret(path)
       : undefined;
     if (text === undefined) return undefined;
     try {
       // An editor ends the last line.
       return asked(sharedSecret(text.replace(/\r?\n$/, "")));
     } catch (error) {
-      throw new Failure(`${path ?? variable}: ${clause(error)}`);
+      const option = variable === undefined ? "--token-file" : "--token-env";
+      throw new Failure(`option "${option}": ${clause(error)}`);
     }
   }
 
   #read(option: string): string | undefined {
     const path = this.#given.text(option);
-    return path === undefined ? undefined : read(path, Deno.readTextFileSync);
+    return path === undefined
+      ? undefined
+      : read(option, path, Deno.readTextFileSync);
+  }
+
+  #secret(path: string): string {
+    const bytes = read("token-file", path, Deno.readFileSync);
+    try {
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+        .decode(bytes);
+    } catch {
+      throw new Failure(`option "--token-file": ${path} is not UTF-8`);
+    }
   }
 }
 
@@ -154,31 +167,24 @@ function textOfVariable(name: string): string {
     text = Deno.env.get(name);
   } catch (error) {
     if (error instanceof Deno.errors.InvalidData) {
-      throw new Failure(`${name}: the variable is not UTF-8`);
+      throw new Failure(`option "--token-env": variable ${name} is not UTF-8`);
     }
     throw new UsageError('option "--token-env" names no variable');
   }
   if (text !== undefined) return text;
-  throw new Failure(`the environment has no variable ${name}`);
-}
-
-function textOfFile(path: string): string {
-  const bytes = read(path, Deno.readFileSync);
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-      .decode(bytes);
-  } catch {
-    throw new Failure(`${path}: the secret is not UTF-8`);
-  }
+  throw new Failure(`option "--token-env": there is no variable ${name}`);
 }
 
 function read<Content>(
+  option: string,
   path: string,
   readSync: (path: string) => Content,
 ): Content {
   try {
     return readSync(path);
   } catch (error) {
-    throw new Failure(`cannot read ${path}: ${clause(error)}`);
+    throw new Failure(
+      `option "--${option}": cannot read ${path}: ${clause(error)}`,
+    );
   }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fstatSync } from "node:fs";
 import {
   type Address,
   type ErrorHandler,
@@ -12,13 +13,13 @@ import {
   type ServeOptions,
   type Server,
 } from "../mod.ts";
-import { serveRpc } from "../rpc.ts";
+import { type RpcContext, type RpcMethods, serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
 import { endpointOf, format, isLocal, requirePermission } from "./endpoint.ts";
 import { ServerLog } from "./log.ts";
 import { LogOutput } from "./log_output.ts";
 import { METHODS } from "./methods.ts";
-import { clause } from "./output.ts";
+import { clause, isOfOption } from "./output.ts";
 import {
   Failure,
   type Given,
@@ -33,7 +34,7 @@ const PROGRAM: Program = {
   about: 'Answers JSON messages over TCP: {"message":"hi"} gets ' +
     '{"status":"success","echo":"hi"}.\n' +
     "Each message travels behind its length, 4 bytes, big-endian.",
-  usage: "deno run --allow-net=0.0.0.0:8080 server.ts [options]",
+  usage: "deno run --allow-net=0.0.0.0 server.ts [options]",
   options: {
     hostname: {
       value: "NAME",
@@ -77,11 +78,12 @@ const PROGRAM: Program = {
     quiet: { help: "print errors only" },
     verbose: {
       help:
-        "print a line for each message, too: its size as compact JSON, not its text",
+        "print a line for each message or call, too: its size as compact JSON, or its method",
     },
     log: {
       value: "text|json",
-      help: "print lines of text or of JSON (default text)",
+      help:
+        "print lines of text or of JSON (default text); they begin with the time where stdout is a file",
     },
   },
 };
@@ -93,7 +95,6 @@ export function main(args: string[]): Promise<void> {
 
 async function serveUntilSignal(given: Given): Promise<number> {
   given.exclude("quiet", "verbose");
-  given.exclude("rpc", "verbose");
   const endpoint = endpointOf(given, 0, LISTEN_DEFAULTS);
   const security = new Security(given);
   const lost = (lines: number) => log.lost(lines);
@@ -102,6 +103,7 @@ async function serveUntilSignal(given: Given): Promise<number> {
   const errors = new LogOutput(Deno.stderr, { lost });
   const log = new ServerLog({
     format: given.choice("log", ["text", "json"]) ?? "text",
+    isTimed: isFile(Deno.stdout),
     print: given.has("quiet") ? undefined : (line) => output.print(line),
     printError: (line) => errors.print(line),
   });
@@ -123,12 +125,15 @@ async function serveUntilSignal(given: Given): Promise<number> {
     dropPermissions: true,
     onEvent: (event) => log.event(event),
   };
-  requirePermission("listen on", endpoint, security.needed);
+  requirePermission("listen on", endpoint, security.needed, given);
   const tls = security.forServer();
   const authenticate = security.authentication();
   const all = { ...options, ...endpoint, tls, authenticate };
   const server = open(endpoint, () => {
-    if (given.has("rpc")) return serveMethods(all, log);
+    if (given.has("rpc")) {
+      const methods = given.has("verbose") ? loggedMethods(log) : METHODS;
+      return serveMethods(all, methods, log);
+    }
     return given.has("verbose")
       ? serve({ ...all, onError: loggedError(log) }, logged(log))
       : serve({ ...all, onError: echoError }, echo);
@@ -146,6 +151,7 @@ function open(endpoint: Address, start: () => Server): Server {
   try {
     return start();
   } catch (error) {
+    if (isOfOption(error)) throw new Failure(clause(error));
     const place = format(endpoint);
     if (!(error instanceof Deno.errors.AddrInUse)) {
       throw new Failure(clause(error));
@@ -161,13 +167,35 @@ function open(endpoint: Address, start: () => Server): Server {
   }
 }
 
-function serveMethods(options: ServeOptions, log: ServerLog): Server {
+function serveMethods(
+  options: ServeOptions,
+  methods: RpcMethods,
+  log: ServerLog,
+): Server {
   return serveRpc({
     ...options,
     discover: true,
     // On purpose or not: the caller sees no more than that it failed.
     onError: (error, _method, connection) => log.badMessage(connection, error),
-  }, METHODS);
+  }, methods);
+}
+
+/** The same methods, with a line for each call. */
+function loggedMethods(log: ServerLog): RpcMethods {
+  return Object.fromEntries(
+    Object.entries(METHODS).map(([name, { handler, ...method }]) => [name, {
+      ...method,
+      handler(this: RpcContext, ...params: unknown[]): unknown {
+        log.call(this.connection, name);
+        return handler.apply(this, params);
+      },
+    }]),
+  );
+}
+
+/** Whether lines stay where nothing adds the time: a journal does. */
+function isFile(output: typeof Deno.stdout): boolean {
+  return !output.isTerminal() && fstatSync(1).isFile();
 }
 
 /**

@@ -12,6 +12,10 @@ import { resetAndDestroy } from "./raw.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const HELLO_REPLY = '{"status":"success","echo":"hello from client"}\n';
+/** What the tasks of both programs have besides permissions. */
+const [V8_FLAGS] = words(project.tasks.client).filter((word) =>
+  word.startsWith("--v8-flags")
+);
 const NO_MESSAGE = {
   status: "error",
   error: 'expected an object with a "message"',
@@ -178,9 +182,9 @@ function startPeer(
 Deno.test("both programs run under the permissions of their tasks", () =>
   withFixedPorts(async () => {
     const flags = (task: string) =>
-      task.replace(/^deno run (?:--v8-flags=\S+ )?(.*) \w+\.ts$/, "$1");
-    assertEquals(flags(project.tasks.server), "--allow-net=0.0.0.0:8080");
-    assertEquals(flags(project.tasks.client), "--allow-net=localhost:8080");
+      task.replace(/^deno run (.*) \w+\.ts$/, "$1");
+    assertMatch(flags(project.tasks.server), / --allow-net=0\.0\.0\.0$/);
+    assertMatch(flags(project.tasks.client), / --allow-net=localhost$/);
     await using server = run(flags(project.tasks.server), ["server.ts"]);
     const listening = server.line(/^Listening on 0\.0\.0\.0:8080$/);
     await listening.catch((cause) => {
@@ -366,7 +370,7 @@ class Unread implements AsyncDisposable {
 }
 
 Deno.test("server serves, and ends at SIGTERM, while nobody reads its log", async () => {
-  await using server = new Unread();
+  await using server = new Unread("--verbose");
   for (let message = 0; message < 1_500; message++) {
     using wire = await server.connect();
     await wire.send(`{"message":${message}}`);
@@ -458,19 +462,17 @@ Deno.test("both programs speak over a Unix socket, and ask for all that it needs
   }
   const cases = [
     ["server", "listen on", "", forServer],
-    ["server", "listen on", serverFiles, `--allow-net=unix:${path}.new`],
+    ["server", "listen on", serverFiles, forServer],
     ["client", "connect to", "", forClient],
-    ["client", "connect to", clientFiles, `--allow-net=unix:${path}`],
+    ["client", "connect to", clientFiles, forClient],
   ];
-  for (const [program, verb, granted, missing] of cases) {
-    const { code, stderr } = await finish(
-      run(granted, [`${program}.ts`, "--unix", path]),
-    );
-    const refusal = new RegExp(
-      `^${program}: cannot ${verb} ${path}: missing permissions?; run with ${missing}, or grant (it|them) in deno\\.json: .*\n$`,
-    );
-    assertEquals(code, 1);
-    assertMatch(stderr, refusal);
+  for (const [program, verb, granted, all] of cases) {
+    const what = granted === "" ? "permissions" : "permission";
+    await assertEnds(run(granted, [`${program}.ts`, "--unix", path]), {
+      code: 1,
+      stderr:
+        `${program}: cannot ${verb} ${path}: missing ${what}; run: deno run ${all} ${V8_FLAGS} ${program}.ts --unix ${path}\n`,
+    });
   }
   await Deno.remove(directory, { recursive: true });
 });
@@ -526,7 +528,8 @@ Deno.test("server takes no notice of peers that are gone before they are accepte
 
 Deno.test("both programs explain a wrong command line in one line", async () => {
   const table = `
-server --prot              | unknown option "--prot"
+server --prot              | unknown option "--prot"; did you mean "--port"? See --help
+server --max-connection    | unknown option "--max-connection"; did you mean "--max-connections"? See --help
 server -p 1                | unknown option "-p"
 server stray               | unexpected argument "stray"
 server --port              | option "--port" needs a value
@@ -539,12 +542,11 @@ server --max-connections 0 | option "--max-connections" expects a whole number o
 server --max-frame-bytes k | option "--max-frame-bytes" expects a whole number from 1 to 4294967295 or Infinity, received "k"
 server --log xml           | option "--log" expects text or json, received "xml"
 server --quiet --verbose   | options "--quiet" and "--verbose" exclude each other
-server --rpc --verbose     | options "--rpc" and "--verbose" exclude each other
 server --tls-cert a        | options "--tls-cert" and "--tls-key" need each other
 server --token-file=       | option "--token-file" needs a value
-client --call add --repeat 2 | options "--call" and "--repeat" exclude each other
+client --call a --notify b | options "--call" and "--notify" exclude each other
+client --listen --repeat 2 | options "--listen" and "--repeat" exclude each other
 client --call add 1        | parameters are an array or an object, as in '[1,2]' or '{"a":1}'
-client --call add [1] [2]  | a method takes one array or object of parameters, received 2
 client --unix a --port 1   | options "--unix" and "--port" exclude each other
 client --port 0            | option "--port" expects a whole number from 1 to 65535, received "0"
 client --timeout -1        | option "--timeout" expects a whole number from 1 to 2147483647 or Infinity, received "-1"
@@ -555,7 +557,9 @@ client 1 {message:1}       | message 2 is not JSON; quote it for your shell, as 
     const [program, ...args] = words(command);
     await assertEnds(run("", [`${program}.ts`, ...args]), {
       code: 2,
-      stderr: `${program}: ${line}; see --help\n`,
+      stderr: `${program}: ${line}${
+        line.endsWith("See --help") ? "" : "; see --help"
+      }\n`,
     });
   }
 });
@@ -566,7 +570,8 @@ Deno.test("both programs explain themselves", async () => {
       run("", [`${program}.ts`, "--nonsense", "--help"]),
     );
     assertEquals([help.code, help.stderr], [0, ""]);
-    assertMatch(help.stdout, /^Usage: deno run --allow-net=\S+:8080 /m);
+    await assertEnds(run("", [`${program}.ts`, "-h"]), help);
+    assertMatch(help.stdout, /^Usage: deno run --allow-net=\S+ /m);
     for (const option of ["hostname NAME", "port NUMBER", "unix PATH"]) {
       assertMatch(help.stdout, new RegExp(`^  --${option}  `, "m"));
     }
@@ -587,17 +592,22 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
     [
       "",
       "server.ts --port 9000",
-      'cannot listen on 0.0.0.0:9000: missing permission; run with --allow-net=0.0.0.0:9000, or grant it in deno.json: {"permissions":{"default":{"net":["0.0.0.0:9000"]}}} and run with -P',
+      `cannot listen on 0.0.0.0:9000: missing permission; run: deno run --allow-net=0.0.0.0:9000 ${V8_FLAGS} server.ts --port 9000`,
     ],
     [
       "-N=localhost:9000",
       "client.ts --hostname 127.0.0.1 --port 9000",
-      'cannot connect to 127.0.0.1:9000: missing permission; run with --allow-net=127.0.0.1:9000, or grant it in deno.json: {"permissions":{"default":{"net":["127.0.0.1:9000"]}}} and run with -P; localhost:9000 is granted, and is another name to Deno',
+      `cannot connect to 127.0.0.1:9000: missing permission; run: deno run --allow-net=127.0.0.1:9000 ${V8_FLAGS} client.ts --hostname 127.0.0.1 --port 9000; localhost:9000 is granted, and is another name to Deno`,
     ],
     [
       "-N=localhost",
-      "client.ts --hostname ::1",
-      `cannot connect to [::1]:8080: missing permission; run with --allow-net='[::1]:8080', or grant it in deno.json: {"permissions":{"default":{"net":["[::1]:8080"]}}} and run with -P; localhost:8080 is granted, and is another name to Deno`,
+      "client.ts --hostname ::1 [1]",
+      `cannot connect to [::1]:8080: missing permission; run: deno run --allow-net='[::1]:8080' ${V8_FLAGS} client.ts --hostname ::1 '[1]'; localhost:8080 is granted, and is another name to Deno`,
+    ],
+    [
+      "-N=localhost",
+      "client.ts --token-file k --tls-cert c --tls-key k --tls-ca a",
+      `cannot connect to localhost:8080: missing permissions; run: deno run --allow-net=localhost:8080 --allow-read=c,k,a ${V8_FLAGS} client.ts --token-file k --tls-cert c --tls-key k --tls-ca a`,
     ],
   ];
   for (const [flags, command, line] of rows) {
@@ -612,14 +622,41 @@ Deno.test("both programs tell in one line that a secret cannot be read, and noth
   const path = await Deno.makeTempFile();
   await Deno.writeFile(path, Uint8Array.of(...Array(20).fill(0x61), 0xff));
   const rows: [args: string[], code: number, line: string][] = [
-    [["--token-file", path], 1, `${path}: the secret is not UTF-8`],
+    [
+      ["--token-file", path],
+      1,
+      `option "--token-file": ${path} is not UTF-8`,
+    ],
     [
       ["--token-env=A=B"],
       2,
       'option "--token-env" names no variable; see --help',
     ],
-    [["--token-env=NOT_UTF_8"], 1, "NOT_UTF_8: the variable is not UTF-8"],
-    [["--token-env=MISSING"], 1, "the environment has no variable MISSING"],
+    [
+      ["--token-env=NOT_UTF_8"],
+      1,
+      'option "--token-env": variable NOT_UTF_8 is not UTF-8',
+    ],
+    [
+      ["--token-env=MISSING"],
+      1,
+      'option "--token-env": there is no variable MISSING',
+    ],
+    [
+      ["--token-file", "no\x1b[2J\nsuch"],
+      1,
+      'option "--token-file": cannot read no\\u001b[2J\\u000asuch: no such file or directory',
+    ],
+    [
+      ["--tls-cert", path, "--tls-key=none"],
+      1,
+      'option "--tls-key": cannot read none: no such file or directory',
+    ],
+    [
+      ["--tls-cert=LICENSE", "--tls-key=LICENSE"],
+      1,
+      'cannot use option "--tls-cert": expected certificates as PEM text',
+    ],
   ];
   for (const program of ["server", "client"]) {
     for (const [args, code, line] of rows) {
@@ -841,11 +878,11 @@ Deno.test("client explains in one line why there is no reply", async () => {
     behave: (wire: Wire) => void | Promise<void>,
   ][] = [
     ["no reply after 100 ms", "", () => {}],
-    ["PEER closed the connection", "", ({ conn }) => conn.close()],
+    ["PEER closed the connection", "", ({ conn }) => conn.closeWrite()],
     ["PEER closed the connection", '"one"\n', async (wire) => {
       await wire.receive();
       await wire.send('"one"');
-      wire.conn.close();
+      await wire.conn.closeWrite();
     }],
     [
       "PEER closed the connection in the midst of a reply",
@@ -995,7 +1032,7 @@ Deno.test("client connects again where the server has dropped it at its prompt, 
     }
     await terminal.line(new RegExp(`^{"status":"success","echo":${message}}$`));
     await server.line(
-      /: 1 message in .*sent nothing for 200 ms \(idleTimeout\)$/,
+      /: 1 message in .*sent nothing for 200 ms \(--idle-timeout\)$/,
     );
   }
   await terminal.write("\x04");
@@ -1046,15 +1083,44 @@ Deno.test("client colours on a terminal only, and not where NO_COLOR is set", as
   }
 });
 
-Deno.test("client is refused what it needs without a question at a terminal", async () => {
-  const { code, stdout } = await finish(onTerminal(9, ["--port=10", "1"]));
-  assertEquals(
-    [code, stdout.trim()],
-    [
-      1,
-      'client: cannot connect to 127.0.0.1:10: missing permission; run with --allow-net=127.0.0.1:10, or grant it in deno.json: {"permissions":{"default":{"net":["127.0.0.1:10"]}}} and run with -P',
-    ],
+Deno.test("client has Deno ask for what it needs at a terminal", async () => {
+  await using terminal = onTerminal(9, ["--port=10", "1"]);
+  await terminal.line(/Deno requests net access to "127\.0\.0\.1:10"/);
+  // Deno throws away what was typed before it reads.
+  const timer = setInterval(() => terminal.write("n\n"), 200);
+  await terminal.line(
+    /^client: cannot connect to 127\.0\.0\.1:10: missing permission; run: deno run --allow-net=127\.0\.0\.1:10 .*; 127\.0\.0\.1:10 is denied by --deny-net or at a prompt$/,
   );
+  clearInterval(timer);
+  assertEquals((await terminal.status).code, 1);
+});
+
+Deno.test("client takes 64 KiB that are pasted at its prompt as one message", async () => {
+  await using server = await startServer();
+  await using terminal = onTerminal(server.port, ["--raw"]);
+  await terminal.line(/> $/);
+  const rows = Array.from(
+    { length: 2_000 },
+    (_, i) => `"${i} ${"x".repeat(25)}"`,
+  );
+  const texts = [
+    `{"message":{"size":1,"text":"${"x".repeat(65_536)}"}}`,
+    `{"message":{"size":2,\n"text":[${rows.join(",\n")}]}}`,
+  ];
+  for (const [index, text] of texts.entries()) {
+    await terminal.write(`\x1b[200~${text}\x1b[201~\r`);
+    const size = index + 1;
+    await terminal.line(
+      new RegExp(`^{"status":"success","echo":{"size":${size},"text":.*}}$`),
+    );
+  }
+  // A terminal that does not mark what is pasted.
+  await terminal.write('{\r"message":\r"lines"}\r');
+  await terminal.line(/^{"status":"success","echo":"lines"}$/);
+  await terminal.write("\x04");
+  assertEquals((await terminal.status).code, 0);
+  server.kill();
+  assertMatch(await server.stdout(), /: 3 messages in /);
 });
 
 Deno.test("client tells how far it is when it takes long", async () => {
@@ -1071,7 +1137,7 @@ Deno.test("client tells how far it is when it takes long", async () => {
     ...["sh", Deno.execPath(), "run", `--allow-net=127.0.0.1:${peer.port}`],
     ...clientArgs(peer.port, []),
   ], { cwd: ROOT });
-  await terminal.line(/^1 reply/);
+  await terminal.line(/1 reply$/);
   asked.resolve();
   await terminal.line(/exit 0$/);
 });
@@ -1113,6 +1179,8 @@ Deno.test("client calls the methods of a server, and prints results and streams"
     [["--call", "sleep", '{"ms":1}'], '{"slept":1}\n'],
     [["--call", "count", '{"to":3,"everyMs":1}'], "1\n2\n3\n"],
     [["--notify", "echo", '["nobody waits"]'], ""],
+    [["--call", "add", "[1,2]", '{"a":3,"b":4}'], "3\n7\n"],
+    [["--call", "count", "--repeat=2", '{"to":2}'], "1\n2\n1\n2\n"],
   ];
   for (const [args, stdout] of rows) {
     await assertEnds(startClient(server.port, args), { stdout });
@@ -1126,6 +1194,87 @@ Deno.test("client calls the methods of a server, and prints results and streams"
     ["echo", "add", "sleep", "count", "fail"],
   );
   for (const { description } of methods) assertMatch(description, /^\w+,? /);
+});
+
+Deno.test("client calls a method with each line of its input, over one connection", async () => {
+  await using server = await startServer("--rpc", "--verbose");
+  const flags = `--no-prompt --allow-net=127.0.0.1:${server.port}`;
+  const rows: [input: string, args: string[], expected: Partial<Finished>][] = [
+    ["[1,2]\n[3,4]\n", ["--call", "add"], { stdout: "3\n7\n" }],
+    ["[1,2]", ["--call=add", "[0,0]", "-"], { stdout: "0\n3\n" }],
+    ["[1]\n[3,4]\n", ["--call", "add"], {
+      code: 1,
+      stdout: "7\n",
+      stderr:
+        'client: the server answered -32602, "Invalid params": [{"message":"expected [a, b] or {a, b}, two numbers"}]\n',
+    }],
+    ["[1,2]\n3\n", ["--call", "add"], {
+      code: 1,
+      stdout: "3\n",
+      stderr:
+        "client: parameters are an array or an object, as in '[1,2]' or '{\"a\":1}'\n",
+    }],
+    ["[1]\n[2]\n", ["--notify", "echo"], {}],
+    ['{"message":1}\n', ["-"], {
+      stdout:
+        '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid Request"}}\n',
+    }],
+  ];
+  for (const [input, args, expected] of rows) {
+    await using client = run(flags, clientArgs(server.port, args), {
+      stdin: "piped",
+    });
+    await client.write(input);
+    await client.closeInput();
+    await assertEnds(client, expected);
+  }
+  server.kill();
+  const log = await server.stdout();
+  assertEquals(log.match(/ connected$/gm)?.length, rows.length);
+  assertEquals(log.match(/ calls add$/gm)?.length, 2 + 2 + 1 + 1);
+  assertEquals(log.match(/ calls echo$/gm)?.length, 2);
+});
+
+Deno.test("client --call ends with its connection, and at Ctrl-C, while its input is open", async () => {
+  await using server = await startServer("--rpc");
+  for (const isGone of [false, true]) {
+    await using client = startClient(server.port, ["--call", "add"], {
+      stdin: "piped",
+    });
+    await client.write("[1,2]\n");
+    await client.line(/^3$/);
+    if (isGone) server.kill();
+    else client.kill("SIGINT");
+    assertEquals((await client.status).code, isGone ? 1 : 130);
+    assertEquals(
+      await client.stderr(),
+      isGone ? `client: 127.0.0.1:${server.port} closed the connection\n` : "",
+    );
+  }
+});
+
+Deno.test("client --listen sends its messages, and prints what comes until Ctrl-C or the end", async () => {
+  for (const isInterrupted of [false, true]) {
+    await using peer = startPeer(async (wire) => {
+      assertEquals(await wire.receive(), { subscribe: 1 });
+      for (const payload of ['{"n": 1}', "oops", '"\u2028"', "[]"]) {
+        await wire.send(payload);
+      }
+      if (!isInterrupted) wire.conn.close();
+    });
+    await using client = startClient(peer.port, [
+      "--listen",
+      '{"subscribe":1}',
+    ]);
+    await client.line(/^\[\]$/);
+    if (isInterrupted) client.kill("SIGINT");
+    assertEquals((await client.status).code, 0);
+    assertEquals(await client.stdout(), '{"n":1}\n"\\u2028"\n[]\n');
+    assertEquals(
+      await client.stderr(),
+      "client: cannot decode message: payload of 4 bytes is not JSON\n",
+    );
+  }
 });
 
 Deno.test("client says in one line what a server answers in place of a result", async () => {

@@ -1,0 +1,54 @@
+/**
+ * How many lines of a kind are printed in a second.
+ *
+ * @module
+ */
+
+const PERIOD = 1_000;
+
+/** Lets a few lines of each kind through a second, and counts the others. */
+export class LineRate {
+  readonly #now: () => number;
+  readonly #kinds = new Map<
+    string,
+    { since: number; printed: number; others: number }
+  >();
+
+  /** `now` gives milliseconds. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /**
+   * How many lines of the kind were left out since the last one; `undefined`
+   * if this one is left out, too.
+   */
+  take(kind: string, most: number): number | undefined {
+    const now = this.#now();
+    const counts = this.#kinds.get(kind);
+    if (counts === undefined) {
+      this.#kinds.set(kind, { since: now, printed: 1, others: 0 });
+      return 0;
+    }
+    if (now - counts.since >= PERIOD) {
+      counts.since = now;
+      counts.printed = 0;
+    }
+    if (counts.printed >= most) {
+      counts.others++;
+      return undefined;
+    }
+    counts.printed++;
+    const { others } = counts;
+    counts.others = 0;
+    return others;
+  }
+
+  /** Counts a line that is never printed itself. */
+  skip(kind: string): void {
+    const counts = this.#kinds.get(kind) ??
+      { since: -Infinity, printed: 0, others: 0 };
+    counts.others++;
+    this.#kinds.set(kind, counts);
+  }
+}

@@ -1,0 +1,70 @@
+import { assertEquals } from "@std/assert";
+import { type Connection, fromStreams, type ServerEvent } from "../mod.ts";
+import { ServerLog } from "./log.ts";
+
+function connection(): Connection {
+  return fromStreams(new TransformStream<Uint8Array>());
+}
+
+Deno.test("ServerLog bounds every kind of line that a peer can cause, and counts the others", async () => {
+  const lines: string[] = [];
+  let now = 0;
+  const log = new ServerLog({
+    format: "text",
+    now: () => now,
+    print: (line) => lines.push(line),
+    printError: (line) => lines.push(line),
+  });
+  const link = connection();
+  const remoteAddr = { transport: "unix", path: "" } as const;
+  const kinds: [most: number, print: () => void][] = [
+    [20, () => event({ type: "connected", connection: link })],
+    [20, () => log.badMessage(link, new Error("no"))],
+    [1, () => event({ type: "rejected", remoteAddr, reason: "maxPending" })],
+    [20, () => event({ type: "closed", connection: link, end: CLEAN })],
+  ];
+  for (const [most, print] of kinds) {
+    lines.length = 0;
+    for (let i = 0; i < 1_000; i++) print();
+    assertEquals(lines.length, most);
+    now += 1_000;
+    print();
+    assertEquals(
+      lines.at(-1)!.split("; ").at(-1),
+      `${1_000 - most} others since the last line`,
+    );
+    print();
+    assertEquals(lines.length, most === 1 ? 2 : most + 2);
+  }
+  link.abort();
+  await link.closed;
+
+  function event(event: Partial<ServerEvent>): void {
+    log.event(event as ServerEvent);
+  }
+});
+
+const CLEAN = { clean: true } as const;
+
+Deno.test("ServerLog begins lines of text with the time where it is told to", () => {
+  for (const isTimed of [false, true]) {
+    const lines: string[] = [];
+    const log = new ServerLog({
+      format: "text",
+      isTimed,
+      print: (line) => lines.push(line),
+      printError: (line) => lines.push(line),
+    });
+    log.event({ type: "draining", connections: 1 });
+    log.printFailed(new Error("full"));
+    const [first, second] = lines.map((line) =>
+      line.replace(/^\d{4}-\d\d-\d\dT[\d:.]{12}Z /, "TIME ")
+    );
+    const time = isTimed ? "TIME " : "";
+    assertEquals(first, `${time}Shutting down with 1 connection open`);
+    assertEquals(
+      second,
+      `${time}server: cannot print: full; going on without`,
+    );
+  }
+});

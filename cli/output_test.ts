@@ -1,0 +1,69 @@
+import { assert, assertEquals } from "@std/assert";
+import { clause, PRETTY, PRETTY_PLAIN } from "./output.ts";
+
+const FOLDER = new URL(".", import.meta.url);
+
+Deno.test("the programs print by output.ts alone, which escapes what comes from outside", () => {
+  const printing =
+    /console\.|Deno\.std(?:out|err)\.write|process\.std(?:out|err)|\bcontrol\(/;
+  for (const { name } of Deno.readDirSync(FOLDER)) {
+    if (!name.endsWith(".ts") || name.endsWith("_test.ts")) continue;
+    // The prompt moves the cursor; what it shows of a text, Editor escapes.
+    if (name === "output.ts" || name === "prompt.ts") continue;
+    const source = Deno.readTextFileSync(new URL(name, FOLDER));
+    assert(!printing.test(source), `${name} prints`);
+  }
+  // All of them go through these three, with what was escaped, or is ours.
+  const source = Deno.readTextFileSync(new URL("output.ts", FOLDER));
+  const calls = source.matchAll(
+    /(?<!function )\b(?:toStdout|toStderr|writeAll)\(([^]*?)\);/g,
+  );
+  const ours = ["sequence", "Deno.stdout, text"];
+  const texts = [...calls].map(([, text]) => text);
+  assertEquals(texts.length, 7);
+  for (const text of texts) {
+    assert(/\bescape(?:Lines)?\(/.test(text) || ours.includes(text), text);
+  }
+});
+
+Deno.test("PRETTY indents and colours what is small and flat, and nothing else", () => {
+  const small = { a: [1, "two"] };
+  const text = JSON.stringify(small, null, 2);
+  assertEquals(PRETTY_PLAIN.text(small), text);
+  assertEquals(
+    PRETTY.paint?.(text),
+    text.replace('"a"', "\x1b[34m$&\x1b[39m").replace("1", "\x1b[33m$&\x1b[39m")
+      .replace('"two"', "\x1b[32m$&\x1b[39m"),
+  );
+  let deep: unknown = Array(400_000).fill(1);
+  for (let i = 0; i < 120; i++) deep = [deep];
+  let narrow: unknown = 1;
+  for (let i = 0; i < 21; i++) narrow = { narrow };
+  for (const message of [deep, narrow, ["x".repeat(16_384)]]) {
+    assertEquals(PRETTY.text(message), JSON.stringify(message));
+  }
+});
+
+Deno.test("clause() names options as programs have them, and leaves out what the platform adds", () => {
+  const rows: [error: unknown, text: string][] = [
+    [
+      new TypeError('Cannot use option "cert": expected PEM'),
+      'cannot use option "--tls-cert": expected PEM',
+    ],
+    [
+      new RangeError('Cannot use option "maxFrameBytes": received 0'),
+      'cannot use option "--max-frame-bytes": received 0',
+    ],
+    [
+      new Error("Cannot receive message: nothing came (idleTimeout)"),
+      "cannot receive message: nothing came (--idle-timeout)",
+    ],
+    [
+      new Error("No such file or directory (os error 2): readfile 'a\nb'"),
+      "no such file or directory",
+    ],
+    [new Error("EOF (os error 5)"), "EOF"],
+    ["thrown", "thrown"],
+  ];
+  for (const [error, text] of rows) assertEquals(clause(error), text);
+});
