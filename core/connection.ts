@@ -908,9 +908,7 @@ export class Connection<T = JsonValue>
    * link: no read is pending that would tell.
    */
   #probe(): void {
-    const isAtWork = this.#inbox.consumer !== undefined ||
-      this.#abortController !== undefined;
-    if (!this.#canProbe || !isAtWork) return;
+    if (!this.#canProbe || !this.#inbox.isRead) return;
     this.#canProbe = false;
     this.#duplex.write(NOTHING).then(
       () => this.#canProbe = true,

@@ -460,6 +460,26 @@ Deno.test("Responder keeps replies that came late until the peer reads, and lose
   await connection.closed;
 });
 
+Deno.test("Connection probes no link for reading its signal, and one that an iteration is at work for", async () => {
+  const [near, far] = memoryPair();
+  const connection = new Connection(near, {}, { canProbe: true });
+  const { signal } = connection;
+  connection.tick();
+  assertEquals(near.writes, []);
+  const client = new Connection(far);
+  await client.send(1);
+  const first = await connection[Symbol.asyncIterator]().next();
+  assertEquals(first.value, 1);
+  connection.tick();
+  await turn();
+  assertEquals(near.writes, [new Uint8Array(0)]);
+  near.cut();
+  connection.tick();
+  await connection.closed;
+  assert(signal.aborted);
+  await client.close();
+});
+
 Deno.test("Connection probes a link that can be probed, and only while it neither reads nor writes", async () => {
   for (const canProbe of [false, true]) {
     const [near, far] = memoryPair();

@@ -86,6 +86,52 @@ faultTest(
   },
 );
 
+faultTest(
+  "listen() with a handler shuts down when the handlers are done",
+  async () => {
+    const server = listen(LOCAL, async (connection) => {
+      const messages = await Array.fromAsync(connection);
+      await connection.send(messages.length);
+    });
+    await using client = await connect(server.addr);
+    await client.send(1);
+    await client.send(2);
+    const [connection] = await settled(
+      (async () => {
+        await until(
+          () => [...server.connections][0]?.stats.messagesReceived === 2,
+          "the messages did not come",
+        );
+        return server.connections;
+      })(),
+      "the messages did not come",
+    );
+    const rest = Array.fromAsync(client);
+    await server.shutdown();
+    assertEquals(await rest, [2]);
+    assertEquals(await connection.closed, { clean: true });
+  },
+);
+
+faultTest(
+  "listen() with a handler that answers all at once loses no reply to a peer that half-closes",
+  async () => {
+    const gate = Promise.withResolvers<void>();
+    await using server = listen(LOCAL, async (connection) => {
+      const replies: Promise<void>[] = [];
+      for await (const message of connection) {
+        replies.push(gate.promise.then(() => connection.send(message)));
+      }
+      gate.resolve();
+      await Promise.all(replies);
+    });
+    await using client = await connect(server.addr);
+    for (const message of [1, 2, 3]) await client.send(message);
+    await client.closeWrite();
+    assertEquals(await Array.fromAsync(client), [1, 2, 3]);
+  },
+);
+
 faultTest("accept() can be given up, and takes no client then", async () => {
   using listener = listen(LOCAL);
   const controller = new AbortController();
