@@ -212,6 +212,6 @@ function stillNotConnected(timeout: number): DOMException {
 
 /** Whether the next message would go no better. */
 function isFinal(error: unknown): boolean {
-  return error instanceof AuthenticationError || error instanceof Failure ||
-    error instanceof OutputError;
+  return error instanceof AuthenticationError && !error.mayRetry ||
+    error instanceof Failure || error instanceof OutputError;
 }

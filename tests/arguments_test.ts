@@ -197,6 +197,23 @@ for (const [name, call, allowed] of ROWS) {
   });
 }
 
+Deno.test("each public function and constructor has its row", () => {
+  // Others make the first two, and the last two show nothing of a secret.
+  const exceptions = ["RpcClient", "RpcPeer", "sharedToken", "sharedSecret"];
+  const rows = ROWS.map(([name]) => name.replace("new ", ""));
+  for (
+    const [name, value] of Object.entries({
+      ...networking,
+      ...calls,
+      ...framing,
+    })
+  ) {
+    if (typeof value !== "function" || exceptions.includes(name)) continue;
+    if (value.prototype instanceof Error) continue;
+    assert(rows.some((row) => row.startsWith(`${name}(`)), name);
+  }
+});
+
 Deno.test("adapters refuse what is no connection", () => {
   for (
     const Adapter of [

@@ -1094,7 +1094,9 @@ Deno.test("authenticate takes an object of a class, and no half of one", async (
 
 Deno.test("secrets and proofs are compared in constant time only", async () => {
   let comparisons = 0;
-  for (const name of ["auth", "shared", "contract"]) {
+  for (
+    const name of ["admit", "auth", "contract", "log_in", "receive", "shared"]
+  ) {
     const code = await Deno.readTextFile(
       new URL(`./${name}.ts`, import.meta.url),
     );

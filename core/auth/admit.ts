@@ -1,0 +1,227 @@
+/**
+ * The server's half of a login: who is let in.
+ *
+ * @module
+ */
+import type { JsonValue } from "../../framing.ts";
+import { abortable } from "../abortion.ts";
+import { AuthenticationError, type Connection } from "../connection.ts";
+import {
+  isLogin,
+  loginWord,
+  type Verdict,
+  verdictIn,
+  type Verifier,
+} from "./contract.ts";
+import { receive } from "./receive.ts";
+
+/**
+ * Looks at the first message of a client to a server without a login: what
+ * begins one is refused, so that no handler gets a token.
+ */
+export function screenClient<T>(
+  message: T,
+  connection: Connection<T>,
+): Error | undefined {
+  if (!isLogin(message)) return undefined;
+  tell(connection, "refused");
+  return new AuthenticationError(
+    "the peer began a login, and the server has no authenticate",
+  );
+}
+
+/** Counts the failures of the address that a peer comes from. */
+export interface LoginLimit {
+  /** Whether there were too many: nobody from there is let in now. */
+  isBarred(): boolean;
+  /** Counts one more. */
+  fail(): void;
+}
+
+/** Thrown where a peer is not judged for the failures of its address. */
+export class BarredError extends AuthenticationError {
+  /** Makes the error. */
+  constructor() {
+    super("too many logins from this address have failed", { mayRetry: true });
+  }
+}
+
+/** Thrown where the verifier itself has failed, with its error as the cause. */
+export class VerifierError extends AuthenticationError {
+  /** Makes the error. */
+  constructor(options: ErrorOptions) {
+    super("the verifier failed", options);
+  }
+}
+
+function tell<T>(
+  connection: Connection<T>,
+  $login: Verdict,
+  proof?: string,
+): void {
+  connection.enqueue(proof === undefined ? { $login } : { $login, proof });
+}
+
+/** One peer that logs in, at the server. */
+class ServerLogin<T> {
+  readonly #connection: Connection<T>;
+  readonly #verify: Verifier;
+  readonly #signal: AbortSignal;
+  readonly #limit: LoginLimit | undefined;
+  /** Messages that the peer owes; the first one is due without a question. */
+  #unanswered = 1;
+  #isOver = false;
+  #proof: string | undefined;
+  /** What the peer itself did wrong. */
+  #fault: { readonly error: unknown } | undefined;
+
+  constructor(
+    connection: Connection<T>,
+    verify: Verifier,
+    signal: AbortSignal,
+    limit: LoginLimit | undefined,
+  ) {
+    this.#connection = connection;
+    this.#verify = verify;
+    this.#signal = signal;
+    this.#limit = limit;
+  }
+
+  async run(): Promise<true | object> {
+    let verdict: Verdict | undefined;
+    let identity: unknown;
+    let isWrong = false;
+    let cause: unknown;
+    try {
+      identity = await abortable(this.#judge(), this.#signal);
+      verdict = isIdentity(identity) && this.#unanswered === 0
+        ? "accepted"
+        : "refused";
+      isWrong = verdict === "refused";
+    } catch (error) {
+      cause = error;
+      // A peer that owes an answer has given no wrong one.
+      isWrong = this.#unanswered === 0 && !this.#signal.aborted;
+      verdict = this.#verdictFor(error);
+    }
+    this.#isOver = true;
+    // Whoever failed meanwhile from there: nobody learns more than so many
+    // verdicts, however many logins were under way.
+    if (verdict !== undefined && this.#limit?.isBarred()) {
+      verdict = "later";
+      cause = new BarredError();
+    } else if (isWrong) this.#limit?.fail();
+    try {
+      if (verdict !== undefined) {
+        const proof = verdict === "accepted" ? this.#proof : undefined;
+        tell(this.#connection, verdict, proof);
+      }
+      if (verdict === "accepted") return identity as true | object;
+    } catch (error) {
+      // The peer left before it was told.
+      if (verdict === "accepted") cause = error;
+    }
+    this.#signal.throwIfAborted();
+    if (cause instanceof BarredError) throw cause;
+    const options = cause === undefined ? {} : { cause };
+    throw verdict === "later"
+      ? new VerifierError(options)
+      : new AuthenticationError("the peer was refused", options);
+  }
+
+  async #judge(): Promise<unknown> {
+    const message = await this.#next();
+    if (loginWord(message) === undefined) {
+      const error = new AuthenticationError("the peer did not log in");
+      this.#fault = { error };
+      // It made no guess.
+      this.#unanswered = 1;
+      throw error;
+    }
+    if (this.#limit?.isBarred()) return undefined;
+    const { localAddr, remoteAddr, tls } = this.#connection;
+    return await this.#verify(message, {
+      localAddr,
+      remoteAddr,
+      tls,
+      signal: this.#signal,
+      ask: (question) => this.#ask(question),
+      expectProof: (proof) => void (this.#proof = proof),
+    });
+  }
+
+  async #ask(question: unknown): Promise<JsonValue> {
+    // What comes after the verdict is for the handler.
+    if (this.#isOver) throw tooLate();
+    checkQuestion(question);
+    this.#unanswered++;
+    this.#connection.enqueue(question);
+    return await this.#next();
+  }
+
+  /** The next message of the peer, whose fault it is if there is none. */
+  async #next(): Promise<JsonValue> {
+    try {
+      const message = await receive(this.#connection, this.#signal);
+      if (this.#isOver) throw tooLate();
+      this.#unanswered--;
+      return message;
+    } catch (error) {
+      this.#fault = { error };
+      throw error;
+    }
+  }
+
+  /** What a peer is told of an error; one that is late itself, nothing. */
+  #verdictFor(error: unknown): Verdict | undefined {
+    if (this.#signal.aborted) {
+      return this.#unanswered > 0 ? undefined : "later";
+    }
+    // Anything else is the verifier's.
+    const { error: fault } = this.#fault ?? { error: NaN };
+    return fault === error ? "refused" : "later";
+  }
+}
+
+function tooLate(): AuthenticationError {
+  return new AuthenticationError("the peer was told the verdict");
+}
+
+function checkQuestion(question: unknown): void {
+  if (verdictIn(question) === undefined) return;
+  throw new TypeError(
+    "Cannot ask: the message is one of the verdicts of the server",
+  );
+}
+
+/**
+ * Receives the first message of a peer and lets it in or not, which the peer is
+ * told in one message. Who calls it closes the connection of a peer that was not
+ * let in.
+ *
+ * @param connection Nobody else may receive from it meanwhile.
+ * @param signal Gives the peer up when aborted: where that owes a message,
+ * without a word.
+ * @param limit Counts failures.
+ * @returns `true`, or who the peer is.
+ * @throws {AuthenticationError} If the peer was not let in.
+ * @throws The reason of the signal, if that is aborted.
+ */
+export function admit<T>(
+  connection: Connection<T>,
+  verify: Verifier,
+  signal: AbortSignal,
+  limit?: LoginLimit,
+): Promise<true | object> {
+  return new ServerLogin(connection, verify, signal, limit).run();
+}
+
+/**
+ * Whether it says who the peer is: no list of nobody found, and no error that
+ * was returned where it should have been thrown.
+ */
+function isIdentity(value: unknown): value is true | object {
+  return value === true ||
+    typeof value === "object" && value !== null && !Array.isArray(value) &&
+      !(value instanceof Error);
+}

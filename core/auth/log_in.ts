@@ -1,0 +1,118 @@
+/**
+ * The client's half of a login.
+ *
+ * @module
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { InvalidMessageError, type JsonValue } from "../../framing.ts";
+import { abortable } from "../abortion.ts";
+import { AuthenticationError, type Connection } from "../connection.ts";
+import {
+  isLogin,
+  loginWord,
+  type Prover,
+  textIn,
+  verdictIn,
+} from "./contract.ts";
+import { receive } from "./receive.ts";
+
+/**
+ * Looks at the first message of a server without a login: what belongs to one is
+ * no reply.
+ */
+export function screenServer<T>(message: T): Error | undefined {
+  return isLogin(message)
+    ? new AuthenticationError(
+      "the server wants a login, and the client has no authenticate",
+    )
+    : undefined;
+}
+
+/**
+ * The client's way in: sends what proves who it is, and waits for the verdict.
+ * Who calls it closes the connection if it rejects.
+ *
+ * @param connection Nobody else may receive from it meanwhile.
+ * @param signal Gives up when aborted.
+ * @throws {AuthenticationError} If the server says anything but yes, or does not
+ * prove itself where it has to.
+ * @throws {ConnectionClosedError} If the connection ends before the verdict.
+ * @throws {TypeError} If the first message has no `$login`.
+ * @throws The reason of the signal, if that is aborted, and what `prove`
+ * throws.
+ */
+export async function logIn<T>(
+  connection: Connection<T>,
+  prove: Prover,
+  signal: AbortSignal,
+): Promise<void> {
+  let isFirst = true;
+  let expected: string | undefined;
+
+  async function put(message: unknown): Promise<JsonValue> {
+    if (isFirst && loginWord(message) === undefined) {
+      throw new TypeError(
+        'Cannot authenticate: the first message has no "$login"',
+      );
+    }
+    isFirst = false;
+    connection.enqueue(message);
+    try {
+      return await receive(connection, signal);
+    } catch (cause) {
+      if (!(cause instanceof InvalidMessageError)) throw cause;
+      throw new AuthenticationError("the server does not log clients in", {
+        cause,
+      });
+    }
+  }
+  async function ask(message: unknown): Promise<JsonValue> {
+    const question = await put(message);
+    if (verdictIn(question) !== undefined) throw notAccepted(question);
+    return question;
+  }
+
+  const { localAddr, remoteAddr, tls } = connection;
+  signal.throwIfAborted();
+  const proof = await abortable(
+    (async () =>
+      await prove({
+        localAddr,
+        remoteAddr,
+        tls,
+        signal,
+        ask,
+        expectProof: (proof) => void (expected = proof),
+      }))(),
+    signal,
+  );
+  const verdict = await put(proof);
+  if (verdictIn(verdict) !== "accepted") throw notAccepted(verdict);
+  if (expected !== undefined && !isSame(textIn(verdict, "proof"), expected)) {
+    throw new AuthenticationError(
+      "the server did not prove that it knows the secret",
+    );
+  }
+}
+
+/** Why a verdict lets nobody in. */
+function notAccepted(verdict: JsonValue): AuthenticationError {
+  switch (verdictIn(verdict)) {
+    case "refused":
+      return new AuthenticationError("the server refused");
+    case "later":
+      return new AuthenticationError("the server says to try again later", {
+        mayRetry: true,
+      });
+    default:
+      return new AuthenticationError("the server does not log clients in");
+  }
+}
+
+/** Compares texts in a time that does not tell where they differ. */
+function isSame(one: string | undefined, other: string): boolean {
+  const [a, b] = [one ?? "", other].map((text) =>
+    createHash("sha256").update(text).digest()
+  );
+  return timingSafeEqual(a, b);
+}

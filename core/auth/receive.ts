@@ -1,0 +1,27 @@
+/**
+ * The messages of a login, as they come.
+ *
+ * @module
+ */
+import type { JsonValue } from "../../framing.ts";
+import { abortable } from "../abortion.ts";
+import { type Connection, ConnectionClosedError } from "../connection.ts";
+
+/** The peer's next message; gives up when the signal is aborted. */
+export async function receive<T>(
+  connection: Connection<T>,
+  signal: AbortSignal,
+): Promise<JsonValue> {
+  signal.throwIfAborted();
+  const messages = connection[Symbol.asyncIterator]();
+  try {
+    const { done, value } = await abortable(messages.next(), signal);
+    if (!done) return value as JsonValue;
+  } finally {
+    messages.return?.(); // others may read behind it
+  }
+  throw new ConnectionClosedError(
+    "Cannot receive message: the connection is closed",
+    { clean: true },
+  );
+}
