@@ -65,6 +65,7 @@ import {
   readOptions,
   signal as signalOption,
 } from "./core/tools/options.ts";
+import { quiet } from "./core/tools/quiet.ts";
 import { callHook, report } from "./core/tools/report.ts";
 import type { JsonValue } from "./framing.ts";
 
@@ -224,8 +225,16 @@ export class Listener<T = JsonValue>
    * @throws {Deno.errors.BadResource} If the listener is closed.
    * @throws The reason of the signal, if that is aborted.
    */
-  async accept(options: AcceptOptions = {}): Promise<Connection<T>> {
-    const { signal } = readOptions(ACCEPT_OPTIONS, options);
+  accept(options: AcceptOptions = {}): Promise<Connection<T>> {
+    try {
+      const { signal } = readOptions(ACCEPT_OPTIONS, options);
+      return quiet(this.#acceptNext(signal));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async #acceptNext(signal: AbortSignal | undefined): Promise<Connection<T>> {
     signal?.throwIfAborted();
     const connection = this.#ready.shift();
     if (connection !== undefined) return connection;

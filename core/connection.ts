@@ -17,6 +17,7 @@ import type { Framing } from "./framing/options.ts";
 import { markFailure } from "./connection/failures.ts";
 import { type Consumer, Inbox } from "./connection/inbox.ts";
 import type { RequestLimits } from "./connection/requests.ts";
+import { unsent } from "./connection/unsent.ts";
 import { discard, LINGER_QUIET, LINGER_TIMEOUT } from "./linger.ts";
 import { Outbox } from "./outbox.ts";
 import {
@@ -36,10 +37,12 @@ import {
 import { endReason } from "./connection/reason.ts";
 import { addressText } from "./tools/address.ts";
 import { checkArgument, resolveOptions } from "./tools/options.ts";
+import { quiet } from "./tools/quiet.ts";
 import { callHook } from "./tools/report.ts";
 import { nextTurn } from "./turn.ts";
 
 export type { Consumer } from "./connection/inbox.ts";
+export { unsent } from "./connection/unsent.ts";
 export * from "./settings.ts";
 
 /**
@@ -113,20 +116,6 @@ const UNLIMITED = { timeout: Infinity };
  * the microtask queue.
  */
 const QUIET_TURNS = 4;
-
-/**
- * Rejects with why a message was not sent. Nobody has to await it: what the peer
- * does is no reason to end the process. What the caller has done wrong is one.
- * @internal
- */
-export function unsent(error: unknown): Promise<never> {
-  const rejected = Promise.reject(error);
-  if (
-    error instanceof ConnectionClosedError ||
-    error instanceof BackpressureError
-  ) rejected.catch(() => {});
-  return rejected;
-}
 
 function timeoutError(message: string): DOMException {
   return new DOMException(message, "TimeoutError");
@@ -419,7 +408,7 @@ export class Connection<T = JsonValue>
       this.enqueue(message);
       return this.#inbox.request(limits);
     } catch (error) {
-      return Promise.reject(error);
+      return unsent(error);
     }
   }
 
@@ -434,7 +423,7 @@ export class Connection<T = JsonValue>
       this.enqueue(message);
       return this.#inbox.request(UNLIMITED, true);
     } catch (error) {
-      return Promise.reject(error);
+      return unsent(error);
     }
   }
 
@@ -460,6 +449,7 @@ export class Connection<T = JsonValue>
   consume(consumer: Consumer<T>): void {
     this.#inbox.consume(consumer);
     if (this.#received === undefined) this.wanted();
+    else if (!this.#inbox.isBehind) consumer.end(this.#received);
     else this.#catchUp().then(() => consumer.end(this.#received!));
   }
 
@@ -760,21 +750,23 @@ export class Connection<T = JsonValue>
    * @throws {TypeError} If the stream of bytes cannot be closed one way only.
    */
   closeWrite(): Promise<void> {
-    return this.#closingWrite ??= this.#closeWrite();
+    if (this.#duplex.closeWrite === undefined) {
+      return Promise.reject(
+        new TypeError(
+          "Cannot close the sending side: the stream of bytes has no closeWrite",
+        ),
+      );
+    }
+    return this.#closingWrite ??= quiet(this.#closeWrite());
   }
 
   async #closeWrite(): Promise<void> {
-    if (this.#duplex.closeWrite === undefined) {
-      throw new TypeError(
-        "Cannot close the sending side: the stream of bytes has no closeWrite",
-      );
-    }
     if (this.#end !== undefined) throw this.gone("close the sending side");
     // Closing ends the sending side, too.
     if (this.#sealed) return await this.#closing;
     this.#sealed = true;
     await this.#outbox.room(0);
-    await this.#duplex.closeWrite();
+    await this.#duplex.closeWrite?.();
     this.#writeEnded = true;
     if (this.#received !== undefined) this.#shut(this.#received);
   }

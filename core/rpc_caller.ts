@@ -21,6 +21,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
+import { isMistake } from "./connection/unsent.ts";
 import { trimmed } from "./rpc_api.ts";
 import type { RpcCallOptions, RpcReply } from "./rpc_contract.ts";
 import type { Failure, StreamTotal } from "./rpc_incoming.ts";
@@ -31,6 +32,7 @@ import {
   signal,
   timeout,
 } from "./tools/options.ts";
+import { quiet } from "./tools/quiet.ts";
 
 const RESOLVED = Promise.resolve();
 
@@ -123,10 +125,11 @@ export class Caller implements CallOwner {
         call.deadline = this.#now() + this.#timeout;
         this.#add(call);
       } else this.#open(call, method, params, options, scope);
+      return call.reply();
     } catch (error) {
       call.fail(() => error);
+      return isMistake(error) ? call.reply() : quiet(call.reply());
     }
-    return call.reply();
   }
 
   #add(call: OpenCall): void {
@@ -169,8 +172,10 @@ export class Caller implements CallOwner {
       throw this.#connection.noReply(`call "${method}"`);
     }
     if (this.#calls.size >= this.#maxOpenCalls) {
-      throw new RangeError(
-        `Cannot call "${method}": ${this.#calls.size} calls are open, limit is ${this.#maxOpenCalls}`,
+      throw new BackpressureError(
+        this.#calls.size,
+        this.#maxOpenCalls,
+        "calls",
       );
     }
   }

@@ -462,7 +462,7 @@ Deno.test("Caller rejects what cannot be called, and sends nothing", async () =>
   await assertRejects(
     () => calls.call("a", undefined, undefined),
     RangeError,
-    'Cannot call "a": 1 calls are open, limit is 1',
+    "Cannot call: 1 calls are open, limit is 1 (maxOpenCalls)",
   );
   await assertRejects(
     () => Array.fromAsync(calls.call("a", undefined, undefined)),

@@ -5,7 +5,7 @@
  */
 import type { Client } from "./client/client.ts";
 import type { Waiting } from "./client/waiting.ts";
-import { type Connection, unsent } from "./connection.ts";
+import { BackpressureError, type Connection, unsent } from "./connection.ts";
 import { apiOf } from "./rpc_api.ts";
 import { CALL_OPTIONS, checkedParams } from "./rpc_caller.ts";
 import type {
@@ -109,7 +109,7 @@ export class RpcClient<Remote = RpcUntyped>
   ): RpcReply<unknown> {
     const { timeout, signal } = readOptions(CALL_OPTIONS, options);
     const doing = `call "${method}"`;
-    this.#checkRoom(doing);
+    this.#checkRoom();
     params = checkedParams(method, params);
     const call = this.#client.wait<SentCall>(
       { jsonrpc: "2.0", id: LONGEST_ID, method, params, timeout },
@@ -126,13 +126,12 @@ export class RpcClient<Remote = RpcUntyped>
     return replyOf(quiet(call.promise.then(({ reply }) => reply)), call);
   }
 
-  #checkRoom(doing: string): void {
+  #checkRoom(): void {
     const { maxOpenCalls } = this.#limits;
     const open = this.#callsWaiting + (this.#peer?.stats.callsOpen ?? 0);
-    if (open < maxOpenCalls) return;
-    throw new RangeError(
-      `Cannot ${doing}: ${open} calls are open, limit is ${maxOpenCalls}`,
-    );
+    if (open >= maxOpenCalls) {
+      throw new BackpressureError(open, maxOpenCalls, "calls");
+    }
   }
 
   /** Tells the server something; see {@linkcode RpcPeer.notify}. */

@@ -149,7 +149,7 @@ faultTest(
     await assertRejects(
       () => client.call("echo", [4]),
       RangeError,
-      'Cannot call "echo": 3 calls are open, limit is 3',
+      "Cannot call: 3 calls are open, limit is 3 (maxOpenCalls)",
     );
     client.notify("note", ["x".repeat(10_000)]);
     await assertRejects(() => client.notify("note", [1]), BackpressureError);

@@ -8,6 +8,7 @@
  * @module
  */
 import { Queue } from "./queue.ts";
+import { quiet, quietSoon } from "./tools/quiet.ts";
 
 /** Items that may be on their way: sent, and not taken yet. */
 export const WINDOW_ITEMS = 1_024;
@@ -222,10 +223,14 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
     if (this.#itemsHeld > 0) {
       return Promise.resolve({ done: false, value: this.#take() });
     }
-    return new Promise<IteratorResult<T, R>>((resolve, reject) => {
+    const next = new Promise<IteratorResult<T, R>>((resolve, reject) => {
       if (this.#isOver) this.#settle(resolve, reject);
       else this.#waiting.push({ resolve, reject });
-    }).then(undefined, raise);
+    }).then(undefined, (failure) => {
+      quietSoon(next);
+      return raise(failure);
+    });
+    return next;
   }
 
   /** Leaves the stream, which ends the generator at the other end. */
@@ -237,7 +242,7 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   /** Leaves the stream, and rejects with `error`. */
   throw(error: unknown): Promise<IteratorResult<T, R>> {
     this.#leave();
-    return Promise.reject(error);
+    return quiet(Promise.reject(error));
   }
 
   #leave(): void {

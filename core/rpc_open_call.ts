@@ -12,6 +12,7 @@ import {
   raise,
   type StreamTotal,
 } from "./rpc_incoming.ts";
+import { quiet, quietSoon } from "./tools/quiet.ts";
 
 /** Whose calls they are. */
 export interface CallOwner {
@@ -73,6 +74,7 @@ export class OpenCall {
   readonly #settled = new Promise<unknown>(capture);
   readonly #resolve = captured.resolve;
   readonly #reject = captured.reject;
+  #reply: Reply | undefined;
   #stream: IncomingStream<unknown, unknown> | undefined;
   /** Whether items have come, or that there will be some. */
   #isStream = false;
@@ -94,7 +96,7 @@ export class OpenCall {
     const reply = this.#settled.then(undefined, raise) as Reply;
     reply[Symbol.asyncIterator] = iterate;
     reply[CALL] = this;
-    return reply;
+    return this.#reply = reply;
   }
 
   /** Gives up when a signal is aborted. */
@@ -128,7 +130,7 @@ export class OpenCall {
     const stream = this.#stream ?? this.#open();
     if (this.#failure !== undefined) {
       // It is told where it is iterated.
-      reply.catch(() => {});
+      quiet(reply);
       stream.fail(this.#failure);
     }
     return stream;
@@ -170,8 +172,9 @@ export class OpenCall {
   fail(failure: Failure): void {
     this.#stopListening?.();
     this.#failure = failure;
-    if (this.#stream === undefined) this.#reject(failure);
-    else this.#stream.fail(failure);
+    if (this.#stream !== undefined) return this.#stream.fail(failure);
+    this.#reject(failure);
+    if (this.#reply !== undefined) quietSoon(this.#reply);
   }
 
   /** Nobody waits for it any more. */

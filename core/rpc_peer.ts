@@ -155,7 +155,7 @@ export class RpcPeer<Remote = RpcUntyped>
    * the answer has come.
    * @throws {DOMException} With the name `TimeoutError`, if the answer does not
    * come in time.
-   * @throws {RangeError} If `maxOpenCalls` are open already.
+   * @throws {BackpressureError} If `maxOpenCalls` are open already.
    * @throws {InvalidMessageError} If JSON cannot carry the parameters.
    */
   call<Name extends RpcName<Remote>>(

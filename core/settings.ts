@@ -204,21 +204,23 @@ export class ConnectionClosedError extends Error {
  * slowed down in time.
  */
 export class BackpressureError extends RangeError {
-  /** Bytes that wait to be written, or requests that wait for their replies. */
+  /** Bytes that wait to be written, or requests or calls for their replies. */
   readonly queued: number;
   /** How many may wait. */
   readonly limit: number;
 
-  /** Makes the error for so many bytes or requests that wait. */
+  /** Makes the error for so much that waits. */
   constructor(
     queued: number,
     limit: number,
-    what: "bytes" | "requests" = "bytes",
+    what: "bytes" | "requests" | "calls" = "bytes",
   ) {
     super(
       what === "bytes"
         ? `Cannot send message: ${queued} bytes wait to be written, limit is ${limit} bytes (maxQueuedBytes)`
-        : `Cannot send message: ${queued} ${what} wait for their replies, limit is ${limit}`,
+        : what === "requests"
+        ? `Cannot send request: ${queued} requests wait for their replies, limit is ${limit}`
+        : `Cannot call: ${queued} calls are open, limit is ${limit} (maxOpenCalls)`,
     );
     this.name = "BackpressureError";
     this.queued = queued;

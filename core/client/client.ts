@@ -297,15 +297,17 @@ export class Client<T = JsonValue>
     this.#tenant?.use(connection);
     const connectedAt = performance.now();
     connection.watch();
-    connection.closed.then(() => {
+    connection.over.then(() => {
       // One that says hello and leaves has to be left alone for longer, too.
       const lifetime = performance.now() - connectedAt;
       if (connection.hasAnswered || lifetime > this.#options.maxDelay) {
         this.#attempts = 0;
       }
-      if (this.#connection !== connection) return;
-      this.#connection = undefined;
-      this.#stay();
+      // It may have something left to write, for which nothing else waits.
+      if (this.#connection === connection) this.#stay();
+    });
+    connection.closed.then(() => {
+      if (this.#connection === connection) this.#connection = undefined;
     });
   }
 

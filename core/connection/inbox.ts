@@ -14,6 +14,7 @@ import { InvalidMessageError } from "../../framing.ts";
 import type { Decoded } from "../../framing.ts";
 import { Queue } from "../queue.ts";
 import type { ConnectionEnd } from "../settings.ts";
+import { quiet, rejectQuietly } from "../tools/quiet.ts";
 import { markFailure } from "./failures.ts";
 import { type RequestLimits, Requests } from "./requests.ts";
 
@@ -82,7 +83,7 @@ class Iteration<T> implements AsyncIterator<T, undefined> {
   end(failure?: unknown): void {
     for (let next; (next = this.waiting.shift()) !== undefined;) {
       if (failure === undefined) next.resolve({ done: true, value: undefined });
-      else next.reject(failure);
+      else rejectQuietly(next, failure);
     }
   }
 }
@@ -171,7 +172,7 @@ export class Inbox<T> {
     if (next !== undefined) {
       if (isBad) {
         this.#iteration = undefined; // a loop ends with what is thrown
-        next.reject(message);
+        rejectQuietly(next, message);
       } else next.resolve({ done: false, value: message });
     } else if (
       this.#bytes > MOST_UNCLAIMED_BYTES && this.#iteration === undefined
@@ -267,7 +268,7 @@ export class Inbox<T> {
         return Promise.resolve({ done: false, value: first.message });
       }
       this.#iteration = undefined;
-      return Promise.reject(first.message);
+      return quiet(Promise.reject(first.message));
     }
     const next = Promise.withResolvers<Result<T>>();
     iteration.waiting.push(next);

@@ -385,7 +385,7 @@ Deno.test("request() rejects where 65 536 are open, those that were given up inc
   const error = await assertRejects(() => one.request(1), BackpressureError);
   assertEquals(
     error.message,
-    "Cannot send message: 65536 requests wait for their replies, limit is 65536",
+    "Cannot send request: 65536 requests wait for their replies, limit is 65536",
   );
   one.abort();
   await other.close();

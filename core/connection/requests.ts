@@ -9,6 +9,7 @@ import { whenAborted } from "../abortion.ts";
 import { Queue } from "../queue.ts";
 import { BackpressureError } from "../settings.ts";
 import { type Sweep, sweepFor } from "../sweep.ts";
+import { rejectQuietly } from "../tools/quiet.ts";
 
 /** Requests that may be open on one connection. */
 export const MOST_REQUESTS = 65_536;
@@ -180,7 +181,7 @@ export class Requests<T> {
     const { settlers, leave } = slot;
     if (leave !== undefined) leave();
     if (settlers === undefined) return true;
-    if (isBad) settlers.reject(message);
+    if (isBad) rejectQuietly(settlers, message);
     else settlers.resolve(message as T);
     return true;
   }
@@ -201,7 +202,7 @@ function giveUp<T>(slot: Slot<T>, reason: unknown): void {
   if (settlers === undefined) return;
   slot.settlers = slot.leave = undefined;
   leave?.();
-  settlers.reject(reason);
+  rejectQuietly(settlers, reason);
   if (ticker?.isCounting) slot.deadline = ticker.after(slot.timeout);
 }
 

@@ -14,3 +14,21 @@ export function quiet<Kind extends Promise<unknown>>(promise: Kind): Kind {
   promise.catch(ignore);
   return promise;
 }
+
+/** Rejects a promise that need not be awaited. */
+export function rejectQuietly<Value>(
+  { promise, reject }: PromiseWithResolvers<Value>,
+  reason: unknown,
+): void {
+  promise.catch(ignore);
+  reject(reason);
+}
+
+/**
+ * Does the same as `quiet` for a promise that is about to be rejected with an error that is made
+ * only then: where nothing but whoever awaits the promise reacts to it, the
+ * engine puts them into the stack.
+ */
+export function quietSoon(promise: Promise<unknown>): void {
+  queueMicrotask(() => quiet(promise));
+}

@@ -1,0 +1,355 @@
+/**
+ * No method has to be awaited: whatever a link does, it ends no process for
+ * that.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { Client } from "../core/client/client.ts";
+import { Connection, Settings } from "../core/connection.ts";
+import { Events } from "../core/events.ts";
+import { RpcClient } from "../core/rpc_client.ts";
+import type { RpcMethods } from "../core/rpc_contract.ts";
+import { RpcSettings } from "../core/rpc_settings.ts";
+import { listen, serve } from "../mod.ts";
+import { RpcPeer, serveRpc } from "../rpc.ts";
+import { delay, faultTest, settled } from "./ledger.ts";
+import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
+import { bytesOf, frame, LOCAL } from "./peers.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const CONNECTION_OPTIONS = { highWaterMark: 8, maxQueuedBytes: 64 };
+
+/** A link, from the side of the object whose methods are called. */
+interface Link {
+  readonly near: MemoryEnd;
+  readonly far: MemoryEnd;
+  /** Ends the connection here. */
+  abort(): void;
+}
+
+function say(message: unknown): Uint8Array {
+  return frame(JSON.stringify({ jsonrpc: "2.0", ...message as object }));
+}
+
+/** How a link ends. */
+const ENDS: Record<string, (link: Link) => unknown> = {
+  "the peer closes": ({ far }) => far.close(),
+  "the peer resets": ({ near }) => near.cut(),
+  "the peer resets while it is written to": ({ near }) => near.cut(),
+  "the peer ends its side": ({ far }) => far.closeWrite(),
+  "stops inside a frame": async ({ far }) => {
+    await far.write(bytesOf("00 00 00 09 22"));
+    far.close();
+  },
+  "brings too much": ({ far }) => far.write(bytesOf("FF FF FF FF")),
+  "brings what is not JSON": async ({ far }) => {
+    await far.write(frame("}"));
+    far.close();
+  },
+  "brings an error for each call": async ({ far }) => {
+    for (const id of [1, 2, 3]) {
+      await far.write(say({ id, error: { code: 1, message: "no" } }));
+    }
+    far.close();
+  },
+  "brings a value for each call": async ({ far }) => {
+    for (const id of [1, 2, 3]) await far.write(say({ id, result: 1 }));
+    far.close();
+  },
+  "breaks inside streams": async ({ near, far }) => {
+    for (const id of [1, 2, 3]) {
+      const params = { id, items: [1] };
+      await far.write(say({ method: "$/stream", params }));
+    }
+    await delay(0);
+    near.cut();
+  },
+  "calls, and breaks": async ({ near, far }) => {
+    await far.write(say({ id: 1, method: "callBack" }));
+    await delay(0);
+    near.cut();
+  },
+  "is aborted here": (link) => link.abort(),
+};
+
+/** An object whose methods are called, over a link of its own. */
+interface Subject<Target> {
+  make(link: Link): Target | Promise<Target>;
+  abort(target: Target): void;
+  /** Calls of its methods, by name. */
+  readonly calls: Record<string, (target: Target) => unknown>;
+}
+
+/** Calls what an iterator has. */
+function iterate(iterable: AsyncIterable<unknown>): void {
+  const [one, other] = [0, 1].map(() => iterable[Symbol.asyncIterator]());
+  one.next();
+  one.next();
+  one.return?.();
+  other.return?.();
+  other.next();
+}
+
+function connectionOf({ near }: Link): Connection {
+  return new Connection(near, CONNECTION_OPTIONS);
+}
+
+const SUBJECTS: Record<string, Subject<unknown>> = {};
+
+function subject<Target>(name: string, subject: Subject<Target>): void {
+  SUBJECTS[name] = subject as Subject<unknown>;
+}
+
+subject<Connection>("Connection", {
+  make: connectionOf,
+  abort: (connection) => connection.abort(),
+  calls: {
+    send(connection) {
+      for (let i = 0; i < 10; i++) connection.send("0123456789");
+    },
+    request(connection) {
+      for (let i = 0; i < 10; i++) connection.request("0123456789");
+      connection.request(1, { signal: AbortSignal.abort() });
+    },
+    "[Symbol.asyncIterator]": iterate,
+    closeWrite(connection) {
+      connection.send("0123456789");
+      connection.closeWrite();
+      connection.closeWrite();
+    },
+    close(connection) {
+      connection.send("0123456789");
+      connection.close();
+      connection.close();
+    },
+    "[Symbol.asyncDispose]": (connection) => connection[Symbol.asyncDispose](),
+  },
+});
+
+const METHODS: RpcMethods = {
+  callBack() {
+    this.call("a");
+    this.notify("a");
+    this.api.a();
+    iterate(this.call("a"));
+    return new Promise(() => {});
+  },
+};
+
+interface Remote {
+  readonly api: { a(): unknown };
+  call(method: string, params?: object, options?: object): unknown;
+  notify(method: string): unknown;
+  close(): unknown;
+  [Symbol.asyncDispose](): unknown;
+}
+
+/** What `RpcPeer` and `RpcClient` have in common. */
+const REMOTE_CALLS: Subject<Remote>["calls"] = {
+  call(remote) {
+    const { signal } = new AbortController();
+    const reply = remote.call("a", [], { signal });
+    remote.call("a", [], { signal: AbortSignal.abort() });
+    iterate(reply as AsyncIterable<unknown>);
+    iterate(remote.api.a() as AsyncIterable<unknown>);
+    remote.call("a");
+  },
+  notify(remote) {
+    for (let i = 0; i < 10; i++) remote.notify("a");
+  },
+  close(remote) {
+    remote.call("a");
+    remote.notify("a");
+    remote.close();
+  },
+  "[Symbol.asyncDispose]": (remote) => remote[Symbol.asyncDispose](),
+};
+
+const SETTINGS = new RpcSettings(METHODS, {});
+
+subject<RpcPeer>("RpcPeer", {
+  make: (link) => new RpcPeer(connectionOf(link), SETTINGS),
+  abort: ({ connection }) => connection.abort(),
+  calls: REMOTE_CALLS as unknown as Subject<RpcPeer>["calls"],
+});
+
+/** A client that has one connection, and finds none after that. */
+async function clientOf(link: Link): Promise<Client> {
+  let isFirst = true;
+  const client = new Client(
+    () => {
+      if (!isFirst) return Promise.reject(new Error("refused"));
+      isFirst = false;
+      return Promise.resolve(connectionOf(link));
+    },
+    () => false,
+    new Events("test", undefined),
+    { minDelay: 1, maxDelay: 1, maxAttempts: 2 },
+    new Settings(CONNECTION_OPTIONS),
+  );
+  return await client.open();
+}
+
+subject<Client>("Client", {
+  make: clientOf,
+  abort: (client) => client.abort(new Error("enough")),
+  calls: {
+    open() {}, // awaited before anybody has the client
+    connected: (client) => client.connected(),
+    send(client) {
+      for (let i = 0; i < 10; i++) client.send("0123456789");
+    },
+    request(client) {
+      for (let i = 0; i < 10; i++) client.request("0123456789");
+      client.request(1, { signal: AbortSignal.abort() });
+    },
+    "[Symbol.asyncIterator]": iterate,
+    close(client) {
+      client.send("0123456789");
+      client.close();
+      client.send("0123456789");
+    },
+    "[Symbol.asyncDispose]": (client) => client[Symbol.asyncDispose](),
+  },
+});
+
+const CLIENTS = new WeakMap<RpcClient, Client>();
+
+subject<RpcClient>("RpcClient", {
+  async make(link) {
+    const client = await clientOf(link);
+    const rpcClient = new RpcClient(
+      client,
+      SETTINGS.options,
+      (connection) => new RpcPeer(connection, SETTINGS),
+    );
+    CLIENTS.set(rpcClient, client);
+    return rpcClient;
+  },
+  abort: (client) => CLIENTS.get(client)!.abort(new Error("enough")),
+  calls: REMOTE_CALLS as unknown as Subject<RpcClient>["calls"],
+});
+
+/** Runs, and gives the rejections that nobody has handled. */
+async function unhandled(run: () => Promise<void>): Promise<unknown[]> {
+  const reasons: unknown[] = [];
+  function note(event: PromiseRejectionEvent): void {
+    event.preventDefault();
+    reasons.push(event.reason);
+  }
+  addEventListener("unhandledrejection", note);
+  try {
+    await run();
+    await delay(0); // they are told when the turn is over
+  } finally {
+    removeEventListener("unhandledrejection", note);
+  }
+  return reasons;
+}
+
+for (const [name, { make, abort, calls }] of Object.entries(SUBJECTS)) {
+  faultTest(`no method of ${name} has to be awaited`, async () => {
+    const failures: string[] = [];
+    for (const [method, call] of Object.entries(calls)) {
+      for (const [end, run] of Object.entries(ENDS)) {
+        const reasons = await unhandled(async () => {
+          const [near, far] = memoryPair();
+          if (end.endsWith("written to")) near.hold();
+          const link = { near, far, abort() {} };
+          const target = await make(link);
+          link.abort = () => abort(target);
+          call(target);
+          await delay(0);
+          // It may have been closed from this side.
+          await Promise.resolve(run(link)).catch(() => {});
+          await delay(0);
+          call(target);
+          await delay(5); // whoever connects again has given up
+          call(target);
+          link.abort();
+        });
+        failures.push(
+          ...reasons.map((reason) =>
+            `${name}.${method}, the link ${end}: ${reason}`
+          ),
+        );
+      }
+    }
+    assertEquals(failures, []);
+  });
+}
+
+faultTest("no method of Listener and Server has to be awaited", async () => {
+  assertEquals(
+    await unhandled(async () => {
+      const listener = listen(LOCAL);
+      listener.accept();
+      iterate(listener);
+      listener.close();
+      listener.accept();
+      iterate(listener);
+      const servers = [serve(LOCAL, () => 1), serveRpc(LOCAL, {})];
+      for (const server of servers) {
+        server.shutdown();
+        server.shutdown();
+        server[Symbol.asyncDispose]();
+        await settled(server.finished, "it goes on");
+      }
+    }),
+    [],
+  );
+});
+
+/** What need not be awaited is tested above; the codec waits for nothing. */
+const OTHERS = ["Listener", "Server", "RpcServer"];
+
+Deno.test("every public class whose methods can be awaited is tested without", async () => {
+  const args = ["doc", "--json", "mod.ts", "rpc.ts"];
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: ROOT,
+    stderr: "null",
+  }).output();
+  const { nodes } = JSON.parse(new TextDecoder().decode(stdout));
+  let count = 0;
+  for (const { symbols } of Object.values<Documented>(nodes)) {
+    for (const { name, declarations } of symbols) {
+      for (const { kind, def } of declarations) {
+        if (kind !== "class" || OTHERS.includes(name)) continue;
+        for (
+          const { name: method, kind, functionDef, jsDoc } of def.methods ?? []
+        ) {
+          if (kind !== "method") continue;
+          const isInternal = jsDoc?.tags?.some((tag) =>
+            tag.kind === "internal"
+          );
+          const type = functionDef.returnType?.repr ?? "";
+          if (isInternal || !/^Promise|^Async|^RpcReply/.test(type)) continue;
+          count++;
+          assert(
+            SUBJECTS[name]?.calls[method] !== undefined,
+            `${name}.${method} is not called`,
+          );
+        }
+      }
+    }
+  }
+  assert(count > 15, `${count} methods are known`);
+});
+
+/** What `deno doc --json` says of a file, as far as it is of use here. */
+interface Documented {
+  readonly symbols: readonly {
+    readonly name: string;
+    readonly declarations: readonly {
+      readonly kind: string;
+      readonly def: {
+        readonly methods?: readonly {
+          readonly name: string;
+          readonly kind: string;
+          readonly functionDef: { readonly returnType?: { repr?: string } };
+          readonly jsDoc?: { readonly tags?: readonly { kind: string }[] };
+        }[];
+      };
+    }[];
+  }[];
+}
