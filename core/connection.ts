@@ -692,13 +692,33 @@ export class Connection<T = JsonValue>
     message: unknown,
     patient: boolean = this.#inbox.consumer === undefined,
   ): void {
-    if (this.#sealed) throw this.gone("send message");
+    if (this.#sealed) {
+      if (!this.#isHalfClosed) throw this.gone("send message");
+      throw new ConnectionClosedError(
+        "Cannot send message: closeWrite was called",
+        { clean: true },
+      );
+    }
     const { bytesQueued } = this.#outbox;
     const { maxQueuedBytes } = this.#settings;
     if (bytesQueued > maxQueuedBytes) {
       throw new BackpressureError(bytesQueued, maxQueuedBytes);
     }
     this.#outbox.push(message, patient);
+  }
+
+  /** Whether only the sending side is closed. */
+  get #isHalfClosed(): boolean {
+    return this.#closingWrite !== undefined && this.#end === undefined &&
+      this.#closingFor === undefined;
+  }
+
+  /**
+   * Whether a read is pending: the next bytes are up to the peer.
+   * @internal
+   */
+  get isListening(): boolean {
+    return this.#reading;
   }
 
   /**

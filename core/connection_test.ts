@@ -430,7 +430,11 @@ Deno.test("closeWrite() leaves the other direction open", async () => {
   const { one, other } = connectionPair();
   const replies = [1, 2, 3].map((n) => one.request(n));
   await one.closeWrite();
-  await assertRejects(() => one.send(4), ConnectionClosedError);
+  await assertRejects(
+    () => one.send(4),
+    ConnectionClosedError,
+    "Cannot send message: closeWrite was called",
+  );
   const seen: unknown[] = [];
   for await (const message of other) {
     seen.push(message);
@@ -449,9 +453,17 @@ Deno.test("closeWrite() waits for what was sent, may be called twice, and says w
   near.hold();
   one.send("last");
   const ending = [one.closeWrite(), one.closeWrite()];
+  const settled: string[] = [];
+  ending[1].then(() => settled.push("again"));
+  const peerEnds = Array.fromAsync(other).then((messages) => {
+    settled.push("end");
+    return messages;
+  });
+  await turn();
+  assertEquals(settled, []);
   near.release();
   await Promise.all(ending);
-  assertEquals((await next(other)).value, "last");
+  assertEquals(await peerEnds, ["last"]);
   await Promise.all([one.close(), other.close()]);
   await one.closeWrite();
   await assertRejects(() => other.closeWrite(), ConnectionClosedError);
