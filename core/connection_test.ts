@@ -13,6 +13,7 @@ import {
   InvalidMessageError,
 } from "../framing.ts";
 import { Framing } from "./framing/options.ts";
+import { clearImmediate, setImmediate } from "node:timers";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import {
   BackpressureError,
@@ -233,6 +234,43 @@ Deno.test("Connection lets others have their turn while it has much to read", as
   await far.closeWrite();
   await one.closed;
   assertEquals(received, 200_000);
+});
+
+Deno.test("Connection rests before the next message when those before took 10 ms", async () => {
+  const { now } = Date;
+  let time = 0;
+  let turns = 0;
+  let immediate = setImmediate(function next() {
+    turns++;
+    immediate = setImmediate(next);
+  });
+  Date.now = () => time;
+  try {
+    // Milliseconds that each message takes, and most of them in one turn.
+    for (const [cost, most] of [[12, 1], [5, 2], [1, 20]]) {
+      const { far, one } = connectionPair();
+      const inTurns: number[] = [];
+      for (let i = 0; i < 64; i++) far.write(encodeFrame(i));
+      await far.closeWrite();
+      one.consume({
+        name: "a test",
+        size: 0,
+        receive() {
+          time += cost;
+          inTurns[turns] = (inTurns[turns] ?? 0) + 1;
+          return undefined;
+        },
+        end: (end) => one.closeFor(end),
+      });
+      await one.closed;
+      const counts = inTurns.filter((count) => count > 0);
+      assertEquals(counts.reduce((a, b) => a + b), 64);
+      assert(Math.max(...counts) <= most, `${counts} at ${cost} ms`);
+    }
+  } finally {
+    Date.now = now;
+    clearImmediate(immediate);
+  }
 });
 
 Deno.test("Connection iterates past a bad message", async () => {
