@@ -154,7 +154,7 @@ faultTest(
         },
         () => `${guarded.rejected.length} rejected, ${sockets.open} open`,
       );
-      now.advance(1_000); // those who are in had their time
+      now.advance(1_001); // those who are in had their time
     }
     // All that are closed at once wait for their pending read to notice.
     assertLessOrEqual(most, 61);
@@ -808,7 +808,7 @@ faultTest(
       await logInFrom("127.0.0.2", portOf(guarded.addr)),
       '{"$login":"accepted"}',
     );
-    now.advance(1_000);
+    now.advance(1_001);
     await using client = await connect({
       ...guarded.addr,
       authenticate: TOKEN,
@@ -853,7 +853,7 @@ faultTest(
         95 * round,
       );
       leaveAll(peers);
-      now.advance(1_000);
+      now.advance(1_001);
     }
     await using friend = await connect({
       ...guarded.addr,
