@@ -5,6 +5,7 @@ import {
   assertRejects,
 } from "@std/assert";
 import { encodeFrame } from "../framing.ts";
+import { Clock } from "../tests/ledger.ts";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import { Connection, ConnectionClosedError } from "./connection.ts";
 import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
@@ -13,11 +14,9 @@ import { Responder } from "./respond.ts";
 import { fromStreams } from "./streams.ts";
 import { sweepFor } from "./sweep.ts";
 
-/**
- * Twenty ticks of 250 ms, which no test lasts: the ticks are those that a test
- * makes.
- */
+/** Twenty ticks of 250 ms, which tests make by themselves. */
 const TIMEOUT = 5_000;
+const CLOCK = new Clock(TIMEOUT);
 const NEVER: ConnectionOptions = {
   idleTimeout: Infinity,
   frameTimeout: Infinity,
@@ -25,7 +24,7 @@ const NEVER: ConnectionOptions = {
 };
 
 function tick(count: number): void {
-  for (let i = 0; i < count; i++) sweepFor(TIMEOUT)?.tick();
+  CLOCK.advance(count * CLOCK.period);
 }
 
 /** Lets everything run that needs no I/O. */

@@ -1,7 +1,6 @@
 /** The first line that people log: who, why, and the option that decides. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { keepAlive } from "../core/heartbeat.ts";
-import { sweepFor } from "../core/sweep.ts";
 import {
   connect,
   Connection,
@@ -13,18 +12,20 @@ import {
 } from "../mod.ts";
 import { rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
+import { Clock } from "./ledger.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 import { LOCAL, portOf, prefix } from "./peers.ts";
 
-/** Twenty ticks of 250 ms, which no test lasts. */
+/** Twenty ticks of 250 ms, which tests make by themselves. */
 const TIMEOUT = 5_000;
+const CLOCK = new Clock(TIMEOUT);
 
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 function tick(count: number): void {
-  for (let i = 0; i < count; i++) sweepFor(TIMEOUT)?.tick();
+  CLOCK.advance(count * CLOCK.period);
 }
 
 function sent(peer: MemoryEnd, bytes: Uint8Array): void {

@@ -9,14 +9,15 @@ import {
   type ConnectionOptions,
 } from "../connection.ts";
 import { Responder } from "../respond.ts";
-import { sweepFor } from "../sweep.ts";
+import { Clock } from "../../tests/ledger.ts";
 import { keepAlive } from "../heartbeat.ts";
 import { rpc } from "../../rpc.ts";
 import { MOST_UNCLAIMED_BYTES } from "./inbox.ts";
 import { MOST_REQUESTS } from "./requests.ts";
 
-/** Twenty ticks of 250 ms, which no test lasts: tests make the ticks. */
+/** Twenty ticks of 250 ms, which tests make by themselves. */
 const TIMEOUT = 5_000;
+const CLOCK = new Clock(TIMEOUT);
 const NEVER: ConnectionOptions = {
   idleTimeout: Infinity,
   frameTimeout: Infinity,
@@ -24,7 +25,7 @@ const NEVER: ConnectionOptions = {
 };
 
 function tick(count: number): void {
-  for (let i = 0; i < count; i++) sweepFor(TIMEOUT)?.tick();
+  CLOCK.advance(count * CLOCK.period);
 }
 
 function pair(options?: ConnectionOptions): [Connection, Connection] {
