@@ -16,8 +16,6 @@ interface Waiting extends PromiseWithResolvers<void> {
 export class PacedSender {
   readonly #connection: Connection;
   #waiting: Waiting[] = [];
-  /** The last one that waits, while any does. */
-  #last: Waiting | undefined;
 
   /** Sends over the connection; nobody else should. */
   constructor(connection: Connection) {
@@ -30,7 +28,7 @@ export class PacedSender {
    * once if the message cannot be sent.
    */
   send(message: unknown): Promise<void> {
-    if (this.#last === undefined) {
+    if (this.#waiting.length === 0) {
       try {
         this.#connection.enqueue(message, true);
         return this.#connection.room() ?? Promise.resolve();
@@ -44,28 +42,25 @@ export class PacedSender {
     };
     waiting.promise.catch(() => {});
     this.#waiting.push(waiting);
-    const isFirst = this.#last === undefined;
-    this.#last = waiting;
-    if (isFirst) this.#sendWaiting();
+    if (this.#waiting.length === 1) this.#sendWaiting();
     return waiting.promise;
   }
 
   async #sendWaiting(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const run = this.#waiting;
-      this.#waiting = [];
-      for (const { message, resolve, reject } of run) {
-        // Why the link broke is told by sending.
-        await this.#connection.room()?.catch(() => {});
-        try {
-          this.#connection.enqueue(message, true);
-          resolve();
-        } catch (error) {
-          reject(error);
-        }
+    let count = 0;
+    for (const { message, resolve, reject } of this.#waiting) {
+      // Why the link broke is told by sending.
+      await this.#connection.room()?.catch(() => {});
+      try {
+        this.#connection.enqueue(message, true);
+        resolve();
+      } catch (error) {
+        reject(error);
       }
+      count++;
+      if (count === this.#waiting.length) break;
     }
-    this.#last = undefined;
+    this.#waiting = [];
   }
 
   /**
@@ -73,7 +68,7 @@ export class PacedSender {
    * what it asked for.
    */
   room(): Promise<unknown> | undefined {
-    return this.#last?.promise.catch(() => {}) ??
+    return this.#waiting.at(-1)?.promise.catch(() => {}) ??
       this.#connection.room()?.catch(() => {});
   }
 }

@@ -13,7 +13,6 @@ import {
   FrameTooLargeError,
   FrameTruncatedError,
   type JsonValue,
-  permissionsFor,
 } from "../mod.ts";
 import { call, notify } from "./call.ts";
 import { endpointOf, format, requirePermission } from "./endpoint.ts";
@@ -224,11 +223,7 @@ function connectOptions(
         : Math.max(timeout, CONNECT_DEFAULTS.idleTimeout)),
     frameTimeout: given.number("frame-timeout", 1, MOST_TIMEOUT, "Infinity"),
   };
-  const needed = [
-    ...permissionsFor(endpoint, "connect to"),
-    ...security.needed,
-  ];
-  requirePermission("connect to", endpoint, needed, given);
+  requirePermission("connect to", endpoint, security.needed, given);
   return {
     ...limits,
     ...endpoint,

@@ -7,6 +7,7 @@
 import {
   type Address,
   type PermissionNeed,
+  permissionsFor,
   requirePermissions,
 } from "../mod.ts";
 import { clause } from "./output.ts";
@@ -59,9 +60,10 @@ export function format(address: Address): string {
 export function requirePermission(
   action: "listen on" | "connect to",
   address: Address,
-  needed: PermissionNeed[],
+  others: PermissionNeed[],
   { command }: Given,
 ): void {
+  const needed = [...permissionsFor(address, action), ...others];
   try {
     requirePermissions(action, address, needed, command);
   } catch (error) {

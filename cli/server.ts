@@ -9,7 +9,6 @@ import {
   type ErrorHandler,
   type Handler,
   LISTEN_DEFAULTS,
-  permissionsFor,
   serve,
   type ServeOptions,
   type Server,
@@ -126,11 +125,7 @@ async function serveUntilSignal(given: Given): Promise<number> {
     dropPermissions: true,
     onEvent: (event) => log.event(event),
   };
-  const needed = [
-    ...permissionsFor(endpoint, "listen on"),
-    ...security.needed,
-  ];
-  requirePermission("listen on", endpoint, needed, given);
+  requirePermission("listen on", endpoint, security.needed, given);
   const tls = security.forServer();
   const authenticate = security.authentication();
   const all = { ...options, ...endpoint, tls, authenticate };

@@ -1,0 +1,224 @@
+/** The README's formula of memory holds whatever takes the messages. */
+import { assertGreater, assertLessOrEqual } from "@std/assert";
+import { CONNECTION_DEFAULTS, type JsonValue } from "../mod.ts";
+import type { Held } from "./holder.ts";
+import { delay, faultTest } from "./ledger.ts";
+import { frame, LOCAL, Peer } from "./peers.ts";
+import { type Running, start } from "./process.ts";
+
+const KIB = 1_024;
+/** Frames that a peer sends, if they are taken. */
+const FRAMES = 8;
+const { maxFrameBytes, highWaterMark } = CONNECTION_DEFAULTS;
+
+const README = Deno.readTextFileSync(new URL("../README.md", import.meta.url));
+
+/** Most bytes of one connection, as the README prints it. */
+function bound(): number {
+  const [formula] = /^\d+ × \(2 F[^]*?(?=^```)/m.exec(README)!;
+  let sum = 0;
+  for (const line of formula.trim().split("\n")) {
+    const [, term] = /^(?:\+ )?(.*?) {2,}/.exec(line)!;
+    const product = term
+      .replace(/(\d+) ([FH])/g, "$1*$2")
+      .replace(/(\d+) × /, "$1*")
+      .replaceAll("KiB", "*1024")
+      .replaceAll("F", String(maxFrameBytes))
+      .replaceAll("H", String(highWaterMark));
+    if (!/^[\d*+() ]+$/.test(product)) throw new Error(`no formula: ${line}`);
+    sum += Number((0, eval)(product));
+  }
+  return sum;
+}
+
+/** The same for a client with streams that are not read. */
+function boundOfStreams(): number {
+  const [, factor] = /^(\d+) × \(2 F/m.exec(README)!;
+  const [, mebibytes] = /streams to this\s+end hold up to (\d+) MiB/.exec(
+    README,
+  )!;
+  return bound() + Number(factor) * Number(mebibytes) * KIB * KIB;
+}
+
+/** JSON of so many bytes that takes the most memory: see tests/memory_test.ts. */
+function wasteful(length: number): string {
+  const one = `${'{"34":'.repeat(100)}0${"}".repeat(100)}`;
+  const count = Math.floor((length - 2) / (one.length + 1));
+  return `[${Array(count).fill(one).join()}]`;
+}
+
+const SHAPE = wasteful(maxFrameBytes - 200);
+
+function call(method: string, shape: string, id?: number): string {
+  const member = id === undefined ? "" : `"id":${id},`;
+  return `{"jsonrpc":"2.0",${member}"method":"${method}","params":[${shape}]}`;
+}
+
+/** What a peer sends: the frame of that number. */
+type Make = (i: number) => string;
+
+/** Bytes that peers have sent so far. */
+let sent = 0;
+
+async function flood(peer: Peer, make: Make): Promise<void> {
+  try {
+    for (let i = 0; i < FRAMES; i++) {
+      const bytes = frame(make(i));
+      await peer.write(bytes);
+      sent += bytes.length;
+    }
+  } catch {
+    // The other end has had enough.
+  }
+}
+
+/** Reads what comes and throws it away. */
+async function drain(peer: Peer): Promise<void> {
+  const space = new Uint8Array(65_536);
+  try {
+    while (await peer.conn.read(space) !== null);
+  } catch {
+    // The other end has had enough.
+  }
+}
+
+async function heldBy(child: Running): Promise<Held> {
+  await child.write("?\n");
+  return JSON.parse((await child.line(/^{.*}$/))[0]);
+}
+
+/**
+ * What the process holds when it has taken something, its peer sends no more,
+ * and it takes no more.
+ */
+async function heldAtRest(child: Running): Promise<Held> {
+  let held = await heldBy(child);
+  for (let rests = 0; rests < 5;) {
+    await delay(50);
+    const [before, { heap }] = [sent, held];
+    held = await heldBy(child);
+    const isAtRest = sent === before && held.heap <= 1.01 * heap;
+    rests = held.taken > 0 && isAtRest ? rests + 1 : 0;
+  }
+  return held;
+}
+
+function holder(name: string, options: object): Running {
+  return start(Deno.execPath(), [
+    ...["run", "--allow-all", "--v8-flags=--expose-gc"],
+    new URL("holder.ts", import.meta.url).pathname,
+    ...[name, JSON.stringify(options)],
+  ], { stdin: "piped" });
+}
+
+/** Has a peer send to a server. */
+async function attackServer(name: string, make: Make): Promise<number> {
+  await using child = holder(name, {});
+  const [, port] = await child.line(/^port (\d+)$/);
+  const addr = { ...LOCAL, transport: "tcp", port: Number(port) } as const;
+  const before = await heldBy(child);
+  using peer = await Peer.connect(addr);
+  const work = [flood(peer, make), drain(peer)];
+  const after = await heldAtRest(child);
+  peer[Symbol.dispose]();
+  await Promise.all(work);
+  return after.heap - before.heap;
+}
+
+/** Has a server do with its one client what it likes. */
+async function attackClient(
+  name: string,
+  attack: (peer: Peer) => Promise<void>,
+): Promise<number> {
+  using listener = Deno.listen(LOCAL);
+  await using child = holder(name, { port: listener.addr.port });
+  await child.line(/^port/);
+  const before = await heldBy(child);
+  using peer = new Peer(await listener.accept());
+  const work = attack(peer);
+  const after = await heldAtRest(child);
+  peer[Symbol.dispose]();
+  await work;
+  return after.heap - before.heap;
+}
+
+const SERVERS: Record<string, [name: string, make: Make]> = {
+  "a handler": ["handler", () => SHAPE],
+  "an iteration": ["iteration", () => SHAPE],
+  "calls": ["method", (i) => call("hold", SHAPE, i)],
+  "notifications": ["method", () => call("hold", SHAPE)],
+  "batches of large calls": ["method", (i) => `[${call("hold", SHAPE, i)}]`],
+  "batches with large results": [
+    "method",
+    (i) =>
+      `[${
+        Array.from(
+          { length: 50 },
+          (_, j) => call("text", "1000000", 50 * i + j),
+        )
+      }]`,
+  ],
+  "vscode-jsonrpc": ["vscode-jsonrpc", (i) => call("hold", SHAPE, i)],
+  "the MCP SDK": ["mcp", (i) => call("hold", SHAPE, i)],
+};
+
+for (const [consumer, [name, make]] of Object.entries(SERVERS)) {
+  faultTest(
+    `no peer makes a server hold more than the formula says: ${consumer}`,
+    async () => {
+      const held = await attackServer(name, make);
+      console.log(
+        `${(held / KIB).toFixed()} of ${(bound() / KIB).toFixed()} KiB`,
+      );
+      assertLessOrEqual(held, bound());
+      if (consumer === "a handler") assertGreater(held, bound() / 4);
+    },
+  );
+}
+
+const CLIENTS: Record<
+  string,
+  [name: string, most: number, attack: (peer: Peer) => Promise<void>]
+> = {
+  "more messages than requests": [
+    "requests of a client",
+    bound(),
+    async (peer) => {
+      try {
+        for (;;) {
+          if ((await peer.take(1)).length === 0) return;
+          await flood(peer, () => SHAPE);
+        }
+      } catch {
+        // The client has had enough.
+      }
+    },
+  ],
+  "requests that are given up": ["requests that are given up", bound(), drain],
+  "streams that nobody reads": [
+    "calls of a client",
+    boundOfStreams(),
+    async (peer) => {
+      const calls = await peer.take(100) as JsonValue[];
+      const ids = calls.map((call) => (call as { id: number }).id);
+      const item = (i: number) =>
+        `{"jsonrpc":"2.0","method":"$/stream","params":{"id":${
+          ids[i % 100]
+        },"items":[${SHAPE}]}}`;
+      await Promise.all([drain(peer), flood(peer, item)]);
+    },
+  ],
+};
+
+for (const [consumer, [name, most, attack]] of Object.entries(CLIENTS)) {
+  faultTest(
+    `no server makes a client hold more than the formula says: ${consumer}`,
+    async () => {
+      const held = await attackClient(name, attack);
+      console.log(
+        `${(held / KIB).toFixed()} of ${(most / KIB).toFixed()} KiB`,
+      );
+      assertLessOrEqual(held, most);
+    },
+  );
+}
