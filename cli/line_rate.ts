@@ -44,6 +44,14 @@ export class LineRate {
     return others;
   }
 
+  /** The kinds of which lines were left out since the last one, and how many. */
+  *takeOthers(): Generator<[kind: string, others: number], void> {
+    for (const [kind, counts] of this.#kinds) {
+      if (counts.others > 0) yield [kind, counts.others];
+      counts.others = 0;
+    }
+  }
+
   /** Counts a line that is never printed itself. */
   skip(kind: string): void {
     const counts = this.#kinds.get(kind) ??

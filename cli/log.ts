@@ -73,6 +73,7 @@ export class ServerLog {
       case "acceptFailed":
         return this.#acceptFailed(event.error, event.isOfPeer);
       case "draining":
+        this.#printOmitted();
         return this.#print(
           { type: "draining", connections: event.connections },
           `Shutting down with ${count(event.connections, "connection")} open`,
@@ -204,6 +205,16 @@ export class ServerLog {
       this.#print(
         { ...record, others },
         `${text}; ${count(others, "other")} since the last line`,
+      );
+    }
+  }
+
+  /** Prints how many lines were left out, where none may come to say so. */
+  #printOmitted(): void {
+    for (const [kind, lines] of this.#rate.takeOthers()) {
+      this.#print(
+        { type: "omitted", kind, lines },
+        `${count(lines, "line")} of "${kind}" left out since the last one`,
       );
     }
   }

@@ -36,6 +36,15 @@ Deno.test("ServerLog bounds every kind of line that a peer can cause, and counts
     print();
     assertEquals(lines.length, most === 1 ? 2 : most + 2);
   }
+  for (let i = 0; i < 30; i++) log.badMessage(link, new Error("no"));
+  lines.length = 0;
+  for (let i = 0; i < 2; i++) event({ type: "draining", connections: 0 });
+  assertEquals(lines, [
+    '10 lines of "badMessage" left out since the last one',
+    '1 line of "rejected" left out since the last one',
+    "Shutting down with 0 connections open",
+    "Shutting down with 0 connections open",
+  ]);
   link.abort();
   await link.closed;
 

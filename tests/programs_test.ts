@@ -1262,10 +1262,12 @@ Deno.test("client --listen sends its messages, and prints what comes until Ctrl-
       }
       if (!isInterrupted) wire.conn.close();
     });
-    await using client = startClient(peer.port, [
-      "--listen",
-      '{"subscribe":1}',
-    ]);
+    await using client = startClient(
+      peer.port,
+      isInterrupted ? ["--listen"] : ["--listen", '{"subscribe":1}'],
+      { stdin: "piped" },
+    );
+    if (isInterrupted) await client.write('{"subscribe":1}\n');
     await client.line(/^\[\]$/);
     if (isInterrupted) client.kill("SIGINT");
     assertEquals((await client.status).code, 0);
