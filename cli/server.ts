@@ -5,7 +5,6 @@
  */
 import { fstatSync } from "node:fs";
 import {
-  type Address,
   type ErrorHandler,
   type Handler,
   LISTEN_DEFAULTS,
@@ -15,11 +14,11 @@ import {
 } from "../mod.ts";
 import { type RpcContext, type RpcMethods, serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
-import { endpointOf, format, isLocal, requirePermission } from "./endpoint.ts";
+import { endpointOf, isLocal, requirePermission } from "./endpoint.ts";
 import { ServerLog } from "./log.ts";
 import { LogOutput } from "./log_output.ts";
 import { METHODS } from "./methods.ts";
-import { clause, isOfOption } from "./output.ts";
+import { clause } from "./output.ts";
 import {
   Failure,
   type Given,
@@ -129,7 +128,7 @@ async function serveUntilSignal(given: Given): Promise<number> {
   const tls = security.forServer();
   const authenticate = security.authentication();
   const all = { ...options, ...endpoint, tls, authenticate };
-  const server = open(endpoint, () => {
+  const server = open(() => {
     if (given.has("rpc")) {
       const methods = given.has("verbose") ? loggedMethods(log) : METHODS;
       return serveMethods(all, methods, log);
@@ -147,23 +146,11 @@ async function serveUntilSignal(given: Given): Promise<number> {
   return 0;
 }
 
-function open(endpoint: Address, start: () => Server): Server {
+function open(start: () => Server): Server {
   try {
     return start();
   } catch (error) {
-    if (isOfOption(error)) throw new Failure(clause(error));
-    const place = format(endpoint);
-    if (!(error instanceof Deno.errors.AddrInUse)) {
-      throw new Failure(clause(error));
-    }
-    if (endpoint.transport === "tcp") {
-      throw new Failure(`${place} is already in use`);
-    }
-    throw new Failure(
-      Deno.lstatSync(endpoint.path).isSocket
-        ? `${place} is already in use`
-        : `${place} exists and is no socket`,
-    );
+    throw new Failure(clause(error));
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import type { Address } from "./connection.ts";
 import { show } from "./tools/show.ts";
 import { choice, limit, type OptionTable, text } from "./tools/options.ts";
@@ -59,7 +60,17 @@ export function checkEndpoint(
       'Cannot use option "path" together with a host, a port or TCP',
     );
   }
-  return { transport: "unix", path };
+  // Once, so that it is the same wherever the process goes.
+  return { transport: "unix", path: isAbstract(path) ? path : resolve(path) };
+}
+
+/**
+ * Whether a path is the name of a Unix socket in memory, as Linux has them: no
+ * file has it.
+ * @internal
+ */
+export function isAbstract(path: string): boolean {
+  return path.startsWith("\0");
 }
 
 /** The address of a platform's socket. */

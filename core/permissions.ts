@@ -6,6 +6,7 @@
  */
 import { resolve } from "node:path";
 import type { Address } from "./connection.ts";
+import { isAbstract } from "./endpoint.ts";
 import { checkArgument } from "./tools/options.ts";
 
 /** A permission, as narrow as it can be granted. */
@@ -66,15 +67,6 @@ export function permissionsFor(
   }
   const { early } = filesBeside(path);
   return [...permissionsForFiles(path), { name: "net", host: `unix:${early}` }];
-}
-
-/**
- * Whether a path is the name of a Unix socket in memory, as Linux has them: no
- * file has it.
- * @internal
- */
-export function isAbstract(path: string): boolean {
-  return path.startsWith("\0");
 }
 
 /**

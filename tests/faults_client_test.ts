@@ -781,7 +781,7 @@ faultTest(
           ...["run", "--no-prompt", ...flags, "server.ts", `--unix=${path}`],
         ], { cwd: ROOT });
         assertEquals((await second.status).code, 1);
-        assertStringIncludes(await second.stderr(), "is already in use");
+        assertStringIncludes(await second.stderr(), "address already in use");
       }
       assertEquals(await client.request(hello), reply);
       server.kill();

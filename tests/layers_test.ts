@@ -56,7 +56,7 @@ const CORE_ROWS: Record<string, number> = {
   linger: 0.6,
   settings: 0.5,
   connection: 1,
-  endpoint: 1.02,
+  endpoint: 1.01,
   permissions: 1.02,
   certificate: 1.1,
   tls_duplex: 1.1,

@@ -454,7 +454,7 @@ Deno.test("both programs speak over a Unix socket, and ask for all that it needs
     await server.line(/^client 1 closed after/);
     await assertEnds(run(forServer, ["server.ts", "--unix", path]), {
       code: 1,
-      stderr: `server: ${path} is already in use\n`,
+      stderr: `server: cannot listen on ${path}: address already in use\n`,
     });
     server.kill();
     assertEquals((await server.status).code, 0);
@@ -587,8 +587,16 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
   const readme = decodeURI(new URL("README.md", ROOT).pathname);
   const listen = `server.ts --hostname 127.0.0.1 --port ${port}`;
   const rows: [flags: string, command: string, line: string][] = [
-    [`-N=127.0.0.1:${port}`, listen, `127.0.0.1:${port} is already in use`],
-    ["-A", "server.ts --unix ./README.md", `${readme} exists and is no socket`],
+    [
+      `-N=127.0.0.1:${port}`,
+      listen,
+      `cannot listen on 127.0.0.1:${port}: address already in use`,
+    ],
+    [
+      "-A",
+      "server.ts --unix ./README.md",
+      `cannot listen on ${readme}: ${readme} exists and is no socket`,
+    ],
     [
       "",
       "server.ts --port 9000",

@@ -3,11 +3,9 @@
  *
  * @module
  */
-import { resolve } from "node:path";
 import type { Address } from "../connection.ts";
-import { addressOf } from "../endpoint.ts";
+import { addressOf, isAbstract } from "../endpoint.ts";
 import {
-  isAbstract,
   type PermissionNeed,
   permissionsFor,
   permissionsForFiles,
@@ -56,11 +54,11 @@ function open(address: Address, removeStale: boolean): Binding {
     permissionsFor(address, "listen on"),
   );
   if (isFile(address)) {
-    const path = resolve(address.path);
+    const { path } = address;
     const file = new SocketFile(path, removeStale);
     return {
       listener: file.listener,
-      addr: { transport: "unix", path },
+      addr: address,
       needs: permissionsForFiles(path),
       close: () => file.close(),
     };

@@ -165,7 +165,7 @@ function orInUse<Value>(
     // Another server may have removed it meanwhile.
     const reason = infoOf(blocked)?.isSocket === false
       ? `${blocked} exists and is no socket`
-      : "it is in use";
+      : "address already in use";
     throw new Deno.errors.AddrInUse(`Cannot listen on ${path}: ${reason}`);
   }
 }

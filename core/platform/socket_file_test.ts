@@ -84,7 +84,7 @@ faultTest(
 );
 
 faultTest(
-  "listen() resolves the path of a Unix socket once",
+  "listen() and connect() resolve the path of a Unix socket once",
   () =>
     inDirectory(async (directory) => {
       const before = Deno.cwd();
@@ -93,13 +93,21 @@ faultTest(
       try {
         Deno.chdir(directory);
         await using server = serve({ path: "test.sock" }, echo);
+        await using client = await connect({
+          path: "test.sock",
+          reconnect: { minDelay: 1, maxDelay: 1 },
+        });
         Deno.chdir(other);
         Deno.writeTextFileSync("test.sock", "precious");
         const path = `${directory}/test.sock`;
         assertEquals(server.addr, { transport: "unix", path });
         await assertServes(path);
+        const { closed } = await client.connected();
         await server.shutdown();
+        await closed;
         assertEquals(Deno.readTextFileSync("test.sock"), "precious");
+        await using _successor = serve({ path }, echo);
+        assertEquals(await client.request("again"), "again");
       } finally {
         Deno.chdir(before);
       }
@@ -140,7 +148,10 @@ faultTest(
           () => listen({ path }),
           Deno.errors.AddrInUse,
         );
-        assertEquals(error.message, `Cannot listen on ${path}: it is in use`);
+        assertEquals(
+          error.message,
+          `Cannot listen on ${path}: address already in use`,
+        );
         await assertServes(path);
       }
       const others: (() => void)[] = [
@@ -255,7 +266,7 @@ faultTest(
           if (index === winner) continue;
           assertEquals(
             text,
-            `AddrInUse: Cannot listen on ${path}: it is in use`,
+            `AddrInUse: Cannot listen on ${path}: address already in use`,
           );
         }
         assertMatch(said[winner], /listens/);
