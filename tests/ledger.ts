@@ -1,4 +1,12 @@
-/** Tests of faults, after which nothing may be left behind. */
+/**
+ * Tests of faults, after which nothing may be left behind, and how tests wait:
+ *
+ * - for an event: `until`, `settled`, `standstill`; never for a time;
+ * - for a deadline: `Clock` makes the ticks of connections and heartbeats, `Now`
+ *   moves `performance.now()`; a timer may be found not to be early, never not
+ *   to be late;
+ * - what is counted is the test's own: `Sockets`.
+ */
 import { assertEquals, assertGreater } from "@std/assert";
 import {
   type Address,
