@@ -29,11 +29,8 @@ import { keepAlive } from "./core/heartbeat.ts";
 import { addressText, nameEndpoint } from "./core/tools/address.ts";
 import { permissionsFor, requirePermissions } from "./core/permissions.ts";
 import { dial } from "./core/platform/dial.ts";
-import {
-  Client,
-  type ClientEvent,
-  type ReconnectOptions,
-} from "./core/client/client.ts";
+import { Client } from "./core/client/client.ts";
+import type { ClientEvent, ReconnectOptions } from "./core/client/reconnect.ts";
 import { secureClient, TlsClientContext } from "./core/tls.ts";
 import { pickOptions, readOptions } from "./core/tools/options.ts";
 import type { JsonValue } from "./framing.ts";

@@ -76,12 +76,12 @@ export {
   type TlsOptions,
   type TlsServerOptions,
 } from "./core/tls.ts";
+export { type Client } from "./core/client/client.ts";
 export {
-  type Client,
   type ClientEvent,
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
-} from "./core/client/client.ts";
+} from "./core/client/reconnect.ts";
 export { type ByteStreams, fromStreams } from "./core/streams.ts";
 export { type ErrorHandler, type Handler } from "./core/respond.ts";
 export {

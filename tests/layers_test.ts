@@ -192,7 +192,7 @@ Deno.test("defaults are what the documentation says", async () => {
     ["core/server_settings.ts", "ListenOptions", LISTEN_DEFAULTS],
     ["core/server_settings.ts", "ServeOptions", SERVE_DEFAULTS],
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
-    ["core/client/client.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
+    ["core/client/reconnect.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
     ["core/tls.ts", "TlsOptions", TLS_DEFAULTS],
     ["core/rpc_settings.ts", "RpcOptions", RPC_DEFAULTS],
     ["core/auth/shared.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],

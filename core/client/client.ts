@@ -18,15 +18,15 @@ import {
   unsent,
 } from "../connection.ts";
 import type { Events } from "../events.ts";
-import {
-  defaultsOf,
-  limit,
-  type OptionTable,
-  readOptions,
-  resolveOptions,
-  timeout,
-} from "../tools/options.ts";
+import { readOptions, resolveOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
+import { requestWithin } from "./late_request.ts";
+import {
+  type ClientEvent,
+  RECONNECT_DEFAULTS,
+  RECONNECT_OPTIONS,
+  type ReconnectOptions,
+} from "./reconnect.ts";
 import {
   type Sending,
   type Waiting,
@@ -34,68 +34,7 @@ import {
   WaitingMessages,
 } from "./waiting.ts";
 
-/** How a client connects again. */
-export interface ReconnectOptions {
-  /**
-   * Most milliseconds before the first attempt after a loss; twice as many
-   * before each further one.
-   *
-   * @default {100}
-   */
-  minDelay?: number;
-  /**
-   * Most milliseconds before any attempt. The delay is drawn from zero to the
-   * most, so that clients that were lost together do not come back together.
-   * The delays begin anew after a connection that lasted longer than this, or
-   * over which the server has answered a request.
-   *
-   * @default {30_000}
-   */
-  maxDelay?: number;
-  /**
-   * Attempts in a row before the client gives up.
-   *
-   * @default {Infinity}
-   */
-  maxAttempts?: number;
-}
-
-/** What each option may be. */
-const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
-  minDelay: timeout(100),
-  maxDelay: timeout(30_000),
-  maxAttempts: limit(Infinity),
-};
-
 const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };
-
-/** The defaults of {@linkcode ReconnectOptions}. */
-export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
-  defaultsOf(RECONNECT_OPTIONS);
-
-/**
- * What happens to a client: for a log, for counters. Every `connecting` is
- * followed by `connected` or `failed`, every `connected` by `disconnected`.
- */
-export type ClientEvent<T = JsonValue> =
-  /** It connects. */
-  | { readonly type: "connecting" }
-  /** It is connected: encrypted and authenticated, where that is asked for. */
-  | { readonly type: "connected"; readonly connection: Connection<T> }
-  /** It could not connect. */
-  | { readonly type: "failed"; readonly error: unknown }
-  /** The connection ended. */
-  | {
-    readonly type: "disconnected";
-    readonly connection: Connection<T>;
-    readonly end: ConnectionEnd;
-  }
-  /** It will connect again, after so many milliseconds. */
-  | {
-    readonly type: "waiting";
-    readonly attempt: number;
-    readonly delay: number;
-  };
 
 /** What else is done with the connections of a client, as calls are made. */
 export interface Tenant<T> {
@@ -386,7 +325,7 @@ export class Client<T = JsonValue>
         message,
         { ...limits, doing: "send request" },
         (connection, message, left) =>
-          connection.request(message, { ...limits, timeout: left }),
+          requestWithin(connection, message, limits, left),
       ).promise;
     } catch (error) {
       return unsent(error);

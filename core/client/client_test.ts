@@ -5,7 +5,7 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { delay, faultTest, until } from "../../tests/ledger.ts";
+import { Clock, delay, faultTest, until } from "../../tests/ledger.ts";
 import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
 import { waitersOf } from "../../tests/listeners.ts";
 import { FrameTooLargeError, InvalidMessageError } from "../../framing.ts";
@@ -16,7 +16,8 @@ import {
   Settings,
 } from "../connection.ts";
 import { Events } from "../events.ts";
-import { Client, type ClientEvent, type ReconnectOptions } from "./client.ts";
+import { Client } from "./client.ts";
+import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
 
 const NEVER = {
   idleTimeout: Infinity,
@@ -627,6 +628,41 @@ faultTest(
     await other.client.close();
     await reply;
     other.comeBack();
+  },
+);
+
+faultTest(
+  "Client counts the wait for a connection for the timeout of a request, and leaves the connection the whole of it",
+  async () => {
+    const timeout = 60_000;
+    using clock = new Clock(timeout);
+    const servers = new Servers();
+    const { client, comeBack } = await servers.lostClient();
+    const { signal } = new AbortController();
+    const late = assertRejects(
+      () => client.request("late", { timeout, signal }),
+      DOMException,
+      "Cannot receive reply: none came in 60000 ms (timeout)",
+    );
+    // Almost all of the time is over when there is a connection.
+    const { now } = performance;
+    performance.now = () => now.call(performance) + timeout - 1;
+    comeBack();
+    const connecting = client.connected();
+    const connection = await connecting.finally(() => performance.now = now);
+    // No clock of the connection's has moved.
+    assertEquals((await late).name, "TimeoutError");
+    assertEquals(waitersOf(signal), 0);
+    clock.advance(timeout - clock.period);
+    assertEquals(connection.isOver, false);
+    const [, peer] = servers.peers;
+    assertEquals(await take(peer, 1), ["late"]);
+    peer.send("too late");
+    const reply = client.request("next");
+    assertEquals(await take(peer, 1), ["next"]);
+    peer.send("in time");
+    assertEquals(await reply, "in time");
+    await client.close();
   },
 );
 

@@ -10,7 +10,7 @@ import {
 } from "../auth/auth.ts";
 import { CONNECTION_OPTIONS, type ConnectionOptions } from "../connection.ts";
 import { type EndpointOptions, endpointOptions } from "../endpoint.ts";
-import type { ClientEvent, ReconnectOptions } from "./client.ts";
+import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
 import type { TlsClientOptions } from "../tls.ts";
 import {
   anything,

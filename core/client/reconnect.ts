@@ -1,0 +1,74 @@
+/**
+ * How a client connects again, and what it tells of that.
+ *
+ * @module
+ */
+import type { JsonValue } from "../../framing.ts";
+import type { Connection, ConnectionEnd } from "../connection.ts";
+import {
+  defaultsOf,
+  limit,
+  type OptionTable,
+  timeout,
+} from "../tools/options.ts";
+
+/** How a client connects again. */
+export interface ReconnectOptions {
+  /**
+   * Most milliseconds before the first attempt after a loss; twice as many
+   * before each further one.
+   *
+   * @default {100}
+   */
+  minDelay?: number;
+  /**
+   * Most milliseconds before any attempt. The delay is drawn from zero to the
+   * most, so that clients that were lost together do not come back together.
+   * The delays begin anew after a connection that lasted longer than this, or
+   * over which the server has answered a request.
+   *
+   * @default {30_000}
+   */
+  maxDelay?: number;
+  /**
+   * Attempts in a row before the client gives up.
+   *
+   * @default {Infinity}
+   */
+  maxAttempts?: number;
+}
+
+/** What each option may be. */
+export const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
+  minDelay: timeout(100),
+  maxDelay: timeout(30_000),
+  maxAttempts: limit(Infinity),
+};
+
+/** The defaults of {@linkcode ReconnectOptions}. */
+export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
+  defaultsOf(RECONNECT_OPTIONS);
+
+/**
+ * What happens to a client: for a log, for counters. Every `connecting` is
+ * followed by `connected` or `failed`, every `connected` by `disconnected`.
+ */
+export type ClientEvent<T = JsonValue> =
+  /** It connects. */
+  | { readonly type: "connecting" }
+  /** It is connected: encrypted and authenticated, where that is asked for. */
+  | { readonly type: "connected"; readonly connection: Connection<T> }
+  /** It could not connect. */
+  | { readonly type: "failed"; readonly error: unknown }
+  /** The connection ended. */
+  | {
+    readonly type: "disconnected";
+    readonly connection: Connection<T>;
+    readonly end: ConnectionEnd;
+  }
+  /** It will connect again, after so many milliseconds. */
+  | {
+    readonly type: "waiting";
+    readonly attempt: number;
+    readonly delay: number;
+  };
