@@ -29,6 +29,11 @@
  */
 import { copy } from "@std/bytes/copy";
 import { Framing, type FramingOptions } from "./core/framing/options.ts";
+import {
+  diagnose,
+  OPENING_BYTES,
+  recognize,
+} from "./core/framing/diagnosis.ts";
 import { escapeDigits } from "./core/tools/digits.ts";
 import { EMPTY, toBytes } from "./core/tools/bytes.ts";
 import { decodeUtf8, MOST_UNITS } from "./core/tools/utf8.ts";
@@ -48,8 +53,9 @@ export type JsonValue =
   | { [key: string]: JsonValue };
 
 /**
- * Thrown when a payload is larger than the limit. The receiving side cannot go
- * on after it, the sending side can.
+ * Thrown when a payload is larger than the limit, and when the bytes of a stream
+ * are those of another protocol, so that its lengths are none. The receiving
+ * side cannot go on after it, the sending side can.
  */
 export class FrameTooLargeError extends RangeError {
   /**
@@ -142,68 +148,6 @@ function writePrefix(
     bytes[littleEndian ? offset + i : offset + prefixBytes - 1 - i] = length;
     length = Math.floor(length / 256);
   }
-}
-
-/** What begins with these bytes, where a length should be. */
-const SIGNATURES: readonly (readonly [string, readonly string[]])[] = [
-  ["speak HTTP", [
-    "GET ",
-    "POST",
-    "PUT ",
-    "HEAD",
-    "DELE",
-    "OPTI",
-    "PATC",
-    "CONN",
-    "TRAC",
-    "PRI ",
-    "HTTP",
-  ]],
-  ["speak TLS", ["\x16\x03", "\x15\x03"]],
-  ["speak SSH", ["SSH-"]],
-  ["speak the PROXY protocol", ["PROX", "\r\n\r\n"]],
-  ["send a Content-Length header", ["Cont"]],
-];
-
-/** The same of JSON, which white space may stand in front of and inside. */
-const JSON_START = /^[ \t\n\r]*(?:\{[ \t\n\r]*(?:["}]|$)|\[|"|true|fals|null)/;
-
-/** Says what a stream is that begins with a length over the limit. */
-function diagnose(first: Uint8Array, framing: Framing): string | undefined {
-  const text = String.fromCharCode(...first);
-  // JSON has no zeros, lengths have.
-  const json = first.includes(0) ? null : JSON_START.exec(text);
-  for (
-    const [what, signatures] of [
-      ...SIGNATURES,
-      ["send JSON without a length", json ?? []] as const,
-    ]
-  ) {
-    const found = signatures.find((signature) => text.startsWith(signature));
-    if (found !== undefined) {
-      const shown = /^[ -~]+$/.test(found)
-        ? `"${found}"`
-        : hex(first.subarray(0, found.length));
-      return `the peer seems to ${what} (first bytes ${shown})`;
-    }
-  }
-  const swapped = { ...framing, littleEndian: !framing.littleEndian };
-  const length = readPrefix(first, 0, swapped);
-  // Round sizes look like lengths in the other order, too.
-  const isRound = first.at(framing.littleEndian ? -1 : 0) === 0;
-  if (length > 0 && length <= framing.maxFrameBytes && !isRound) {
-    const order = framing.littleEndian ? "big" : "little";
-    return `the peer seems to send ${order}-endian lengths (first bytes ${
-      hex(first)
-    })`;
-  }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(
-    bytes,
-    (byte) => byte.toString(16).toUpperCase().padStart(2, "0"),
-  ).join(" ");
 }
 
 /**
@@ -486,7 +430,8 @@ export class FrameDecoder<T = JsonValue> {
    * needed. A payload that is not UTF-8, not JSON or nested too deep stands in
    * the array as an `InvalidMessageError`, which no JSON value can be.
    *
-   * @throws {FrameTooLargeError} If the next frame is larger than the limit.
+   * @throws {FrameTooLargeError} If the next frame is larger than the limit, or
+   * is the first, no JSON, and begins like another protocol.
    */
   take(): readonly Decoded<T>[] {
     const { prefixBytes, maxFrameBytes } = this.#framing;
@@ -504,10 +449,7 @@ export class FrameDecoder<T = JsonValue> {
           "decode",
           length,
           maxFrameBytes,
-          this.#begun ? undefined : diagnose(
-            this.#buffer.slice(offset, offset + prefixBytes),
-            this.#framing,
-          ),
+          this.#begun ? undefined : diagnose(this.#opening(), this.#framing),
         );
       }
       const next = offset + prefixBytes + length;
@@ -516,7 +458,16 @@ export class FrameDecoder<T = JsonValue> {
       offset = next;
     }
     if (lengths.length === 0) return NONE;
+    const opening = this.#begun ? EMPTY : this.#opening();
     const messages = this.#decodeRun(this.#start, offset);
+    if (!this.#begun && messages[0] instanceof InvalidMessageError) {
+      const seeming = recognize(opening);
+      if (seeming !== undefined) {
+        const [size] = lengths;
+        this.#undo(NONE, offset);
+        throw new FrameTooLargeError("decode", size, maxFrameBytes, seeming);
+      }
+    }
     this.#begun = true;
     if (messages.length < lengths.length) offset = this.#undo(messages, offset);
     else this.#mostFrames *= 2;
@@ -527,6 +478,15 @@ export class FrameDecoder<T = JsonValue> {
       this.#start = this.#end = 0;
     }
     return messages;
+  }
+
+  /** A copy of what the stream begins with. */
+  #opening(): Uint8Array {
+    const bytes = Math.max(this.#framing.prefixBytes, OPENING_BYTES);
+    return this.#buffer.slice(
+      this.#start,
+      Math.min(this.#start + bytes, this.#end),
+    );
   }
 
   /**

@@ -1890,6 +1890,50 @@ Deno.test("FrameDecoder says what a stream seems to be that begins with no lengt
   }
 });
 
+Deno.test("FrameDecoder goes no further where a stream begins like another protocol, whatever the width of its prefix", () => {
+  const request = "POST / HTTP/1.1\r\nHost: localhost\r\n\r\n".padEnd(21_000);
+  const openings: [string, string][] = [
+    [request, "speak HTTP"],
+    [request.replace("POST", "GET "), "speak HTTP"],
+    ["SSH-2.0-OpenSSH_9.7\r\n".padEnd(25_000), "speak SSH"],
+    ["\x16\x03\x01".padEnd(6_000), "speak TLS"],
+  ];
+  for (const prefixBytes of [1, 2] as const) {
+    for (const littleEndian of [false, true]) {
+      for (const [text, seeming] of openings) {
+        const layout = { prefixBytes, littleEndian };
+        const [one, two] = UTF8.encode(text);
+        const length = prefixBytes === 1
+          ? one
+          : littleEndian
+          ? two * 256 + one
+          : one * 256 + two;
+        const decoder = new FrameDecoder(layout);
+        // The frame that the beginning announces ends where another begins.
+        decoder.push(UTF8.encode(text).subarray(0, prefixBytes + length));
+        decoder.push(encodeFrame("smuggled", layout));
+        for (let i = 0; i < 3; i++) {
+          const error = assertThrows(() => decoder.take(), FrameTooLargeError);
+          assert(error.message.includes(seeming), error.message);
+        }
+      }
+    }
+  }
+});
+
+Deno.test("FrameDecoder goes on behind a bad first frame that is like no other protocol, and takes a good one that is", () => {
+  const bad = new FrameDecoder({ prefixBytes: 2 });
+  bad.push(join([bytesOf("00 03 6e 6f 21"), bytesOf("00 01 31")]));
+  const [first, second] = bad.take();
+  assertInstanceOf(first, InvalidMessageError);
+  assertEquals(second, 1);
+  // Of 0x504f bytes, which "PO" announces.
+  const good = new FrameDecoder({ prefixBytes: 2 });
+  const text = "x".repeat(0x504f - 2);
+  good.push(encodeFrame(text, { prefixBytes: 2 }));
+  assertEquals(good.take(), [text]);
+});
+
 Deno.test("FrameDecoder makes no guess behind a good frame, or where none fits", () => {
   const decoder = new FrameDecoder();
   const bytes = join([encodeFrame(1), UTF8.encode("GET / HTTP/1.1")]);

@@ -12,6 +12,7 @@ import { equals } from "@std/bytes/equals";
 import {
   connect,
   Connection,
+  encodeFrame,
   FrameDecoder,
   FrameTooLargeError,
   FrameTruncatedError,
@@ -19,6 +20,7 @@ import {
   type JsonValue,
   type Server,
 } from "../mod.ts";
+import { serveRpc } from "../rpc.ts";
 import { startChildServer } from "./child_server.ts";
 import { WIDE } from "./costly_texts.ts";
 import {
@@ -771,5 +773,35 @@ test("the server program prints nothing that a peer has written, and no line is 
       assert(!/[\0-\x1f\x7f-\x9f]/.test(line), line);
       assertLess(line.length, 300);
     }
+  }
+});
+
+test("a web page can call no method through a browser, whatever the width of the prefix", async () => {
+  for (const prefixBytes of [1, 2, 4] as const) {
+    const called: unknown[] = [];
+    const ends: unknown[] = [];
+    await using server = serveRpc({
+      ...LOCAL,
+      prefixBytes,
+      onEvent(event) {
+        if (event.type === "closed") ends.push(event.end.cause);
+      },
+    }, { transfer: (params: unknown) => void called.push(params) });
+    // The length that "P" or "PO" announces, and in the body a call behind it.
+    const length = [0x50, 0x504f][prefixBytes - 1] ?? 0;
+    const head = "POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n";
+    using peer = await Peer.connect(server.addr);
+    await peer.write(join(
+      new TextEncoder().encode(head.padEnd(prefixBytes + length)),
+      encodeFrame(
+        { jsonrpc: "2.0", method: "transfer", params: [1] },
+        { prefixBytes },
+      ),
+    ));
+    await peer.ended();
+    await until(() => ends.length === 1, "it was not closed");
+    assertEquals(called, []);
+    assertInstanceOf(ends[0], FrameTooLargeError);
+    assertStringIncludes(ends[0].message, "the peer seems to speak HTTP");
   }
 });
