@@ -17,7 +17,11 @@ export interface EndpointOptions {
   hostname?: string;
   /** Port, a whole number from 0 to 65 535. */
   port?: number;
-  /** Path of a Unix socket, in place of `hostname` and `port`. */
+  /**
+   * Path of a Unix socket, in place of `hostname` and `port`. On Linux, a path
+   * that begins with `\0` is a name in memory, to which any program on the
+   * machine may connect.
+   */
   path?: string;
   /** Follows from the others, and must agree with them where it is given. */
   transport?: "tcp" | "unix";
