@@ -16,6 +16,8 @@ interface Waiting extends PromiseWithResolvers<void> {
 export class PacedSender {
   readonly #connection: Connection;
   #waiting: Waiting[] = [];
+  /** The last one that waits, while any does. */
+  #last: Waiting | undefined;
 
   /** Sends over the connection; nobody else should. */
   constructor(connection: Connection) {
@@ -28,7 +30,7 @@ export class PacedSender {
    * once if the message cannot be sent.
    */
   send(message: unknown): Promise<void> {
-    if (this.#waiting.length === 0) {
+    if (this.#last === undefined) {
       try {
         this.#connection.enqueue(message, true);
         return this.#connection.room() ?? Promise.resolve();
@@ -42,25 +44,28 @@ export class PacedSender {
     };
     waiting.promise.catch(() => {});
     this.#waiting.push(waiting);
-    if (this.#waiting.length === 1) this.#sendWaiting();
+    const isFirst = this.#last === undefined;
+    this.#last = waiting;
+    if (isFirst) this.#sendWaiting();
     return waiting.promise;
   }
 
   async #sendWaiting(): Promise<void> {
-    let count = 0;
-    for (const { message, resolve, reject } of this.#waiting) {
-      // Why the link broke is told by sending.
-      await this.#connection.room()?.catch(() => {});
-      try {
-        this.#connection.enqueue(message, true);
-        resolve();
-      } catch (error) {
-        reject(error);
+    while (this.#waiting.length > 0) {
+      const run = this.#waiting;
+      this.#waiting = [];
+      for (const { message, resolve, reject } of run) {
+        // Why the link broke is told by sending.
+        await this.#connection.room()?.catch(() => {});
+        try {
+          this.#connection.enqueue(message, true);
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
       }
-      count++;
-      if (count === this.#waiting.length) break;
     }
-    this.#waiting = [];
+    this.#last = undefined;
   }
 
   /**
@@ -68,7 +73,7 @@ export class PacedSender {
    * what it asked for.
    */
   room(): Promise<unknown> | undefined {
-    return this.#waiting.at(-1)?.promise.catch(() => {}) ??
+    return this.#last?.promise.catch(() => {}) ??
       this.#connection.room()?.catch(() => {});
   }
 }

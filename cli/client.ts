@@ -13,6 +13,7 @@ import {
   FrameTooLargeError,
   FrameTruncatedError,
   type JsonValue,
+  permissionsFor,
 } from "../mod.ts";
 import { call, notify } from "./call.ts";
 import { endpointOf, format, requirePermission } from "./endpoint.ts";
@@ -223,7 +224,11 @@ function connectOptions(
         : Math.max(timeout, CONNECT_DEFAULTS.idleTimeout)),
     frameTimeout: given.number("frame-timeout", 1, MOST_TIMEOUT, "Infinity"),
   };
-  requirePermission("connect to", endpoint, security.needed, given);
+  const needed = [
+    ...permissionsFor(endpoint, "connect to"),
+    ...security.needed,
+  ];
+  requirePermission("connect to", endpoint, needed, given);
   return {
     ...limits,
     ...endpoint,

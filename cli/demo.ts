@@ -12,11 +12,12 @@ import {
 } from "../mod.ts";
 import { HELLO } from "./client.ts";
 import { echo, echoError } from "./echo.ts";
+import { requirePermission } from "./endpoint.ts";
 import { dumpFrame } from "./hex.ts";
 import { ServerLog } from "./log.ts";
 import { LogOutput } from "./log_output.ts";
 import { compact, print, printError } from "./output.ts";
-import { Failure, type Program, run } from "./program.ts";
+import { Failure, type Given, type Program, run } from "./program.ts";
 
 const HOSTNAME = "127.0.0.1";
 const GREETING: JsonValue = { message: "Grüße, 世界" };
@@ -33,13 +34,11 @@ export function main(args: string[]): Promise<void> {
   return run(PROGRAM, args, demonstrate);
 }
 
-async function demonstrate(): Promise<number> {
-  const { state } = Deno.permissions.querySync({ name: "net", host: HOSTNAME });
-  if (state !== "granted") {
-    throw new Failure(
-      `not allowed to use ${HOSTNAME}; run with --allow-net=${HOSTNAME}`,
-    );
-  }
+async function demonstrate(given: Given): Promise<number> {
+  const address = { transport: "tcp", hostname: HOSTNAME, port: 0 } as const;
+  // The client needs the port that the server is given.
+  const needed = [{ name: "net", host: HOSTNAME } as const];
+  requirePermission("listen on", address, needed, given);
   await title("A client says hello to a server:");
   let showing = true;
   const output = new LogOutput(Deno.stdout, { lost: (n) => log.lost(n) });

@@ -28,6 +28,62 @@ const MOST_LINES = 10;
 const SHOWN_PART = 40;
 const MOST_HISTORY = 100;
 
+type Edit =
+  | "removeBefore"
+  | "removeAfter"
+  | "removeToStart"
+  | "removeToEnd"
+  | "removeWord"
+  | "up"
+  | "down"
+  | "left"
+  | "right"
+  | "wordLeft"
+  | "wordRight"
+  | "start"
+  | "toEnd";
+
+/** What keys do; others insert themselves, or do nothing. */
+const ACTIONS: ReadonlyMap<
+  string,
+  Edit | "enter" | "interrupt" | "end" | "paste"
+> = new Map(Object.entries({
+  "\r": "enter",
+  "\n": "enter",
+  "\x03": "interrupt",
+  "\x04": "end",
+  "\x1b[200~": "paste",
+  "\x7f": "removeBefore",
+  "\b": "removeBefore",
+  "\x1b[3~": "removeAfter",
+  "\x15": "removeToStart",
+  "\x0b": "removeToEnd",
+  "\x17": "removeWord",
+  "\x10": "up",
+  "\x1b[A": "up",
+  "\x1bOA": "up",
+  "\x0e": "down",
+  "\x1b[B": "down",
+  "\x1bOB": "down",
+  "\x02": "left",
+  "\x1b[D": "left",
+  "\x1bOD": "left",
+  "\x06": "right",
+  "\x1b[C": "right",
+  "\x1bOC": "right",
+  "\x1bb": "wordLeft",
+  "\x1b[1;5D": "wordLeft",
+  "\x1bf": "wordRight",
+  "\x1b[1;5C": "wordRight",
+  "\x01": "start",
+  "\x1b[H": "start",
+  "\x1bOH": "start",
+  "\x1b[1~": "start",
+  "\x05": "toEnd",
+  "\x1b[F": "toEnd",
+  "\x1bOF": "toEnd",
+  "\x1b[4~": "toEnd",
+}));
 const ESCAPE = "\x1b";
 /** One key: an escape sequence, a run of text, or one control character. */
 const KEY = new RegExp(
@@ -66,11 +122,6 @@ export class Editor {
       const event = this.#press(key);
       if (event !== undefined) yield event;
     }
-  }
-
-  /** The end of what is typed, as Ctrl-D. */
-  end(): EditorEvent {
-    return { type: "end" };
   }
 
   /** What puts the prompt and the text on the terminal, or there anew. */
@@ -132,75 +183,55 @@ export class Editor {
   }
 
   #press(key: string): EditorEvent | undefined {
-    switch (key) {
-      case "\r":
-      case "\n":
+    const action = ACTIONS.get(key);
+    switch (action) {
+      case "enter":
         return this.#enter();
-      case "\x03":
+      case "interrupt":
         return { type: "interrupt" };
-      case "\x04":
-        if (this.#text === "") return this.end();
+      case "end":
+        if (this.#text === "") return { type: "end" };
         return this.#remove(this.#cursor, this.#next());
-      case "\x1b[200~":
+      case "paste":
         this.#paste = [];
         return;
+      case undefined:
+        return key >= " " ? this.#insert(key) : undefined;
+      default:
+        return this.#edit(action);
     }
-    if (key >= " " && key !== "\x7f") this.#insert(key);
-    else this.#edit(key);
   }
 
-  #edit(key: string): void {
+  #edit(action: Edit): undefined {
+    const cursor = this.#cursor;
     const { length } = this.#text;
-    switch (key) {
-      case "\x7f":
-      case "\b":
-        return this.#remove(this.#previous(), this.#cursor);
-      case "\x1b[3~":
-        return this.#remove(this.#cursor, this.#next());
-      case "\x15":
-        return this.#remove(0, this.#cursor);
-      case "\x0b":
-        return this.#remove(this.#cursor, length);
-      case "\x17":
-        return this.#remove(this.#wordStart(), this.#cursor);
-      case "\x02":
-      case "\x1b[D":
-      case "\x1bOD":
-        this.#cursor = this.#previous();
-        return;
-      case "\x06":
-      case "\x1b[C":
-      case "\x1bOC":
-        this.#cursor = this.#next();
-        return;
-      case "\x1bb":
-      case "\x1b[1;5D":
-        this.#cursor = this.#wordStart();
-        return;
-      case "\x1bf":
-      case "\x1b[1;5C":
-        this.#cursor = this.#wordEnd();
-        return;
-      case "\x01":
-      case "\x1b[H":
-      case "\x1bOH":
-      case "\x1b[1~":
-        this.#cursor = 0;
-        return;
-      case "\x05":
-      case "\x1b[F":
-      case "\x1bOF":
-      case "\x1b[4~":
-        this.#cursor = length;
-        return;
-      case "\x10":
-      case "\x1b[A":
-      case "\x1bOA":
+    switch (action) {
+      case "removeBefore":
+        return this.#remove(this.#previous(), cursor);
+      case "removeAfter":
+        return this.#remove(cursor, this.#next());
+      case "removeToStart":
+        return this.#remove(0, cursor);
+      case "removeToEnd":
+        return this.#remove(cursor, length);
+      case "removeWord":
+        return this.#remove(this.#wordStart(), cursor);
+      case "up":
         return this.#recall(this.#past - 1);
-      case "\x0e":
-      case "\x1b[B":
-      case "\x1bOB":
+      case "down":
         return this.#recall(this.#past + 1);
+      case "left":
+        return this.#move(this.#previous());
+      case "right":
+        return this.#move(this.#next());
+      case "wordLeft":
+        return this.#move(this.#wordStart());
+      case "wordRight":
+        return this.#move(this.#wordEnd());
+      case "start":
+        return this.#move(0);
+      case "toEnd":
+        return this.#move(length);
     }
   }
 
@@ -224,7 +255,11 @@ export class Editor {
     return { type: "text", text, wasShown };
   }
 
-  #recall(index: number): void {
+  #move(cursor: number): undefined {
+    this.#cursor = cursor;
+  }
+
+  #recall(index: number): undefined {
     if (index < 0 || index > this.#history.length) return;
     if (this.#past === this.#history.length) this.#draft = this.#text;
     this.#past = index;

@@ -19,6 +19,7 @@ Deno.test("Editor edits by its keys", () => {
   const rows: [input: string, ...texts: string[]][] = [
     ["abc\r", "abc"],
     ["a\nb\r", "a", "b"],
+    ["toString\r", "toString"],
     ["abc\x7f\b\r", "a"],
     [`ac${LEFT}b\r`, "abc"],
     [`a🙂${LEFT}${LEFT}\x1b[3~\r`, "🙂"],

@@ -7,7 +7,6 @@
 import {
   type Address,
   type PermissionNeed,
-  permissionsFor,
   requirePermissions,
 } from "../mod.ts";
 import { clause } from "./output.ts";
@@ -60,10 +59,9 @@ export function format(address: Address): string {
 export function requirePermission(
   action: "listen on" | "connect to",
   address: Address,
-  others: PermissionNeed[],
+  needed: PermissionNeed[],
   { command }: Given,
 ): void {
-  const needed = [...permissionsFor(address, action), ...others];
   try {
     requirePermissions(action, address, needed, command);
   } catch (error) {

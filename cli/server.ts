@@ -8,6 +8,7 @@ import {
   type ErrorHandler,
   type Handler,
   LISTEN_DEFAULTS,
+  permissionsFor,
   serve,
   type ServeOptions,
   type Server,
@@ -124,7 +125,11 @@ async function serveUntilSignal(given: Given): Promise<number> {
     dropPermissions: true,
     onEvent: (event) => log.event(event),
   };
-  requirePermission("listen on", endpoint, security.needed, given);
+  const needed = [
+    ...permissionsFor(endpoint, "listen on"),
+    ...security.needed,
+  ];
+  requirePermission("listen on", endpoint, needed, given);
   const tls = security.forServer();
   const authenticate = security.authentication();
   const all = { ...options, ...endpoint, tls, authenticate };

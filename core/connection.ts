@@ -39,7 +39,7 @@ import { addressText } from "./tools/address.ts";
 import { checkArgument, resolveOptions } from "./tools/options.ts";
 import { quiet } from "./tools/quiet.ts";
 import { callHook } from "./tools/report.ts";
-import { nextTurn } from "./turn.ts";
+import { nextTurn, Share } from "./turn.ts";
 
 export type { Consumer } from "./connection/inbox.ts";
 export { unsent } from "./connection/unsent.ts";
@@ -97,11 +97,6 @@ type Screen<T> = (
  * that their next requests leave while the rest follows.
  */
 const REPLY_RUN = 32;
-/**
- * Bytes read and decoded, each counted, before other connections get their
- * turn: neither waits for anything while bytes are there.
- */
-const TURN_BYTES = 262_144;
 /** Writing it asks whether the link still is. */
 const NOTHING = new Uint8Array(0);
 /** A bad message costs about as much as so many bytes of good ones. */
@@ -192,6 +187,7 @@ export class Connection<T = JsonValue>
   readonly #outbox: Outbox;
   readonly #settings: Settings;
   readonly #onEnd: ConnectionInfo<T>["onEnd"];
+  readonly #share = new Share();
   readonly #peerName: string | undefined;
   #closed: PromiseWithResolvers<ConnectionEnd> | undefined;
   #end: ConnectionEnd | undefined;
@@ -457,6 +453,7 @@ export class Connection<T = JsonValue>
   async #catchUp(): Promise<void> {
     while (this.#inbox.isBehind && this.#mayHandOut) {
       await this.#inbox.catchUp();
+      if (this.#share.isSpent(0)) await nextTurn();
     }
   }
 
@@ -542,11 +539,10 @@ export class Connection<T = JsonValue>
    */
   async #pump(): Promise<void> {
     const { prefixBytes } = this.#settings.framing;
-    let bytesOfTurn = 0;
+    const share = this.#share;
     try {
       while (this.#isWanted) {
-        if (bytesOfTurn > TURN_BYTES) {
-          bytesOfTurn = 0;
+        if (share.isFull) {
           await nextTurn();
           continue;
         }
@@ -562,9 +558,9 @@ export class Connection<T = JsonValue>
           if (this.#screen !== undefined) this.#screenFirst(run[0]);
           const lengths = this.#decoder.lengths.slice();
           let start = this.#bytesReceived - size;
-          bytesOfTurn += size - this.#decoder.size;
+          share.decoded(size - this.#decoder.size);
           if (run[run.length - 1] instanceof InvalidMessageError) {
-            bytesOfTurn += BAD_RUN_BYTES;
+            share.decoded(BAD_RUN_BYTES);
           }
           for (let i = 0; i < run.length && this.#received === undefined; i++) {
             if (this.#inbox.isBehind) await this.#catchUp();
@@ -579,6 +575,7 @@ export class Connection<T = JsonValue>
               await RESOLVED;
               this.#outbox.hasten();
             }
+            if (share.isSpent(lengths[i])) await nextTurn();
           }
           continue;
         }
@@ -598,7 +595,7 @@ export class Connection<T = JsonValue>
         } else {
           this.#decoder.commit(count);
           this.#bytesReceived += count;
-          bytesOfTurn += count;
+          share.read(count);
         }
       }
     } catch (cause) {
@@ -692,13 +689,33 @@ export class Connection<T = JsonValue>
     message: unknown,
     patient: boolean = this.#inbox.consumer === undefined,
   ): void {
-    if (this.#sealed) throw this.gone("send message");
+    if (this.#sealed) {
+      if (!this.#isHalfClosed) throw this.gone("send message");
+      throw new ConnectionClosedError(
+        "Cannot send message: closeWrite was called",
+        { clean: true },
+      );
+    }
     const { bytesQueued } = this.#outbox;
     const { maxQueuedBytes } = this.#settings;
     if (bytesQueued > maxQueuedBytes) {
       throw new BackpressureError(bytesQueued, maxQueuedBytes);
     }
     this.#outbox.push(message, patient);
+  }
+
+  /** Whether only the sending side is closed. */
+  get #isHalfClosed(): boolean {
+    return this.#closingWrite !== undefined && this.#end === undefined &&
+      this.#closingFor === undefined;
+  }
+
+  /**
+   * Whether a read is pending: the next bytes are up to the peer.
+   * @internal
+   */
+  get isListening(): boolean {
+    return this.#reading;
   }
 
   /**

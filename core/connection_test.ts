@@ -13,6 +13,7 @@ import {
   InvalidMessageError,
 } from "../framing.ts";
 import { Framing } from "./framing/options.ts";
+import { clearImmediate, setImmediate } from "node:timers";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import {
   BackpressureError,
@@ -235,6 +236,43 @@ Deno.test("Connection lets others have their turn while it has much to read", as
   assertEquals(received, 200_000);
 });
 
+Deno.test("Connection rests before the next message when those before took 10 ms", async () => {
+  const { now } = Date;
+  let time = 0;
+  let turns = 0;
+  let immediate = setImmediate(function next() {
+    turns++;
+    immediate = setImmediate(next);
+  });
+  Date.now = () => time;
+  try {
+    // Milliseconds that each message takes, and most of them in one turn.
+    for (const [cost, most] of [[12, 1], [5, 2], [1, 20]]) {
+      const { far, one } = connectionPair();
+      const inTurns: number[] = [];
+      for (let i = 0; i < 64; i++) far.write(encodeFrame(i));
+      await far.closeWrite();
+      one.consume({
+        name: "a test",
+        size: 0,
+        receive() {
+          time += cost;
+          inTurns[turns] = (inTurns[turns] ?? 0) + 1;
+          return undefined;
+        },
+        end: (end) => one.closeFor(end),
+      });
+      await one.closed;
+      const counts = inTurns.filter((count) => count > 0);
+      assertEquals(counts.reduce((a, b) => a + b), 64);
+      assert(Math.max(...counts) <= most, `${counts} at ${cost} ms`);
+    }
+  } finally {
+    Date.now = now;
+    clearImmediate(immediate);
+  }
+});
+
 Deno.test("Connection iterates past a bad message", async () => {
   const { far, one } = connectionPair();
   await far.write(encodeFrame(1));
@@ -430,7 +468,11 @@ Deno.test("closeWrite() leaves the other direction open", async () => {
   const { one, other } = connectionPair();
   const replies = [1, 2, 3].map((n) => one.request(n));
   await one.closeWrite();
-  await assertRejects(() => one.send(4), ConnectionClosedError);
+  await assertRejects(
+    () => one.send(4),
+    ConnectionClosedError,
+    "Cannot send message: closeWrite was called",
+  );
   const seen: unknown[] = [];
   for await (const message of other) {
     seen.push(message);
@@ -449,9 +491,17 @@ Deno.test("closeWrite() waits for what was sent, may be called twice, and says w
   near.hold();
   one.send("last");
   const ending = [one.closeWrite(), one.closeWrite()];
+  const settled: string[] = [];
+  ending[1].then(() => settled.push("again"));
+  const peerEnds = Array.fromAsync(other).then((messages) => {
+    settled.push("end");
+    return messages;
+  });
+  await turn();
+  assertEquals(settled, []);
   near.release();
   await Promise.all(ending);
-  assertEquals((await next(other)).value, "last");
+  assertEquals(await peerEnds, ["last"]);
   await Promise.all([one.close(), other.close()]);
   await one.closeWrite();
   await assertRejects(() => other.closeWrite(), ConnectionClosedError);

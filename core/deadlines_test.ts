@@ -109,6 +109,41 @@ Deno.test("idleTimeout does not count while nobody waits for a message", async (
   assertEquals(await one.closed, { clean: true });
 });
 
+Deno.test("a connection whose peer has ended its side sends on, until nothing was sent for idleTimeout", async () => {
+  const { near, far, one } = connection({ idleTimeout: TIMEOUT });
+  await far.write(encodeFrame("request"));
+  await far.closeWrite();
+  for await (const _ of one);
+  for (let i = 0; i < 5; i++) {
+    tick(20);
+    await one.send(`reply ${i}`);
+    await turn();
+  }
+  tick(20);
+  assertEquals(near.closed, 0);
+  tick(2);
+  assertEquals(await one.closed, { clean: true });
+  assertEquals(near.closed, 1);
+  assertEquals(near.writes.length, 5);
+});
+
+Deno.test("keepAlive() does not take a peer for dead while nothing is read, or when it has ended its side", async () => {
+  const { far, one } = connection({});
+  keepAlive(one, () => one.beat("are you there?"), TIMEOUT);
+  const messages = one[Symbol.asyncIterator]();
+  for (let i = 0; i < 40; i++) await far.write(encodeFrame("x".repeat(65_534)));
+  await messages.next(); // reads ahead, and no further
+  for (let i = 0; i < 100; i++) await turn();
+  tick(100);
+  assert(!one.isOver);
+  for (let i = 1; i < 40; i++) await messages.next();
+  await far.closeWrite();
+  assert((await messages.next()).done);
+  tick(100);
+  assert(!one.signal.aborted);
+  await one.close();
+});
+
 Deno.test("frameTimeout runs from the first byte of a frame to its last, whatever comes between", async () => {
   const { far, one } = connection({ frameTimeout: TIMEOUT });
   const message = one[Symbol.asyncIterator]().next();

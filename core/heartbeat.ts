@@ -23,6 +23,13 @@ export function keepAlive<T>(
   let ticks = 0;
   const heartbeat = {
     tick() {
+      // Where no reply can come any more, there is nothing to ask for.
+      if (connection.isOver) return sweep.delete(heartbeat);
+      // Not the peer is silent: nobody listens.
+      if (!connection.isListening) {
+        ticks = 0;
+        return;
+      }
       const { messagesReceived } = connection.stats;
       if (messagesReceived !== seen) {
         seen = messagesReceived;

@@ -29,3 +29,68 @@ export function nextTurn(): Promise<void> {
     }, 0);
   });
 }
+
+/**
+ * Bytes read and decoded, each counted, before other connections get their
+ * turn: neither waits for anything while bytes are there.
+ */
+const MOST_BYTES = 262_144;
+/** Milliseconds of work with messages before others get their turn. */
+const MOST_TIME = 10;
+/** A message of so many bytes may take long. */
+const LARGE = 4_096;
+/**
+ * Most messages between two looks at the clock, each of which costs about half a
+ * small message; fewer where the last ones took longer than `FAST` milliseconds.
+ */
+const MOST_UNSEEN = 32;
+const FAST = 2;
+
+/** What one connection may do before it rests. */
+export class Share {
+  #bytes = 0;
+  /** Milliseconds of work that were seen, and until when. */
+  #time = 0;
+  #seenUntil = 0;
+  /** Messages between two looks at the clock, and those that are left. */
+  #step = 1;
+  #left = 1;
+
+  /** So many bytes were read. What was before was no work, as far as is known. */
+  read(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#step === 1) this.#seenUntil = Date.now();
+  }
+
+  /** So many bytes were decoded. */
+  decoded(bytes: number): void {
+    this.#bytes += bytes;
+    if (bytes >= LARGE) this.#left = 1;
+  }
+
+  /** Whether to rest for the bytes; then all begins anew. */
+  get isFull(): boolean {
+    if (this.#bytes <= MOST_BYTES) return false;
+    this.#bytes = 0;
+    return true;
+  }
+
+  /**
+   * Whether to rest for the time, behind a message of so many bytes; it is asked
+   * once for each.
+   */
+  isSpent(bytes: number): boolean {
+    if (--this.#left > 0 && bytes < LARGE) return false;
+    const now = Date.now();
+    // A clock that was put back tells nothing.
+    const time = Math.max(0, now - this.#seenUntil);
+    this.#seenUntil = now;
+    this.#left = this.#step = time < FAST
+      ? Math.min(2 * this.#step, MOST_UNSEEN)
+      : 1;
+    this.#time += time;
+    if (this.#time < MOST_TIME) return false;
+    this.#time = 0;
+    return true;
+  }
+}

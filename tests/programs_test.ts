@@ -614,12 +614,18 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
     ],
     [
       "-N=localhost",
+      "cli/demo.ts",
+      "cannot listen on 127.0.0.1:0: missing permission; run: deno run --allow-net=127.0.0.1 cli/demo.ts",
+    ],
+    [
+      "-N=localhost",
       "client.ts --token-file k --tls-cert c --tls-key k --tls-ca a",
       `cannot connect to localhost:8080: missing permissions; run: deno run --allow-net=localhost:8080 --allow-read=c,k,a ${V8_FLAGS} client.ts --token-file k --tls-cert c --tls-key k --tls-ca a`,
     ],
   ];
   for (const [flags, command, line] of rows) {
-    const stderr = `${command.split(".")[0]}: ${line}\n`;
+    const [, name] = /(\w+)\.ts/.exec(command)!;
+    const stderr = `${name}: ${line}\n`;
     await assertEnds(run(flags, words(command)), { code: 1, stderr });
   }
 });
@@ -1067,6 +1073,37 @@ Deno.test("client stays at its prompt when the server is gone, and says why ther
   assertEquals(why, "still not connected after 300 ms; nothing was sent");
   await terminal.write("\x04");
   assertEquals((await terminal.status).code, 0);
+});
+
+Deno.test("client says after a second at its prompt that it is not connected yet", async () => {
+  await using server = await startServer();
+  await using terminal = onTerminal(server.port, ["--raw"]);
+  await terminal.write("1\n");
+  await terminal.line(/^{"status":"error",.*}$/);
+  server.kill();
+  await server.status;
+  await terminal.write("2\n");
+  await terminal.line(
+    /^Not connected to 127\.0\.0\.1:\d+ yet; still trying \(Ctrl-C to stop\)$/,
+  );
+  await terminal.write("\x03");
+  assertEquals((await terminal.status).code, 130);
+});
+
+Deno.test("client prints no push in place of a reply that came before the request", async () => {
+  await using peer = startPeer(async (wire) => {
+    await wire.receive();
+    // Both are there when the first is printed.
+    await wire.write(Uint8Array.of(0, 0, 0, 1, 0x31, 0, 0, 0, 2, 0x5b, 0x5d));
+    await wire.receive();
+    await wire.send('"two"');
+  });
+  await using client = startClient(peer.port, [], { stdin: "piped" });
+  await client.write("1\n");
+  await client.line(/^1$/);
+  await client.write("2\n");
+  await client.closeInput();
+  await assertEnds(client, { stdout: '1\n"two"\n' });
 });
 
 Deno.test("client colours on a terminal only, and not where NO_COLOR is set", async () => {
