@@ -113,14 +113,11 @@ interface Manner {
 }
 
 async function converse(given: Given): Promise<number> {
-  given.exclude("call", "notify", "listen");
-  given.exclude("notify", "listen");
-  given.exclude("listen", "repeat");
   const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
   const place = format(endpoint);
   const input = new Input(given.operands);
   const manner = mannerOf(given, input);
-  const method = given.text("call") ?? given.text("notify");
+  const method = methodOf(given);
   const isConversation = given.operands.length === 0 && method === undefined &&
     !given.has("listen") &&
     Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
@@ -173,6 +170,14 @@ async function converse(given: Given): Promise<number> {
       clearTimeout(timer);
     }
   }
+}
+
+/** The method to call, where calls are wanted. */
+function methodOf(given: Given): string | undefined {
+  given.exclude("call", "notify", "listen");
+  given.exclude("notify", "listen");
+  given.exclude("listen", "repeat");
+  return given.text("call") ?? given.text("notify");
 }
 
 function mannerOf(given: Given, input: Input): Manner {
