@@ -550,8 +550,8 @@ faultTest(
     const ended = silent[Symbol.asyncIterator]().next();
     await until(() => server.connections.size === 2, "not connected");
     for (let i = 1; i <= 5; i++) {
-      beats.advance(600 + beats.period);
-      await until(() => alive.stats.messagesReceived === i, "no beat");
+      await beats.advanceUntil(() => alive.stats.messagesSent === i, "no beat");
+      await until(() => alive.stats.messagesReceived === i, "no answer");
       idle.advance(600);
     }
     assertEquals((await ended).done, true);
@@ -576,7 +576,10 @@ faultTest(
     await using client = await connecting;
     const beat = { method: "ping" };
     for (const received of [1, 2]) {
-      clock.advance(1_000 + clock.period);
+      await clock.advanceUntil(
+        () => client.stats.messagesSent === received,
+        "no beat",
+      );
       assertEquals(await peer.take(1), [beat]);
       await peer.write(frame("0"));
       await until(

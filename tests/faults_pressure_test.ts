@@ -158,8 +158,8 @@ test("heartbeats keep a connection over many times idleTimeout, on both sides", 
     heartbeatInterval: 600,
   });
   for (let i = 1; i <= 10; i++) {
-    beats.advance(600 + beats.period);
-    await until(() => client.stats.messagesReceived === i, "no beat");
+    await beats.advanceUntil(() => client.stats.messagesSent === i, "no beat");
+    await until(() => client.stats.messagesReceived === i, "no answer");
     clock.advance(600);
   }
   assertEquals(await client.request("still here"), "still here");

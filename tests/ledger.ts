@@ -136,6 +136,15 @@ export class Clock implements Disposable {
     for (let i = 0; i < ticks; i++) this.#sweep.tick();
   }
 
+  /** Moves on, a period in each turn, until a condition holds. */
+  async advanceUntil(condition: () => boolean, failure: string): Promise<void> {
+    await until(() => {
+      if (condition()) return true;
+      this.advance(this.period);
+      return false;
+    }, failure);
+  }
+
   [Symbol.dispose](): void {
     this.#sweep.isHeld = false;
   }

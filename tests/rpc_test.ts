@@ -430,9 +430,12 @@ Deno.test("connectRpc() finds out that a server is gone without a word", async (
     heartbeat: true,
     heartbeatInterval: 1_000,
   });
-  const { stats: { messagesReceived } } = other.connection;
+  const { stats: { messagesReceived, messagesSent } } = other.connection;
   for (let i = 1; i <= 5; i++) {
-    clock.advance(1_000 + clock.period);
+    await clock.advanceUntil(
+      () => other.connection.stats.messagesSent === messagesSent + i,
+      "no heartbeat",
+    );
     await until(
       () => other.connection.stats.messagesReceived === messagesReceived + i,
       "no answer to a heartbeat",
