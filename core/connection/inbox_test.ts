@@ -286,9 +286,13 @@ Deno.test("a message that has come before a request is not its reply", async () 
     const [near, far] = memoryPair();
     const one = new Connection(near, NEVER);
     const pushes = Array.from({ length: before }, (_, push) => ({ push }));
-    const first = one.request("first");
-    await writeAll(far, "x".repeat(2_000)); // from now on, it reads as much at once
-    await first;
+    // Behind a long message it reads as much at once.
+    const long = "x".repeat(8_000);
+    for (let i = 0; i < 4; i++) {
+      const reply = one.request("first");
+      await writeAll(far, long);
+      await reply;
+    }
     for (let round = 0; round < 3; round++) {
       await writeAll(far, ...pushes);
       await turn();
@@ -299,8 +303,8 @@ Deno.test("a message that has come before a request is not its reply", async () 
       // What has come with the reply is not the reply to the next.
       const next = one.request("next");
       await turn();
-      await writeAll(far, "next");
-      assertEquals(await next, "next");
+      await writeAll(far, long);
+      assertEquals(await next, long);
     }
     const iteration = one[Symbol.asyncIterator]();
     for (let i = 0; i < 6 * before; i++) {
