@@ -29,11 +29,14 @@
  * }
  *
  * using listener = listen({ hostname: "127.0.0.1", port: 0 });
- * const connection = await connect(listener.addr);
- * new RpcSession(new ConnectionRpcTransport(await listener.accept()), new Greeter());
- * const session = new RpcSession<Greeter>(new ConnectionRpcTransport(connection));
- * using greeter = session.getRemoteMain();
+ * const near = await connect(listener.addr);
+ * const far = await listener.accept();
+ * new RpcSession(new ConnectionRpcTransport(far), new Greeter());
+ * const session = new RpcSession<Greeter>(new ConnectionRpcTransport(near));
+ * const greeter = session.getRemoteMain();
  * assertEquals(await greeter.greet("ada"), "hello ada");
+ * greeter[Symbol.dispose](); // ends the session, and the connection with it
+ * await Promise.all([near.closed, far.closed]);
  * ```
  *
  * @module

@@ -20,7 +20,7 @@ import { Random, SEED } from "./random.ts";
 const MOST_BYTES = 262_144;
 /** What an envelope around the shape takes. */
 const ENVELOPE = 200;
-const ROUNDS = 4;
+const ROUNDS = 3;
 
 /** What one consumer took for each shape, in milliseconds by MiB. */
 export interface Costs {
@@ -198,7 +198,7 @@ async function costsOf(
   // What looks costly is measured again: the garbage of others may have been
   // collected meanwhile.
   names.sort((one, other) => costs[other] - costs[one]);
-  for (let round = 0; round < 2 * ROUNDS; round++) {
+  for (let round = 0; round < ROUNDS; round++) {
     await measure(names.slice(0, 4));
   }
   return costs;
