@@ -97,6 +97,12 @@ type Screen<T> = (
  * that their next requests leave while the rest follows.
  */
 const REPLY_RUN = 32;
+/**
+ * Milliseconds for which a connection without `idleTimeout` stays open when its
+ * peer has ended its side and nothing is sent: a loop that forgets to close
+ * keeps no descriptor for ever.
+ */
+const HALF_CLOSED_TIMEOUT = 60_000;
 /** Writing it asks whether the link still is. */
 const NOTHING = new Uint8Array(0);
 /** A bad message costs about as much as so many bytes of good ones. */
@@ -426,7 +432,8 @@ export class Connection<T = JsonValue>
   /**
    * Iterates over the messages. Leaving the iteration early leaves the
    * connection open, and so does its end: what is sent still leaves, until the
-   * connection is closed or nothing was sent for `idleTimeout`.
+   * connection is closed or nothing was sent for `idleTimeout` (60 s where that
+   * is `Infinity`).
    *
    * @throws {TypeError} At the first message, if something else reads the
    * connection.
@@ -907,7 +914,8 @@ export class Connection<T = JsonValue>
     if (messages !== this.#messagesSeen || bytesQueued > 0) this.#idleTicks = 0;
     this.#messagesSeen = messages;
     const { sweep, idleTimeout } = this.#settings;
-    if (++this.#idleTicks > sweep!.ticks(idleTimeout)) {
+    const most = idleTimeout === Infinity ? HALF_CLOSED_TIMEOUT : idleTimeout;
+    if (++this.#idleTicks > sweep!.ticks(most)) {
       this.#close({ clean: true });
     }
   }

@@ -127,6 +127,19 @@ Deno.test("a connection whose peer has ended its side sends on, until nothing wa
   assertEquals(near.writes.length, 5);
 });
 
+Deno.test("a connection without idleTimeout whose peer has ended its side is closed when nothing was sent for 60 s", async () => {
+  const { near, far, one } = connection({
+    ...{ idleTimeout: Infinity, frameTimeout: 5_000, writeTimeout: 5_000 },
+  });
+  await far.closeWrite();
+  for await (const _ of one);
+  const sweep = sweepFor(Infinity, 5_000, 5_000)!;
+  for (let i = 0; i < sweep.ticks(60_000); i++) sweep.tick();
+  assertEquals(near.closed, 0);
+  sweep.tick();
+  assertEquals(await one.closed, { clean: true });
+});
+
 Deno.test("keepAlive() does not take a peer for dead while nothing is read, or when it has ended its side", async () => {
   const { far, one } = connection({});
   keepAlive(one, () => one.beat("are you there?"), TIMEOUT);

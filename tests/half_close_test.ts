@@ -231,3 +231,31 @@ faultTest(
     await Promise.all([client.close(), server.close()]);
   },
 );
+
+faultTest(
+  "a client that is closed closes the connections before the last, too",
+  async () => {
+    const ends: Promise<unknown>[] = [];
+    const listener = listen(
+      { hostname: "127.0.0.1", port: 0 },
+      (connection) =>
+        connection.send("hello").then(() => connection.closeWrite()),
+    );
+    const client = await connect({
+      ...listener.addr,
+      reconnect: { minDelay: 1, maxDelay: 1 },
+      onEvent(event) {
+        if (event.type === "connected") ends.push(event.connection.closed);
+      },
+    });
+    // The loop forgets to close what it was given.
+    for (let i = 0; i < 3; i++) {
+      const connection = await client.connected();
+      for await (const _ of connection);
+    }
+    assertEquals(ends.length, 3);
+    await client.close();
+    await Promise.all(ends);
+    await listener.shutdown();
+  },
+);

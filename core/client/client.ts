@@ -70,6 +70,8 @@ export class Client<T = JsonValue>
   readonly #waiting: WaitingMessages<Connection<T>>;
   #tenant: Tenant<T> | undefined;
   #connection: Connection<T> | undefined;
+  /** That one, and those before it that are not closed yet. */
+  readonly #open = new Set<Connection<T>>();
   /** Why the server did not let us in: who asks again is told the same. */
   #refusal: AuthenticationError | undefined;
   #connecting: Promise<Connection<T>> | undefined;
@@ -233,6 +235,7 @@ export class Client<T = JsonValue>
       throw this.#gone();
     }
     this.#connection = connection;
+    this.#open.add(connection);
     this.#tenant?.use(connection);
     const connectedAt = performance.now();
     connection.watch();
@@ -246,6 +249,7 @@ export class Client<T = JsonValue>
       if (this.#connection === connection) this.#stay();
     });
     connection.closed.then(() => {
+      this.#open.delete(connection);
       if (this.#connection === connection) this.#connection = undefined;
     });
   }
@@ -371,7 +375,7 @@ export class Client<T = JsonValue>
     this.#over.abort(this.#gone());
     this.#waiting.fail(this.#gone());
     await this.#tenant?.close();
-    await connection?.close();
+    await Promise.all([...this.#open].map((connection) => connection.close()));
   }
 
   /**
@@ -382,7 +386,7 @@ export class Client<T = JsonValue>
     this.#end = { clean: false, cause: reason };
     this.#over.abort(reason);
     this.#waiting.fail(this.#gone());
-    this.#connection?.abort(reason);
+    for (const connection of this.#open) connection.abort(reason);
   }
 
   /** The same as {@linkcode Client.close}, for `await using`. */
