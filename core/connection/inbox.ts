@@ -20,6 +20,12 @@ import { type RequestLimits, Requests } from "./requests.ts";
 
 /** Bytes of messages that may wait for a reader, beyond the last one. */
 export const MOST_UNCLAIMED_BYTES = 1_048_576;
+/** What a message that waits counts at least: a small one takes more than its bytes. */
+const LEAST_BYTES = 64;
+
+function costOf(bytes: number): number {
+  return Math.max(bytes, LEAST_BYTES);
+}
 
 /** Takes every message of a connection. */
 export interface Consumer<T> {
@@ -184,14 +190,14 @@ export class Inbox<T> {
       );
     } else {
       (this.#unclaimed ??= new Queue()).push({ message, bytes });
-      this.#bytes += bytes;
+      this.#bytes += costOf(bytes);
     }
   }
 
   #shift(): Unclaimed<T> | undefined {
     const first = this.#unclaimed?.shift();
     if (first === undefined) return undefined;
-    this.#bytes -= first.bytes;
+    this.#bytes -= costOf(first.bytes);
     if (this.#unclaimed?.size === 0) this.#unclaimed = undefined;
     return first;
   }

@@ -1,4 +1,9 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+} from "@std/assert";
 import { concat } from "@std/bytes/concat";
 import { encodeFrame } from "../../framing.ts";
 import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
@@ -394,4 +399,18 @@ Deno.test("request() rejects where 65 536 are open, those that were given up inc
   );
   one.abort();
   await other.close();
+});
+
+Deno.test("messages of no bytes that nobody asks for are bounded, too", async () => {
+  const [near, far] = memoryPair();
+  const one = new Connection(near);
+  const reply = one.request("are you there?");
+  await far.write(encodeFrame("yes"));
+  assertEquals(await reply, "yes");
+  const frames = new Uint8Array(4 * 2_000);
+  for (let i = 0; i < 10; i++) await far.write(frames);
+  await far.closeWrite();
+  const { clean, cause } = await one.closed;
+  assertEquals(clean, false);
+  assertInstanceOf(cause, RangeError);
 });
