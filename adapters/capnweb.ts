@@ -122,7 +122,13 @@ export class ConnectionRpcTransport {
    * @throws {InvalidMessageError} If the payload is not UTF-8 or not JSON.
    * @throws What a message failed with that had to wait to be sent.
    */
-  async receive(): Promise<unknown> {
+  receive(): Promise<unknown> {
+    const received = this.#receive();
+    received.catch(() => {}); // not awaiting it is safe
+    return received;
+  }
+
+  async #receive(): Promise<unknown> {
     await this.#sender.room();
     if (this.#failure !== undefined) throw this.#failure.error;
     const { promise, resolve, reject } = Promise.withResolvers<

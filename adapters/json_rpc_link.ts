@@ -166,8 +166,8 @@ export class JsonRpcLink {
   }
 
   /**
-   * About the bytes of the message that came last: what was read with it, the
-   * beginning of others included, counts for the first.
+   * About the bytes of a request that is about to start: all that was read since
+   * the last one started. What was read with it counts for the first.
    */
   #takeSize(): number {
     const { bytesReceived } = this.#connection.stats;
@@ -178,16 +178,21 @@ export class JsonRpcLink {
 
   #receive(message: unknown): void {
     const { id } = (message ?? {}) as JsonRpc;
-    const size = this.#takeSize();
     if (!isRequest(message)) {
       if (isResponse(message)) this.#asked.delete(id);
       this.#deliver(message);
     } else if (this.#inFlight.has(id)) {
       // Two answers with one id would be taken for one request's.
       this.#refuse(id, -32600, "Invalid Request");
-    } else if (!this.#isBusy) this.#start(message, size);
-    else if (this.#heldSize + size > MOST_HELD) {
-      this.#refuse(id, -32000, "Too many calls");
+    } else if (!this.#isBusy) this.#start(message, this.#takeSize());
+    else this.#hold(message);
+  }
+
+  #hold(message: unknown): void {
+    // Measured one by one, as any number may have been read together.
+    const size = JSON.stringify(message).length;
+    if (this.#heldSize + size > MOST_HELD) {
+      this.#refuse((message as JsonRpc).id, -32000, "Too many calls");
     } else {
       this.#held.push({ message, size });
       this.#heldSize += size;
