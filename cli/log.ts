@@ -9,6 +9,7 @@ import type {
   ConnectionEnd,
   ServerEvent,
 } from "../mod.ts";
+import { RpcError } from "../rpc.ts";
 import { format } from "./endpoint.ts";
 import { LineRate } from "./line_rate.ts";
 import { clause, compact, count } from "./output.ts";
@@ -104,7 +105,7 @@ export class ServerLog {
   /** Prints why a message or a reply was none. */
   badMessage(connection: Connection, error: unknown): void {
     const peer = this.#peers.get(connection)?.name;
-    const reason = clause(error);
+    const reason = reasonOf(error);
     this.#printFew({ type: "badMessage", peer, reason }, `${peer}: ${reason}`);
   }
 
@@ -240,4 +241,17 @@ function duration(milliseconds: number): string {
   return milliseconds < 10_000
     ? `${milliseconds} ms`
     : `${(milliseconds / 1_000).toFixed(1)} s`;
+}
+
+/** Most characters of the reason for a bad message. */
+const MOST_REASON = 300;
+
+/** Why a message was bad, in none of the peer's words. */
+function reasonOf(error: unknown): string {
+  const reason = error instanceof RpcError && error.isReceived
+    ? `the peer sent error ${error.code}`
+    : clause(error);
+  return reason.length > MOST_REASON
+    ? `${reason.slice(0, MOST_REASON)}…`
+    : reason;
 }

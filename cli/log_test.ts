@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { type Connection, fromStreams, type ServerEvent } from "../mod.ts";
+import { rpc } from "../rpc.ts";
 import { ServerLog } from "./log.ts";
 
 function connection(): Connection {
@@ -76,4 +77,35 @@ Deno.test("ServerLog begins lines of text with the time where it is told to", ()
       `${time}server: cannot print: full; going on without`,
     );
   }
+});
+
+Deno.test("ServerLog prints none of the words of an error that a peer has sent, and no long line", async () => {
+  const lines: string[] = [];
+  const log = new ServerLog({
+    format: "text",
+    print: (line) => lines.push(line),
+    printError: (line) => lines.push(line),
+  });
+  const there = new TransformStream<Uint8Array, Uint8Array>();
+  const back = new TransformStream<Uint8Array, Uint8Array>();
+  const heard = Promise.withResolvers<unknown>();
+  const peer = rpc(
+    fromStreams({ readable: there.readable, writable: back.writable }),
+    {},
+    { onError: (error) => heard.resolve(error) },
+  );
+  const other = fromStreams({
+    readable: back.readable,
+    writable: there.writable,
+  });
+  const error = { code: 7, message: "root logged in" };
+  await other.send({ jsonrpc: "2.0", id: null, error });
+  log.badMessage(peer.connection, await heard.promise);
+  log.badMessage(peer.connection, new Error("x".repeat(100_000)));
+  assertEquals(lines.map((line) => line.slice(line.indexOf(": ") + 2)), [
+    "the peer sent error 7",
+    `${"x".repeat(300)}…`,
+  ]);
+  other.abort();
+  await peer.close();
 });
