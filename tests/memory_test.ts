@@ -189,13 +189,13 @@ test("peers that come and go leave nothing in memory", async () => {
 
 test("idle, announcing and blocked peers cost a server what they should", async () => {
   const cases: [string, number, number, (peer: Peer) => Promise<unknown>][] = [
-    ["spoke once", 400, 24, async (peer) => {
+    ["spoke once", 800, 24, async (peer) => {
       await peer.write(frame('"hello"'));
       await peer.take(1);
     }],
     [
       "announces 1 MiB",
-      200,
+      800,
       32,
       (peer) => peer.write(frame("x".repeat(MIB)).subarray(0, 300)),
     ],
