@@ -138,7 +138,11 @@ class ServerLogin<T> {
       this.#unanswered = 1;
       throw error;
     }
-    if (this.#limit?.isBarred()) return undefined;
+    if (this.#limit?.isBarred()) {
+      // Nothing of it was judged, whenever the bar ends.
+      this.#unanswered = 1;
+      throw new BarredError();
+    }
     const { localAddr, remoteAddr, tls } = this.#connection;
     return await this.#verify(message, {
       localAddr,
