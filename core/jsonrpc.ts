@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { show } from "./tools/show.ts";
 
 /**
  * What a call is known by. The specification (section 4) also has fractions and
@@ -122,12 +123,20 @@ export class RpcError extends Error {
    * @param code A whole number.
    * @param message One sentence, for the caller to read.
    * @param data Anything more that JSON can carry.
-   * @throws {TypeError} If the code is no whole number.
+   * @throws {TypeError} If the code is no whole number, or the message is not a
+   * string.
    */
   constructor(code: number, message: string, data?: unknown) {
     if (!Number.isSafeInteger(code)) {
       throw new TypeError(
-        `Cannot make RpcError: its code is ${code}, expected a whole number`,
+        `Cannot make RpcError: its code is ${
+          show(code)
+        }, expected a whole number`,
+      );
+    }
+    if (typeof message !== "string") {
+      throw new TypeError(
+        `Cannot make RpcError: received ${show(message)}, expected a message`,
       );
     }
     super(message);

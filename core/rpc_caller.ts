@@ -23,6 +23,7 @@ import {
 } from "./jsonrpc.ts";
 import { isMistake } from "./connection/unsent.ts";
 import { trimmed } from "./rpc_api.ts";
+import { show } from "./tools/show.ts";
 import type { RpcCallOptions, RpcReply } from "./rpc_contract.ts";
 import type { Failure, StreamTotal } from "./rpc_incoming.ts";
 import { type CallOwner, OpenCall } from "./rpc_open_call.ts";
@@ -324,12 +325,17 @@ export function checkedParams(
   method: string,
   params: unknown,
 ): object | undefined {
+  if (typeof method !== "string") {
+    throw new TypeError(
+      `Cannot call method: received ${show(method)}, expected its name`,
+    );
+  }
   if (params === undefined) return undefined;
   if (Array.isArray(params)) return trimmed(params);
   if (typeof params !== "object" || params === null) {
     throw new TypeError(
       `Cannot call "${method}": its parameters are ${
-        params === null ? "null" : typeof params
+        show(params)
       }, expected an array or an object`,
     );
   }

@@ -444,7 +444,7 @@ Deno.test("Caller takes an answer that time is over for what its own clock is ab
 Deno.test("Caller rejects what cannot be called, and sends nothing", async () => {
   const { caller: calls, sent } = caller({ maxOpenCalls: 1 });
   const cases: [params: unknown, options: unknown, text: string][] = [
-    [1, undefined, "its parameters are number, expected an array or an object"],
+    [1, undefined, "its parameters are 1, expected an array or an object"],
     [null, undefined, "its parameters are null"],
     [[], { timeout: 0 }, 'option "timeout": received 0'],
     [[], { timeout: "1" }, 'option "timeout": received "1"'],
@@ -456,7 +456,7 @@ Deno.test("Caller rejects what cannot be called, and sends nothing", async () =>
     assert(error instanceof TypeError || error instanceof RangeError);
     assert(error.message.includes(text), error.message);
   }
-  await assertRejects(() => calls.notify("a", 1 as never), TypeError, "number");
+  await assertRejects(() => calls.notify("a", 1 as never), TypeError, "are 1,");
   assertEquals([calls.size, sent.length], [0, 0]);
   calls.call("a", undefined, undefined).catch(() => {});
   await assertRejects(

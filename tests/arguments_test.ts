@@ -168,6 +168,27 @@ const ROWS: readonly Row[] = [
     [LEFT_OUT],
   ],
   [
+    "RpcPeer.call(method)",
+    async (method) => {
+      await using peer = calls.rpc(connection());
+      await peer.call(method as string);
+    },
+    ['"9282"'],
+  ],
+  [
+    "RpcPeer.notify(method)",
+    async (method) => {
+      await using peer = calls.rpc(connection());
+      await peer.notify(method as string);
+    },
+    ['"9282"'],
+  ],
+  [
+    "new RpcError(message)",
+    (message) => new calls.RpcError(1, message as string),
+    ['"9282"'],
+  ],
+  [
     "RpcPeer.call(options)",
     async (options) => {
       await using peer = calls.rpc(connection());
