@@ -378,9 +378,11 @@ export class Connection<T = JsonValue>
    * Sends a message and waits for its reply: the replies come in the order of
    * the requests. Many requests may wait.
    *
-   * A message that has come before the request is not its reply. One that the
-   * peer sends on its own while a request waits cannot be told from its reply:
-   * where the peer does that, iterate, or use `rpc`.
+   * A message that was read before the request is not its reply. One that the
+   * peer sends on its own while a request waits cannot be told from its reply,
+   * nor can one that has arrived and was not read yet: a connection reads nothing
+   * before its first request, so a greeting would be taken for the first reply.
+   * Where the peer sends on its own, iterate, or use `rpc`.
    *
    * A request that is given up, by its signal or its timeout, rejects alone; its
    * reply is thrown away when it comes. If it is still missing a whole `timeout`
