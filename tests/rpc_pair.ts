@@ -21,17 +21,34 @@ export function rpcPair<Remote = RpcUntyped>(
   connectionOptions: ConnectionOptions = {},
 ): Ends<Remote> {
   const [near, far] = memoryPair();
-  return {
-    server: new RpcPeer(
-      new Connection(near, connectionOptions),
-      new RpcSettings(methods, options),
-    ),
-    client: new RpcPeer(
-      new Connection(far),
-      new RpcSettings(clientMethods, clientOptions),
-    ),
-    near,
-    far,
+  const server = new RpcPeer(
+    new Connection(near, connectionOptions),
+    new RpcSettings(methods, options),
+  );
+  const client = new RpcPeer<Remote>(
+    new Connection(far),
+    new RpcSettings(clientMethods, clientOptions),
+  );
+  closeTogether(client, server);
+  return { server, client, near, far };
+}
+
+/** Turns in which the other end may come to its end, where it is to end. */
+const MOST_TURNS = 100;
+
+/** Has the client's `close` wait for the server, whose timers end with it. */
+function closeTogether(
+  client: Pick<RpcPeer, "close">,
+  { connection }: RpcPeer,
+): void {
+  const close = client.close.bind(client);
+  let isClosed = false;
+  connection.closed.then(() => isClosed = true);
+  client.close = async () => {
+    await close();
+    for (let i = 0; i < MOST_TURNS && !isClosed; i++) {
+      await new Promise((resolve) => setTimeout(resolve));
+    }
   };
 }
 
