@@ -1,0 +1,246 @@
+import { assertEquals } from "@std/assert";
+import deno from "../deno.json" with { type: "json" };
+
+const ROOT = new URL("../", import.meta.url);
+/** As source declares it, by the words of `deno doc`. */
+const KINDS: Record<string, string> = { variable: "const", typeAlias: "type" };
+
+/** Where a symbol is declared, in `deno doc --json`. */
+interface Location {
+  filename: string;
+  line: number;
+  col: number;
+}
+
+interface Declaration {
+  kind: string;
+  location: Location;
+  def?: { target?: Location };
+}
+
+interface Documentation {
+  nodes: Record<
+    string,
+    { symbols: { name: string; declarations: Declaration[] }[] }
+  >;
+}
+
+async function documentation(paths: string[]): Promise<Documentation> {
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["doc", "--json", ...paths],
+    cwd: ROOT,
+  }).output();
+  return JSON.parse(new TextDecoder().decode(stdout));
+}
+
+function keyOf({ filename, line, col }: Location): string {
+  return `${filename}:${line}:${col}`;
+}
+
+/**
+ * What each entry point exports, as "kind name". A class of which only the type
+ * is exported is a "class type".
+ */
+async function exportsOf(
+  paths: string[],
+): Promise<Record<string, string[]>> {
+  const { nodes } = await documentation(paths);
+  const declarations = Object.values(nodes).flatMap(({ symbols }) =>
+    symbols.flatMap(({ declarations }) => declarations)
+  );
+  const kinds = new Map(
+    declarations.filter(({ kind }) => kind !== "reference")
+      .map(({ kind, location }) => [keyOf(location), kind]),
+  );
+  const found: Record<string, string[]> = {};
+  for (const path of paths) {
+    const url = new URL(path, ROOT).href;
+    const values = await import(url);
+    const lines = new Set<string>();
+    for (const { name, declarations } of nodes[url].symbols) {
+      for (const { kind, def } of declarations) {
+        const target = def?.target && kinds.get(keyOf(def.target));
+        const word = target ?? kind;
+        const suffix = word === "class" && !(name in values) ? " type" : "";
+        lines.add(`${KINDS[word] ?? word}${suffix} ${name}`);
+      }
+    }
+    found[path] = [...lines].sort();
+  }
+  return found;
+}
+
+Deno.test("each entry point exports what it did, and nothing else", async () => {
+  const paths = Object.values(deno.exports);
+  assertEquals(await exportsOf(paths), EXPORTS);
+});
+
+/** What users import: to be changed only with the CHANGELOG. */
+const EXPORTS: Record<string, string[]> = {
+  "./mod.ts": [
+    "class AuthenticationError",
+    "class BackpressureError",
+    "class Connection",
+    "class ConnectionClosedError",
+    "class FrameDecoder",
+    "class FrameDecoderStream",
+    "class FrameEncoder",
+    "class FrameEncoderStream",
+    "class FrameTooLargeError",
+    "class FrameTruncatedError",
+    "class InvalidMessageError",
+    "class TlsError",
+    "class type Client",
+    "class type Listener",
+    "class type Server",
+    "const CONNECTION_DEFAULTS",
+    "const CONNECT_DEFAULTS",
+    "const FRAMING_DEFAULTS",
+    "const LISTEN_DEFAULTS",
+    "const RECONNECT_DEFAULTS",
+    "const REQUEST_DEFAULTS",
+    "const SERVE_DEFAULTS",
+    "const SHARED_TOKEN_DEFAULTS",
+    "const TLS_DEFAULTS",
+    "function connect",
+    "function encodeFrame",
+    "function fromStreams",
+    "function listen",
+    "function permissionsFor",
+    "function requirePermissions",
+    "function serve",
+    "function sharedSecret",
+    "function sharedToken",
+    "interface AcceptOptions",
+    "interface Authentication",
+    "interface AuthenticationPeer",
+    "interface ByteDuplex",
+    "interface ByteStreams",
+    "interface Closer",
+    "interface ConnectOptions",
+    "interface ConnectionEnd",
+    "interface ConnectionInfo",
+    "interface ConnectionOptions",
+    "interface ConnectionStats",
+    "interface EndpointOptions",
+    "interface FramingOptions",
+    "interface ListenOptions",
+    "interface Reader",
+    "interface ReconnectOptions",
+    "interface ReconnectingOptions",
+    "interface RequestOptions",
+    "interface ServeOptions",
+    "interface ServerOptions",
+    "interface ServerStats",
+    "interface SharedTokenOptions",
+    "interface TlsCertificate",
+    "interface TlsClientOptions",
+    "interface TlsInfo",
+    "interface TlsOptions",
+    "interface TlsServerOptions",
+    "interface Writer",
+    "type Address",
+    "type ClientEvent",
+    "type ConnectionHandler",
+    "type Decoded",
+    "type ErrorHandler",
+    "type Handler",
+    "type JsonValue",
+    "type PermissionNeed",
+    "type Prover",
+    "type RejectionReason",
+    "type ServerEvent",
+    "type TlsName",
+    "type TlsVersion",
+    "type Verifier",
+  ],
+  "./framing.ts": [
+    "class FrameDecoder",
+    "class FrameDecoderStream",
+    "class FrameEncoder",
+    "class FrameEncoderStream",
+    "class FrameTooLargeError",
+    "class FrameTruncatedError",
+    "class InvalidMessageError",
+    "const FRAMING_DEFAULTS",
+    "function encodeFrame",
+    "interface FramingOptions",
+    "type Decoded",
+    "type JsonValue",
+  ],
+  "./server.ts": [
+    "class Listener",
+    "class Server",
+    "const LISTEN_DEFAULTS",
+    "const SERVE_DEFAULTS",
+    "function listen",
+    "function serve",
+    "interface AcceptOptions",
+    "interface ListenOptions",
+    "interface ServeOptions",
+    "interface ServerOptions",
+    "interface ServerStats",
+    "type ConnectionHandler",
+    "type RejectionReason",
+    "type ServerEvent",
+  ],
+  "./client.ts": [
+    "const CONNECT_DEFAULTS",
+    "function connect",
+    "interface ConnectOptions",
+    "interface ReconnectingOptions",
+  ],
+  "./rpc.ts": [
+    "class RpcClient",
+    "class RpcError",
+    "class RpcPeer",
+    "class RpcServer",
+    "const CONNECT_RPC_DEFAULTS",
+    "const RPC_DEFAULTS",
+    "const SERVE_RPC_DEFAULTS",
+    "function connectRpc",
+    "function method",
+    "function rpc",
+    "function serveRpc",
+    "interface ConnectRpcOptions",
+    "interface ReconnectingRpcOptions",
+    "interface RpcCallOptions",
+    "interface RpcContext",
+    "interface RpcMethod",
+    "interface RpcOptions",
+    "interface RpcRemote",
+    "interface RpcStats",
+    "interface RpcUntyped",
+    "interface SchemaIssue",
+    "interface ServeRpcOptions",
+    "interface StandardSchema",
+    "type RpcApi",
+    "type RpcArguments",
+    "type RpcCallParams",
+    "type RpcErrorHandler",
+    "type RpcFunction",
+    "type RpcMethods",
+    "type RpcName",
+    "type RpcParams",
+    "type RpcReply",
+    "type RpcReserved",
+    "type RpcResult",
+    "type RpcSignature",
+    "type RpcStream",
+    "type SchemaResult",
+  ],
+  "./adapters/capnweb.ts": [
+    "class ConnectionRpcTransport",
+  ],
+  "./adapters/mcp.ts": [
+    "class ConnectionTransport",
+  ],
+  "./adapters/vscode_jsonrpc.ts": [
+    "class ConnectionMessageReader",
+    "class ConnectionMessageWriter",
+    "interface JsonRpcMessage",
+    "interface Subscription",
+    "type Subscribe",
+    "type WriteFailure",
+  ],
+};
