@@ -33,7 +33,7 @@ import { Client } from "./core/client/client.ts";
 import type { ClientEvent, ReconnectOptions } from "./core/client/reconnect.ts";
 import { secureClient, TlsClientContext } from "./core/tls.ts";
 import { pickOptions, readOptions } from "./core/tools/options.ts";
-import type { JsonValue } from "./framing.ts";
+import type { JsonValue } from "./core/framing/framing.ts";
 
 export {
   CONNECT_DEFAULTS,

@@ -35,7 +35,11 @@ import { isFailureOf } from "./core/connection/failures.ts";
 import { Events } from "./core/events.ts";
 import { dropPermissions } from "./core/permissions.ts";
 import { bind, type Binding } from "./core/platform/bind.ts";
-import { Framing, FRAMING_OPTIONS } from "./core/framing/options.ts";
+import {
+  Framing,
+  FRAMING_OPTIONS,
+  type JsonValue,
+} from "./core/framing/framing.ts";
 import { Queue } from "./core/queue.ts";
 import {
   type PendingConnection,
@@ -67,7 +71,6 @@ import {
 } from "./core/tools/options.ts";
 import { quiet } from "./core/tools/quiet.ts";
 import { callHook, report } from "./core/tools/report.ts";
-import type { JsonValue } from "./framing.ts";
 
 export {
   LISTEN_DEFAULTS,

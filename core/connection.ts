@@ -10,10 +10,10 @@ import {
   FrameDecoder,
   FrameTooLargeError,
   FrameTruncatedError,
+  type Framing,
   InvalidMessageError,
   type JsonValue,
-} from "../framing.ts";
-import type { Framing } from "./framing/options.ts";
+} from "./framing/framing.ts";
 import { markFailure } from "./connection/failures.ts";
 import { type Consumer, Inbox } from "./connection/inbox.ts";
 import type { RequestLimits } from "./connection/requests.ts";

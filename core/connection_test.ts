@@ -12,7 +12,7 @@ import {
   FrameTruncatedError,
   InvalidMessageError,
 } from "../framing.ts";
-import { Framing } from "./framing/options.ts";
+import { Framing } from "./framing/framing.ts";
 import { clearImmediate, setImmediate } from "node:timers";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import {

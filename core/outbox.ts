@@ -4,8 +4,7 @@
  * @module
  */
 import type { Writer } from "@std/io/types";
-import { FrameEncoder } from "../framing.ts";
-import type { Framing } from "./framing/options.ts";
+import { FrameEncoder, type Framing } from "./framing/framing.ts";
 
 type Space = Uint8Array<ArrayBuffer>;
 

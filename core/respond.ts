@@ -4,8 +4,11 @@
  *
  * @module
  */
-import { InvalidMessageError } from "../framing.ts";
-import type { Decoded, JsonValue } from "../framing.ts";
+import {
+  type Decoded,
+  InvalidMessageError,
+  type JsonValue,
+} from "./framing/framing.ts";
 import {
   type Connection,
   ConnectionClosedError,

@@ -4,7 +4,7 @@
  * @module
  */
 import { CallTable } from "./rpc/call_table.ts";
-import { InvalidMessageError } from "../framing.ts";
+import { InvalidMessageError } from "./framing/framing.ts";
 import {
   BackpressureError,
   type Connection,

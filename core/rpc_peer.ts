@@ -8,7 +8,7 @@ import {
   type Decoded,
   InvalidMessageError,
   type JsonValue,
-} from "../framing.ts";
+} from "./framing/framing.ts";
 import type { Connection, ConnectionEnd } from "./connection.ts";
 import {
   failureOf,

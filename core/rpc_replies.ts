@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FrameTooLargeError } from "../framing.ts";
+import { FrameTooLargeError } from "./framing/framing.ts";
 import {
   BackpressureError,
   type Connection,

@@ -8,7 +8,7 @@ import {
   Framing,
   FRAMING_OPTIONS,
   type FramingOptions,
-} from "./framing/options.ts";
+} from "./framing/framing.ts";
 import { type Sweep, sweepFor } from "./sweep.ts";
 import {
   defaultsOf,

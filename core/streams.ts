@@ -9,7 +9,7 @@ import {
   Connection,
   type ConnectionOptions,
 } from "./connection.ts";
-import type { JsonValue } from "../framing.ts";
+import type { JsonValue } from "./framing/framing.ts";
 import { EMPTY, toBytes } from "./tools/bytes.ts";
 import { checkArgument } from "./tools/options.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { JsonValue } from "../../framing.ts";
+import type { JsonValue } from "../framing/framing.ts";
 import { abortable } from "../abortion.ts";
 import { AuthenticationError, type Connection } from "../connection.ts";
 import {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { JsonValue } from "../../framing.ts";
+import type { JsonValue } from "../framing/framing.ts";
 import type { Address, TlsInfo } from "../connection.ts";
 
 /** The other end, as long as it is not let in. */

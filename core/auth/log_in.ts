@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { InvalidMessageError, type JsonValue } from "../../framing.ts";
+import { InvalidMessageError, type JsonValue } from "../framing/framing.ts";
 import { abortable } from "../abortion.ts";
 import { AuthenticationError, type Connection } from "../connection.ts";
 import {

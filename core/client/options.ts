@@ -22,7 +22,7 @@ import {
   signal,
   timeout,
 } from "../tools/options.ts";
-import { encodeFrame, type JsonValue } from "../../framing.ts";
+import { encodeFrame, type JsonValue } from "../framing/framing.ts";
 
 /** Options of `connect`. */
 export interface ConnectOptions<T = JsonValue>

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { JsonValue } from "../../framing.ts";
+import type { JsonValue } from "../framing/framing.ts";
 import type { Connection, ConnectionEnd } from "../connection.ts";
 import {
   defaultsOf,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FrameEncoder } from "../../framing.ts";
+import { FrameEncoder } from "../framing/framing.ts";
 import { whenAborted } from "../abortion.ts";
 import { BackpressureError, type Settings, startTimer } from "../settings.ts";
 import { quiet } from "../tools/quiet.ts";

@@ -10,8 +10,7 @@
  *
  * @module
  */
-import { InvalidMessageError } from "../../framing.ts";
-import type { Decoded } from "../../framing.ts";
+import { type Decoded, InvalidMessageError } from "../framing/framing.ts";
 import { Queue } from "../queue.ts";
 import type { ConnectionEnd } from "../settings.ts";
 import { quiet, rejectQuietly } from "../tools/quiet.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Decoded } from "../../framing.ts";
+import type { Decoded } from "../framing/framing.ts";
 import { whenAborted } from "../abortion.ts";
 import { Queue } from "../queue.ts";
 import { BackpressureError } from "../settings.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { InvalidMessageError } from "../../framing.ts";
+import { InvalidMessageError } from "../framing/framing.ts";
 import { BackpressureError } from "../settings.ts";
 import { quiet } from "../tools/quiet.ts";
 

@@ -1,0 +1,76 @@
+/**
+ * What goes wrong with frames and messages.
+ *
+ * @module
+ */
+
+/**
+ * Thrown when a payload is larger than the limit, and when the bytes of a stream
+ * are those of another protocol, so that its lengths are none. The receiving
+ * side cannot go on after it, the sending side can.
+ */
+export class FrameTooLargeError extends RangeError {
+  /**
+   * Size of the payload in bytes: announced by the peer, or about to be sent.
+   */
+  readonly size: number;
+  /** Largest payload allowed, in bytes. */
+  readonly limit: number;
+
+  /**
+   * Makes the error for a payload of `size` bytes that was to be decoded or
+   * encoded under `limit`; a `diagnosis` says what these bytes seem to be in
+   * place of a length.
+   */
+  constructor(
+    action: "decode" | "encode",
+    size: number,
+    limit: number,
+    diagnosis?: string,
+  ) {
+    super(
+      `Cannot ${action} frame: ${
+        diagnosis ?? `payload is ${size} bytes, limit is ${limit} bytes`
+      }`,
+    );
+    this.name = "FrameTooLargeError";
+    this.size = size;
+    this.limit = limit;
+  }
+}
+
+/** Thrown when the bytes end inside a frame. */
+export class FrameTruncatedError extends Error {
+  /**
+   * Bytes received of the part, prefix or payload, in which the stream ended.
+   */
+  readonly received: number;
+  /** Bytes that this part should have had. */
+  readonly expected: number;
+
+  /**
+   * Makes the error for a stream that ended after `received` of `expected`
+   * bytes of a `part`.
+   */
+  constructor(part: "prefix" | "payload", received: number, expected: number) {
+    super(
+      `Cannot decode frame: the stream ended after ${received} of ${expected} ${part} bytes`,
+    );
+    this.name = "FrameTruncatedError";
+    this.received = received;
+    this.expected = expected;
+  }
+}
+
+/**
+ * Thrown for a payload that is not UTF-8, not JSON or nested too deep, and for a
+ * value that JSON cannot carry. The frame itself was good (or was never written), so the link
+ * survives it. The payload's text is not part of the error.
+ */
+export class InvalidMessageError extends SyntaxError {
+  /** Makes the error; `message` names no payload text. */
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "InvalidMessageError";
+  }
+}
