@@ -13,7 +13,8 @@ import type {
   SchemaResult,
   StandardSchema,
 } from "./rpc_contract.ts";
-import { show } from "./tools/show.ts";
+import { escape } from "./tools/escape.ts";
+import { isPlain, show } from "./tools/show.ts";
 
 /** Calls one method: with what `this` is, and the parameters as they came. */
 export type Invoke = (call: RpcContext, params: object | undefined) => unknown;
@@ -41,7 +42,8 @@ export function tableOf(
       `Cannot serve methods: received ${show(methods)}, expected an object`,
     );
   }
-  checkMembers(methods);
+  checkInherited(methods);
+  checkOwn(methods);
   const table = new Map<string, Invoke>();
   const list: { name: string; description?: string }[] = [];
   for (const [name, definition] of Object.entries(methods)) {
@@ -69,7 +71,7 @@ export function tableOf(
  * Rejects an instance of a class with methods: they would need `this` to be the
  * instance, and not the call.
  */
-function checkMembers(methods: object): void {
+function checkInherited(methods: object): void {
   for (
     let prototype = Object.getPrototypeOf(methods);
     prototype !== null && prototype !== Object.prototype;
@@ -80,6 +82,26 @@ function checkMembers(methods: object): void {
     if (name === undefined) continue;
     throw new TypeError(
       `Cannot serve method "${name}": it is a member of a class, expected a plain object like { ${name}: (...params) => instance.${name}(...params) }`,
+    );
+  }
+}
+
+/** Rejects members that are no methods by their keys, and having none of any. */
+function checkOwn(methods: object): void {
+  const symbol = Object.getOwnPropertySymbols(methods)
+    .find((key) => Object.prototype.propertyIsEnumerable.call(methods, key));
+  if (symbol !== undefined) {
+    throw new TypeError(
+      `Cannot serve method ${
+        escape(String(symbol))
+      }: its key is a symbol, expected a string`,
+    );
+  }
+  if (!isPlain(methods) && Object.keys(methods).length === 0) {
+    throw new TypeError(
+      `Cannot serve methods: received ${
+        show(methods)
+      } without methods of its own, expected a plain object like { name: (...params) => result }`,
     );
   }
 }

@@ -135,6 +135,35 @@ Deno.test("tableOf() lists the methods if it is to", () => {
   );
 });
 
+Deno.test("tableOf() calls no getter of a class, and serves the exports of a module", async () => {
+  let calls = 0;
+  class Watched {
+    get sum() {
+      return calls++;
+    }
+    get [Symbol.iterator]() {
+      return calls++;
+    }
+    static get name() {
+      return calls++;
+    }
+  }
+  assertThrows(() => tableOf(new Watched() as never, false), TypeError, "sum");
+  class Idle {
+    static get name() {
+      return calls++;
+    }
+  }
+  assertThrows(() => tableOf(new Idle() as never, false), TypeError, "object");
+  assertEquals(calls, 0);
+  const module = await import("./promise_like.ts");
+  assertEquals(
+    [...tableOf(module as never, false).keys()],
+    Object.keys(module),
+  );
+  assertEquals(tableOf({}, false).size, 0);
+});
+
 class Service {
   #sum = 0;
   add(n: number) {
@@ -180,6 +209,15 @@ Deno.test("tableOf() rejects what is no method", () => {
     [Object.create({ inherited() {} }), 'Cannot serve method "inherited": it'],
     [[() => {}], "received an array, expected an object"],
     [new Map([["a", () => {}]]), "it is a member of a class"],
+    [
+      new (class Idle {})(),
+      "Cannot serve methods: received an Idle without methods of its own, expected a plain object like { name: (...params) => result }",
+    ],
+    [
+      { [Symbol("\nadd")]() {} },
+      "Cannot serve method Symbol(\\u000aadd): its key is a symbol, expected a string",
+    ],
+    [{ add() {}, [Symbol.iterator]: 1 }, "Symbol(Symbol.iterator)"],
   ];
   for (const [methods, text] of cases) {
     assertThrows(

@@ -30,12 +30,12 @@ const KINDS: readonly (readonly [value: unknown, shown: string])[] = [
   [Symbol("9282"), "a symbol"],
   [[9282], "an array"],
   [() => 9282, "a function"],
-  [new Map(), "an object"],
+  [new Map(), "a Map"],
   [Promise.resolve({}), "a promise"],
 ];
 
 /** Kinds that an argument may be, by how they are shown. */
-const OBJECT: readonly string[] = ["an object"];
+const OBJECT: readonly string[] = ["a Map"];
 const LEFT_OUT = "undefined";
 
 function streams(): networking.ByteStreams {

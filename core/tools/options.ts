@@ -5,7 +5,7 @@
  * @module
  */
 import { nearest } from "./nearest.ts";
-import { kindOf, show } from "./show.ts";
+import { isPlain, kindOf, show } from "./show.ts";
 
 /** What one option may be. */
 export interface Option<Value = unknown> {
@@ -94,12 +94,6 @@ function checkBag(table: object, options: unknown): void {
       `Cannot use option ${show(name)}: it does not exist${hint}`,
     );
   }
-}
-
-/** Whether it is what `{}` makes, in whichever realm. */
-function isPlain(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /**

@@ -97,7 +97,8 @@ Deno.test("readOptions() refuses what is no object of options", () => {
       [[], "an array"],
       [() => {}, "a function"],
       [Promise.resolve({ port: 1 }), "a promise"],
-      [new Map([["port", 1]]), "an object"],
+      [new Map([["port", 1]]), "a Map"],
+      [new Date(), "a Date"],
     ]
   ) {
     assertThrows(
@@ -223,6 +224,11 @@ Deno.test("each kind of option takes its values, and shows what it refuses", () 
 });
 
 Deno.test("an option shows as source would write it what was received, and nothing of a secret", () => {
+  const hostile = new Proxy({}, {
+    getPrototypeOf() {
+      throw new Error("looked at");
+    },
+  });
   for (
     const [value, shown] of [
       ["9280", '"9280"'],
@@ -233,6 +239,11 @@ Deno.test("an option shows as source would write it what was received, and nothi
       [Symbol("port"), "a symbol"],
       [{ secret: 1 }, "an object"],
       [Promise.resolve(), "a promise"],
+      [new Date(), "a Date"],
+      [new (class Int16 {})(), "an Int16"],
+      [new (class {})(), "an object"],
+      [Object.create(null), "an object"],
+      [hostile, "an object"],
     ]
   ) {
     assertThrows(
@@ -250,5 +261,10 @@ Deno.test("an option shows as source would write it what was received, and nothi
     () => secretBag().check("tls", "-----BEGIN PRIVATE KEY-----"),
     TypeError,
     'Cannot use option "tls": received a string, expected an object',
+  );
+  assertThrows(
+    () => secretBag().check("tls", true),
+    TypeError,
+    'Cannot use option "tls": received true, expected an object',
   );
 });
