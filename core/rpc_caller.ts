@@ -23,7 +23,7 @@ import {
 } from "./jsonrpc.ts";
 import { isMistake } from "./connection/unsent.ts";
 import { trimmed } from "./rpc_api.ts";
-import { show } from "./tools/show.ts";
+import { isPlain, show } from "./tools/show.ts";
 import type { RpcCallOptions, RpcReply } from "./rpc_contract.ts";
 import type { Failure, StreamTotal } from "./rpc_incoming.ts";
 import { type CallOwner, OpenCall } from "./rpc_open_call.ts";
@@ -198,8 +198,9 @@ export class Caller implements CallOwner {
 
   /** Takes an answer in. */
   settle(response: RpcResponse): void {
-    // The peer could not tell which call it is that it could not read.
-    const call = response.id === null
+    // The peer could not tell which call it is that it could not read: its id
+    // is null then, and some peers send none.
+    const call = isUnnamed(response)
       ? this.#takeOnly()
       : this.#calls.take(response.id);
     if (call !== undefined) this.#connection.hasAnswered = true;
@@ -237,7 +238,7 @@ export class Caller implements CallOwner {
   /** A peer that answers what nobody has asked is not listened to for ever. */
   #countStray(response: RpcResponse): void {
     this.strays++;
-    if (response.id === null && response.error && isResponse(response)) {
+    if (isUnnamed(response) && response.error && isResponse(response)) {
       this.#onUnclaimed?.(receivedError(response.error));
     }
     if (this.#givenUp > 0) this.#givenUp--;
@@ -332,14 +333,34 @@ export function checkedParams(
   }
   if (params === undefined) return undefined;
   if (Array.isArray(params)) return trimmed(params);
-  if (typeof params !== "object" || params === null) {
-    throw new TypeError(
-      `Cannot call "${method}": its parameters are ${
-        show(params)
-      }, expected an array or an object`,
-    );
-  }
-  return params;
+  const carried = carriedOf(params);
+  if (Array.isArray(carried) || isCarriedByName(carried)) return carried;
+  throw new TypeError(
+    `Cannot call "${method}": its parameters are ${
+      show(params)
+    }, expected an array or an object`,
+  );
+}
+
+/** What JSON carries of parameters by name. */
+function carriedOf(params: unknown): unknown {
+  const { toJSON } = Object(params);
+  return typeof toJSON === "function" ? toJSON.call(params, "params") : params;
+}
+
+/**
+ * Whether JSON makes an object of that with all that it is: of a `Map`, of a
+ * promise or of an error it would make `{}`, and of a `String` a text.
+ */
+function isCarriedByName(value: unknown): value is object {
+  return typeof value === "object" && value !== null &&
+    (isPlain(value) ||
+      Object.keys(value).length > 0 && !(value instanceof String));
+}
+
+/** Whether a response does not say which call it answers. */
+function isUnnamed({ id }: Partial<RpcResponse>): boolean {
+  return id === null || id === undefined;
 }
 
 function notAResponse(): InvalidMessageError {

@@ -342,16 +342,19 @@ Deno.test("Caller takes an error without an id for the answer to the only call, 
   });
   const error = { code: -32600, message: "Invalid Request" };
   const unclaimed = JSON.stringify({ jsonrpc: "2.0", id: null, error });
-  const first = raw.peer.call("a");
-  await raw.receive(1);
-  await raw.exchange(unclaimed);
-  const rejected = await assertRejects(() => first, RpcError, error.message);
-  assertEquals([rejected.code, rejected.isReceived], [-32600, true]);
+  const nameless = JSON.stringify({ jsonrpc: "2.0", error });
+  for (const response of [unclaimed, nameless, `[${nameless}]`]) {
+    const only = raw.peer.call("a");
+    await raw.receive(1);
+    await raw.exchange(response);
+    const rejected = await assertRejects(() => only, RpcError, error.message);
+    assertEquals([rejected.code, rejected.isReceived], [-32600, true]);
+  }
   assertEquals(errors, []);
 
   const others = [raw.peer.call("b"), raw.peer.call("c")];
   const requests = await raw.receive(2) as Request[];
-  await raw.exchange(unclaimed);
+  await raw.exchange(nameless);
   for (const { id } of requests) await raw.send(answer(id, "answered"));
   assertEquals(await Promise.all(others), ["answered", "answered"]);
   await raw.exchange(unclaimed, '{"jsonrpc":"2.0","id":null,"error":1}');
@@ -446,6 +449,17 @@ Deno.test("Caller rejects what cannot be called, and sends nothing", async () =>
   const cases: [params: unknown, options: unknown, text: string][] = [
     [1, undefined, "its parameters are 1, expected an array or an object"],
     [null, undefined, "its parameters are null"],
+    [
+      new Date(),
+      undefined,
+      "its parameters are a Date, expected an array or an object",
+    ],
+    [new Map([["a", 1]]), undefined, "its parameters are a Map"],
+    [Promise.resolve({}), undefined, "its parameters are a promise"],
+    [new Error("secret"), undefined, "its parameters are an Error"],
+    [new String("ab"), undefined, "its parameters are a String"],
+    [() => [], undefined, "its parameters are a function"],
+    [{ toJSON: () => "a" }, undefined, "its parameters are an object"],
     [[], { timeout: 0 }, 'option "timeout": received 0'],
     [[], { timeout: "1" }, 'option "timeout": received "1"'],
     [[], { timeOut: 1 }, 'option "timeOut": it does not exist'],
@@ -469,6 +483,29 @@ Deno.test("Caller rejects what cannot be called, and sends nothing", async () =>
     RangeError,
   );
   assertEquals([calls.size, sent.length], [1, 1]);
+});
+
+Deno.test("Caller sends what JSON makes an object of", () => {
+  const { caller: calls, sent } = caller();
+  class Point {
+    readonly x = 1;
+    get length() {
+      return 1;
+    }
+  }
+  const rows: [params: object, json: string][] = [
+    [new Point(), '{"x":1}'],
+    [Object.assign(Object.create(null), { a: 1 }), '{"a":1}'],
+    [{}, "{}"],
+    [{ toJSON: () => ({ b: 2 }) }, '{"b":2}'],
+    [{ toJSON: () => [3] }, "[3]"],
+  ];
+  for (const [params, json] of rows) {
+    calls.call("a", params, undefined);
+    assertEquals(JSON.stringify(sent.pop()!.params), json);
+    calls.notify("a", params);
+    assertEquals(JSON.stringify(sent.pop()!.params), json);
+  }
 });
 
 Deno.test("RpcPeer rejects what JSON cannot carry, and goes on", async () => {
