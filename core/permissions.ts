@@ -35,8 +35,8 @@ const LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"];
 
 /**
  * The permissions for connecting to an address or listening on it. A Unix
- * socket needs three kinds; its server makes two files beside it, at the same
- * path with `.new` and with `.lock`.
+ * socket needs three kinds; its server makes a directory and a file beside it, at
+ * the same path with `.d` and with `.lock`.
  *
  * @param address Where to connect to or to listen.
  * @param action What is done there.
@@ -69,12 +69,30 @@ export function permissionsFor(
   return [...permissionsForFiles(path), { name: "net", host: `unix:${early}` }];
 }
 
+/** Short, as the platform bounds the length of a socket's path. */
+export const EARLY_NAME = "s";
+
+/** What a server makes beside its Unix socket. */
+interface FilesBeside {
+  /** A directory that its owner alone may enter. */
+  readonly directory: string;
+  /** The socket there, before it gets its name: four bytes longer. */
+  readonly early: string;
+  /** Shared by the servers that live. */
+  readonly lock: string;
+}
+
 /**
  * The files that a server makes beside the Unix socket at an absolute path.
  * @internal
  */
-export function filesBeside(path: string): { early: string; lock: string } {
-  return { early: `${path}.new`, lock: `${path}.lock` };
+export function filesBeside(path: string): FilesBeside {
+  const directory = `${path}.d`;
+  return {
+    directory,
+    early: `${directory}/${EARLY_NAME}`,
+    lock: `${path}.lock`,
+  };
 }
 
 /**
@@ -82,9 +100,9 @@ export function filesBeside(path: string): { early: string; lock: string } {
  * @internal
  */
 export function permissionsForFiles(path: string): PermissionNeed[] {
-  const { early, lock } = filesBeside(path);
+  const { directory, lock } = filesBeside(path);
   return (["read", "write"] as const).flatMap((name) =>
-    [path, early, lock].map((path) => ({ name, path }))
+    [path, directory, lock].map((path) => ({ name, path }))
   );
 }
 

@@ -761,10 +761,10 @@ faultTest(
   async () => {
     const directory = await Deno.makeTempDir();
     const path = `${directory}/test.sock`;
-    const files = [path, `${path}.new`, `${path}.lock`].join();
+    const files = [path, `${path}.d`, `${path}.lock`].join();
     const flags = [
       ...[`--allow-read=${files}`, `--allow-write=${files}`],
-      `--allow-net=unix:${path}.new`,
+      `--allow-net=unix:${path}.d/s`,
     ];
     {
       await using killed = await startProgram(flags, [`--unix=${path}`]);

@@ -439,10 +439,10 @@ Deno.test("server ends with 0 at a signal, and at once at the next", async () =>
 Deno.test("both programs speak over a Unix socket, and ask for all that it needs", async () => {
   const directory = await Deno.realPath(await Deno.makeTempDir());
   const path = `${directory}/server.sock`;
-  const beside = [path, `${path}.new`, `${path}.lock`].join();
+  const beside = [path, `${path}.d`, `${path}.lock`].join();
   const serverFiles = `--allow-read=${beside} --allow-write=${beside}`;
   const clientFiles = `--allow-read=${path} --allow-write=${path}`;
-  const forServer = `${serverFiles} --allow-net=unix:${path}.new`;
+  const forServer = `${serverFiles} --allow-net=unix:${path}.d/s`;
   const forClient = `${clientFiles} --allow-net=unix:${path}`;
   {
     await using server = run(forServer, ["server.ts", "--unix", path]);

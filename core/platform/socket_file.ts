@@ -3,9 +3,13 @@
  * and removed by the server that made it.
  *
  * ```text
- * PATH.new    bound, then only the owner may connect ─ link ─▶ PATH
+ * PATH.d/     a directory that only the owner may enter, gone once it listens
+ * PATH.d/s    bound, then only the owner may connect ─ link ─▶ PATH
  * PATH.lock   shared by the servers that live; names the file that was linked
  * ```
+ *
+ * The directory comes first: between `bind` and `chmod`, the umask alone says
+ * who may connect to a socket.
  *
  * The link decides which one of several servers listens: it fails where PATH
  * stands. A file is left over if its server does not live any more, which an
@@ -14,6 +18,7 @@
  * @module
  */
 import {
+  EARLY_NAME,
   filesBeside,
   missingPermissions,
   permissionsForFiles,
@@ -56,6 +61,7 @@ export class SocketFile {
    * @throws {Deno.errors.AddrInUse} If the path is in use.
    */
   constructor(path: string, removeStale: boolean) {
+    checkLength(path);
     this.#path = path;
     for (;;) {
       const lock = lockFor(path);
@@ -120,28 +126,45 @@ function unlock(path: string, file: Deno.FsFile): void {
   file.close();
 }
 
+/**
+ * Most bytes of a path. The platform's own error speaks of the early one, and
+ * gives no number.
+ */
+const MOST_BYTES = (Deno.build.os === "darwin" ? 103 : 107) -
+  `.d/${EARLY_NAME}`.length;
+
+function checkLength(path: string): void {
+  const { length } = new TextEncoder().encode(path);
+  if (length <= MOST_BYTES) return;
+  throw new TypeError(
+    `Cannot listen on ${path}: the path is ${length} bytes long, limit is ${MOST_BYTES} bytes`,
+  );
+}
+
 function create(
   path: string,
   lock: Deno.FsFile,
 ): [Deno.Listener, FileId | undefined] {
-  const { early } = filesBeside(path);
-  const listener = orInUse(
-    path,
-    early,
-    () => Deno.listen({ transport: "unix", path: early }),
-  );
+  const { directory, early } = filesBeside(path);
+  orInUse(path, directory, () => Deno.mkdirSync(directory, { mode: 0o700 }));
+  let listener: Deno.Listener | undefined;
   let isLinked = false;
   try {
-    orInUse(path, early, () => Deno.chmodSync(early, 0o600));
+    // Whatever the umask: one that is meant for sockets, 0177, takes the `x`.
+    Deno.chmodSync(directory, 0o700);
+    listener = Deno.listen({ transport: "unix", path: early });
+    orInUse(path, directory, () => Deno.chmodSync(early, 0o600));
     const id = idOf(early);
     orInUse(path, path, () => Deno.linkSync(early, path));
     isLinked = true;
     lock.truncateSync();
     lock.writeSync(new TextEncoder().encode(id));
     Deno.removeSync(early);
+    Deno.removeSync(directory);
     return [listener, id];
   } catch (error) {
-    listener.close(); // removes the early file, too
+    listener?.close(); // removes the early file, too
+    Deno.removeSync(directory);
     if (isLinked) Deno.removeSync(path);
     throw error;
   }
@@ -162,11 +185,42 @@ function orInUse<Value>(
       // directory is there, as the lock is.
       error instanceof Deno.errors.NotFound;
     if (!isInUse) throw error;
-    // Another server may have removed it meanwhile.
-    const reason = infoOf(blocked)?.isSocket === false
-      ? `${blocked} exists and is no socket`
-      : "address already in use";
-    throw new Deno.errors.AddrInUse(`Cannot listen on ${path}: ${reason}`);
+    throw new Deno.errors.AddrInUse(
+      `Cannot listen on ${path}: ${
+        blocked === path ? whyNoSocket(path) : whyNoDirectory(blocked)
+      }`,
+    );
+  }
+}
+
+const IN_USE = "address already in use";
+
+function whyNoSocket(path: string): string {
+  // Another server may have removed it meanwhile.
+  return infoOf(path)?.isSocket === false
+    ? `${path} exists and is no socket`
+    : IN_USE;
+}
+
+function whyNoDirectory(directory: string): string {
+  if (infoOf(directory)?.isDirectory === false) {
+    return `${directory} exists and is no directory`;
+  }
+  return namesIn(directory)?.some((name) => name !== EARLY_NAME)
+    ? `${directory} exists and holds other files`
+    : IN_USE;
+}
+
+/** What is in a directory that can be read; `undefined` for anything else. */
+function namesIn(directory: string): string[] | undefined {
+  if (!infoOf(directory)?.isDirectory) return undefined;
+  try {
+    return [...Deno.readDirSync(directory)].map(({ name }) => name);
+  } catch (error) {
+    const isOfOthers = error instanceof Deno.errors.PermissionDenied ||
+      error instanceof Deno.errors.NotFound;
+    if (!isOfOthers) throw error;
+    return undefined;
   }
 }
 
@@ -182,16 +236,19 @@ function removeLeft(path: string, lock: Deno.FsFile): boolean {
   return left.length > 0;
 }
 
-/** The sockets that a server has left, where none lives. */
+/** What a server has left, where none lives: in the order of removal. */
 function leftAt(path: string, lock: Deno.FsFile): string[] {
-  const { early } = filesBeside(path);
+  const { directory, early } = filesBeside(path);
+  const names = namesIn(directory);
   const id = idOf(path);
-  const earlyId = idOf(early);
+  const earlyId = names?.includes(EARLY_NAME) ? idOf(early) : undefined;
   const isLinked = id !== undefined &&
     (id === earlyId || id === linkedBefore(lock));
   return [
     ...(isLinked ? [path] : []),
     ...(earlyId === undefined ? [] : [early]),
+    // With anything else inside, it is not of a server.
+    ...(names?.length === (earlyId === undefined ? 0 : 1) ? [directory] : []),
   ];
 }
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { connect, type JsonValue, listen, serve } from "../../mod.ts";
 import { faultTest } from "../../tests/ledger.ts";
+import { start } from "../../tests/process.ts";
 import { startScript } from "../../tests/scripts.ts";
 
 function echo(message: JsonValue): JsonValue {
@@ -25,7 +26,7 @@ function namesIn(directory: string): string[] {
 }
 
 /** Runs `body` while a function of the platform is another. */
-function withPlatform<Name extends "chmodSync" | "linkSync">(
+function withPlatform<Name extends "chmodSync" | "linkSync" | "listen">(
   name: Name,
   other: typeof Deno[Name],
   body: () => void,
@@ -62,6 +63,94 @@ faultTest(
       });
       assertEquals(modes, [0o600]);
       await Promise.resolve();
+    }),
+);
+
+/** As another user, connects to whatever may be a socket, until told to stop. */
+const INTRUDER = `
+import os, socket, sys
+directory = sys.argv[1]
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+print("ready", flush=True)
+count = 0
+while not os.path.exists(directory + "/stop"):
+    for name in ["test.sock.d/s", *os.listdir(directory)]:
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(directory + "/" + name)
+                count += 1
+            except OSError:
+                pass
+print(count, "connected", flush=True)
+`;
+
+faultTest(
+  "listen() lets no other user connect to a Unix socket before its mode is right, whatever the umask",
+  () =>
+    inDirectory(async (directory) => {
+      const path = `${directory}/test.sock`;
+      const { listen: listenThere } = Deno;
+      let created = 0;
+      const checked =
+        ((options: Deno.UnixListenOptions & { transport: "unix" }) => {
+          const parent = options.path.replace(/\/[^/]*$/, "");
+          assertEquals(Deno.lstatSync(parent).mode! & 0o777, 0o700);
+          created++;
+          return listenThere(options);
+        }) as unknown as typeof Deno.listen;
+      Deno.chmodSync(directory, 0o777);
+      const before = Deno.umask();
+      try {
+        for (const umask of [0, 0o002, 0o177]) {
+          Deno.umask(umask);
+          withPlatform("listen", checked, () => listen({ path }).close());
+        }
+        assertEquals(created, 3);
+
+        // To be another user takes the rights of root.
+        if (Deno.uid() !== 0) return;
+        Deno.umask(0);
+        await using intruder = start("python3", ["-c", INTRUDER, directory]);
+        await intruder.line(/^ready$/);
+        for (let round = 0; round < 200; round++) {
+          listen({ path }).close();
+        }
+        Deno.writeTextFileSync(`${directory}/stop`, "");
+        assertEquals(
+          (await intruder.line(/^\d+ connected$/))[0],
+          "0 connected",
+        );
+        Deno.removeSync(`${directory}/stop`);
+      } finally {
+        Deno.umask(before);
+      }
+    }),
+);
+
+faultTest(
+  "listen() takes a path of a Unix socket up to the platform's limit, and gives the limit beyond it",
+  () =>
+    inDirectory(async (directory) => {
+      const most = Deno.build.os === "darwin" ? 99 : 103;
+      // Bytes count, not characters.
+      const start = `${directory}/é`;
+      const longest = start.padEnd(most - 1, "x");
+      {
+        await using _server = serve({ path: longest }, echo);
+        await assertServes(longest);
+      }
+      const error = assertThrows(
+        () => listen({ path: `${longest}x` }),
+        TypeError,
+      );
+      assertEquals(
+        error.message,
+        `Cannot listen on ${longest}x: the path is ${
+          most + 1
+        } bytes long, limit is ${most} bytes`,
+      );
     }),
 );
 
@@ -172,6 +261,32 @@ faultTest(
         assert(namesIn(directory).includes("test.sock"));
         Deno.removeSync(path);
       }
+      const directoryOfSocket = `${path}.d`;
+      const besides: [() => void, string][] = [
+        [
+          () => Deno.writeTextFileSync(directoryOfSocket, ""),
+          "is no directory",
+        ],
+        [() => Deno.symlinkSync("/tmp", directoryOfSocket), "is no directory"],
+        [() => {
+          Deno.mkdirSync(directoryOfSocket);
+          Deno.writeTextFileSync(`${directoryOfSocket}/s`, "precious");
+          Deno.writeTextFileSync(`${directoryOfSocket}/mine`, "precious");
+        }, "holds other files"],
+      ];
+      for (const [make, why] of besides) {
+        make();
+        const error = assertThrows(
+          () => listen({ path }),
+          Deno.errors.AddrInUse,
+        );
+        assertEquals(
+          error.message,
+          `Cannot listen on ${path}: ${directoryOfSocket} exists and ${why}`,
+        );
+        assertEquals(namesIn(directory), ["test.sock.d"]);
+        Deno.removeSync(directoryOfSocket, { recursive: true });
+      }
       // What another program has left: whether anyone listens is unknown.
       const other = Deno.listen({ transport: "unix", path: `${path}.other` });
       Deno.linkSync(`${path}.other`, path);
@@ -197,16 +312,23 @@ faultTest(
     inDirectory(async (directory) => {
       const path = `${directory}/test.sock`;
       const moments = [
+        "Deno.mkdirSync = after(Deno.mkdirSync);",
+        "Deno.listen = after(Deno.listen);",
         "Deno.chmodSync = crash;",
         "Deno.linkSync = crash;",
         "Deno.FsFile.prototype.truncateSync = crash;",
         "Deno.FsFile.prototype.writeSync = crash;",
         "Deno.removeSync = crash;",
+        "Deno.removeSync = after(Deno.removeSync);",
         "", // while it listens
       ];
       for (const moment of moments) {
         await using child = await startScript(`
         const crash = () => Deno.kill(Deno.pid, "SIGKILL");
+        const after = (make) => (...args) => {
+          make(...args);
+          crash();
+        };
         ${moment}
         networking.listen({ path: ${JSON.stringify(path)} });
         crash();
