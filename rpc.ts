@@ -205,8 +205,9 @@ export class RpcServer<Remote = RpcUntyped> extends Server {
 /**
  * Serves methods, as `serve` answers messages: with TLS, authentication, limits
  * and all else that `serve` has. Shutting down, it takes no more calls, aborts
- * the methods' signals, and ends each stream at its next item, with -32002; calls
- * go on until they are answered, `shutdownTimeout` at most.
+ * the methods' signals, and ends each stream at its next item, with -32002, or at
+ * once where none is at hand; calls go on until they are answered,
+ * `shutdownTimeout` at most.
  *
  * A method is a function, or has a description and a schema for its parameters;
  * see {@linkcode RpcFunction}, {@linkcode RpcMethod} and {@linkcode method}.

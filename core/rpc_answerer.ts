@@ -291,7 +291,7 @@ export class Answerer {
     call.state = "streaming";
     this.#streamSlots.take(bytes);
     if (this.#isFlowing) stream.flow();
-    if (this.#shutdown !== undefined) stream.endWith(this.#shutdown);
+    if (this.#shutdown !== undefined) this.#endStream(call, stream);
     stream.run().finally(() => {
       if (call.state === "over") this.#streamSlots.forget(bytes);
       else this.#streamSlots.leave(bytes);
@@ -396,8 +396,24 @@ export class Answerer {
   /** Takes no more calls on, and has those that there are end soon. */
   drain(): void {
     this.#shutdown ??= new RpcError(...RPC_ERRORS.shuttingDown);
-    for (const call of [...this.#calls.values()]) call.endSoon(this.#shutdown);
+    for (const call of [...this.#calls.values()]) {
+      call.endSoon(this.#shutdown);
+      if (call.stream !== undefined) this.#endStream(call, call.stream);
+    }
     this.#takeNoMore();
+  }
+
+  /**
+   * Ends a stream at its next item, as the server shuts down; without one where
+   * its generator gives none, and does not heed the signal either.
+   */
+  #endStream(call: RunningCall, stream: OutgoingStream): void {
+    stream.endWith(this.#shutdown);
+    stream.isSilent().then((isSilent) => {
+      if (!isSilent || this.#calls.get(call.id) !== call) return;
+      this.#calls.take(call.id);
+      this.#stop(call, this.#shutdown, RPC_ERRORS.shuttingDown);
+    });
   }
 
   #takeNoMore(): void {

@@ -133,12 +133,10 @@ export class RunningCall implements RpcContext {
   }
 
   /**
-   * The answer is still wanted, but not for long: the method's signal says so,
-   * and a stream ends at its next item with that error.
+   * The answer is still wanted, but not for long: the method's signal says so.
    */
   endSoon(reason: unknown): void {
     this.#tell(reason);
-    this.stream?.endWith(reason);
   }
 
   /** Nobody waits for the answer any more. */

@@ -8,6 +8,7 @@ import { BackpressureError, type Connection } from "./connection.ts";
 import type { RpcId } from "./jsonrpc.ts";
 import { Queue } from "./queue.ts";
 import { WINDOW_BYTES, WINDOW_ITEMS } from "./rpc_incoming.ts";
+import { nextTurn } from "./turn.ts";
 
 /** Most items and, as far as the last frame tells, bytes of one frame. */
 const FRAME_ITEMS = 128;
@@ -87,6 +88,8 @@ export class OutgoingStream {
   #isFlushing = false;
   #isUnlimited = false;
   #isSpent = false;
+  /** Whether the iterator was asked for an item, and has given none yet. */
+  #isAsking = false;
   #stopping: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
   /** What it ends with, once the next item has come. */
@@ -124,13 +127,16 @@ export class OutgoingStream {
         throw this.#ending.error;
       }
       let step: IteratorResult<unknown>;
+      this.#isAsking = true;
       try {
         step = await this.#iterator.next();
       } catch (error) {
+        this.#isAsking = false;
         this.#isSpent = true;
         await this.#flushAll();
         throw error;
       }
+      this.#isAsking = false;
       if (step.done) {
         this.#isSpent = true;
         await this.#flushAll();
@@ -270,6 +276,20 @@ export class OutgoingStream {
   endWith(error: unknown): void {
     this.#ending ??= { error };
     this.#wake?.();
+  }
+
+  /**
+   * Resolves, once others had their turn and all items are sent, to whether the
+   * next one is still waited for.
+   */
+  async isSilent(): Promise<boolean> {
+    await nextTurn();
+    try {
+      await this.#flushAll();
+    } catch {
+      return false; // it ends with that
+    }
+    return this.#isAsking;
   }
 
   /** Ends the iterator, wherever it is, and sends no more. */

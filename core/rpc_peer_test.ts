@@ -548,6 +548,58 @@ Deno.test("RpcPeer drains: streams end at their next item, with an error that sa
   assertEquals(await client.connection.closed, { clean: true });
 });
 
+Deno.test("RpcPeer drains: streams without a next item end at once, whether they heed the signal or not", async () => {
+  const never = Promise.withResolvers<void>();
+  const asked: string[] = [];
+  const { client, server } = rpcPair({
+    async *silent() {
+      asked.push("silent");
+      await never.promise;
+      yield 0;
+    },
+    async *deaf() {
+      yield 1;
+      asked.push("deaf");
+      await never.promise;
+    },
+    unending: () => ({
+      [Symbol.asyncIterator]: () => ({
+        next: () => new Promise<never>(() => {}),
+        return: () => (asked.push("return"), never.promise) as Promise<never>,
+      }),
+    }),
+    async *heeding(this: RpcContext) {
+      await aborted(this.signal);
+      yield "heard";
+      return "done";
+    },
+  });
+  const names = ["silent", "deaf", "unending", "heeding"];
+  const ends = names.map(async (name) => {
+    const items: unknown[] = [];
+    try {
+      for await (const item of client.call(name)) items.push(item);
+    } catch (error) {
+      assertInstanceOf(error, RpcError);
+      return [items, error.code];
+    }
+    return [items];
+  });
+  while (asked.length < 2) await turn();
+  await turn();
+  server.connection.drain();
+  assertEquals(await Promise.all(ends), [
+    [[], -32002],
+    [[1], -32002],
+    [[], -32002],
+    [["heard"], -32002],
+  ]);
+  assertEquals(asked, ["silent", "deaf", "return"]);
+  assertEquals(await client.connection.closed, { clean: true });
+  assertEquals(await server.connection.closed, { clean: true });
+  never.resolve();
+});
+
 function aborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => signal.addEventListener("abort", resolve));
 }
