@@ -38,6 +38,7 @@ export {
   type Address,
   BackpressureError,
   type ByteDuplex,
+  type ByteStreams,
   Connection,
   CONNECTION_DEFAULTS,
   ConnectionClosedError,
@@ -45,6 +46,7 @@ export {
   type ConnectionInfo,
   type ConnectionOptions,
   type ConnectionStats,
+  fromStreams,
   REQUEST_DEFAULTS,
   type RequestOptions,
   type TlsCertificate,
@@ -82,7 +84,6 @@ export {
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
 } from "./core/client/reconnect.ts";
-export { type ByteStreams, fromStreams } from "./core/streams.ts";
 export { type ErrorHandler, type Handler } from "./core/respond.ts";
 export {
   type AcceptOptions,

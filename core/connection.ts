@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { Closer, Reader, Writer } from "@std/io/types";
 import { setImmediate } from "node:timers";
 import {
   type Decoded,
@@ -14,6 +13,7 @@ import {
   InvalidMessageError,
   type JsonValue,
 } from "./framing/framing.ts";
+import type { ByteDuplex } from "./connection/duplex.ts";
 import { markFailure } from "./connection/failures.ts";
 import { type Consumer, Inbox } from "./connection/inbox.ts";
 import type { RequestLimits } from "./connection/requests.ts";
@@ -35,28 +35,18 @@ import {
   type TlsInfo,
 } from "./settings.ts";
 import { endReason } from "./connection/reason.ts";
+import { type ByteStreams, duplexOf } from "./streams.ts";
 import { addressText } from "./tools/address.ts";
 import { checkArgument, resolveOptions } from "./tools/options.ts";
 import { quiet } from "./tools/quiet.ts";
 import { callHook } from "./tools/report.ts";
 import { nextTurn, Share } from "./turn.ts";
 
+export type { ByteDuplex } from "./connection/duplex.ts";
+export type { ByteStreams } from "./streams.ts";
 export type { Consumer } from "./connection/inbox.ts";
 export { unsent } from "./connection/unsent.ts";
 export * from "./settings.ts";
-
-/**
- * A two-way stream of bytes, in the shapes of `@std/io`: `Deno.TcpConn`,
- * `Deno.UnixConn` and `Deno.TlsConn` are such streams.
- */
-export interface ByteDuplex extends Reader, Writer, Closer {
-  /** Ends the writing side and leaves the reading side open. */
-  closeWrite?(): Promise<void>;
-  /** Makes pending reads and writes keep the process alive. */
-  ref?(): void;
-  /** Lets the process end in spite of pending reads and writes. */
-  unref?(): void;
-}
 
 /** What only the maker of a connection knows. */
 export interface ConnectionInfo<T = JsonValue> {
@@ -1048,4 +1038,35 @@ export class Connection<T = JsonValue>
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/**
+ * Makes a connection from a pair of Web Streams, which it locks and owns from
+ * then on.
+ *
+ * ```ts
+ * import { fromStreams } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const there = new TransformStream<Uint8Array, Uint8Array>();
+ * const back = new TransformStream<Uint8Array, Uint8Array>();
+ * await using one = fromStreams({ readable: back.readable, writable: there.writable });
+ * await using other = fromStreams({ readable: there.readable, writable: back.writable });
+ * const [message] = await Promise.all([other[Symbol.asyncIterator]().next(), one.send("hello")]);
+ * assertEquals(message.value, "hello");
+ * ```
+ *
+ * @typeParam T What the messages of the peer are taken to be; nothing checks
+ * it.
+ * @param streams The bytes of the peer, and where the bytes for it go.
+ * @param options Framing and limits.
+ * @throws {TypeError} If a stream is locked already, or an option does not
+ * exist or has the wrong type.
+ * @throws {RangeError} If a number is out of range.
+ */
+export function fromStreams<T = JsonValue>(
+  streams: ByteStreams,
+  options: ConnectionOptions = {},
+): Connection<T> {
+  return new Connection<T>(duplexOf(streams), options);
 }

@@ -7,11 +7,14 @@ import {
 import { encodeFrame } from "../framing.ts";
 import { Clock } from "../tests/ledger.ts";
 import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
-import { Connection, ConnectionClosedError } from "./connection.ts";
+import {
+  Connection,
+  ConnectionClosedError,
+  fromStreams,
+} from "./connection.ts";
 import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
 import { keepAlive } from "./heartbeat.ts";
 import { Responder } from "./respond.ts";
-import { fromStreams } from "./streams.ts";
 import { sweepFor } from "./sweep.ts";
 
 /** Twenty ticks of 250 ms, which tests make by themselves. */

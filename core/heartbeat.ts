@@ -3,16 +3,26 @@
  *
  * @module
  */
-import type { Connection } from "./connection.ts";
 import { sweepFor } from "./sweep.ts";
+
+/** What is kept alive: a connection. */
+interface Watched {
+  readonly isOver: boolean;
+  readonly isListening: boolean;
+  readonly stats: { readonly messagesReceived: number };
+  readonly peerName: string;
+  readonly closed: Promise<unknown>;
+  watch(): void;
+  abort(reason: unknown): void;
+}
 
 /**
  * Calls `beat` whenever nothing has come for `interval` milliseconds, and aborts
  * the connection if nothing comes for as long again. It asks the peer something
  * that looks like any other message; whatever it answers is proof enough.
  */
-export function keepAlive<T>(
-  connection: Connection<T>,
+export function keepAlive(
+  connection: Watched,
   beat: () => Promise<unknown>,
   interval: number,
 ): void {

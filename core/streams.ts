@@ -1,15 +1,10 @@
 /**
- * Connections over Web Streams.
+ * Web Streams as a two-way stream of bytes.
  *
  * @module
  */
 import { copy } from "@std/bytes/copy";
-import {
-  type ByteDuplex,
-  Connection,
-  type ConnectionOptions,
-} from "./connection.ts";
-import type { JsonValue } from "./framing/framing.ts";
+import type { ByteDuplex } from "./connection/duplex.ts";
 import { EMPTY, toBytes } from "./tools/bytes.ts";
 import { checkArgument } from "./tools/options.ts";
 
@@ -25,43 +20,17 @@ export interface ByteStreams {
 }
 
 /**
- * Makes a connection from a pair of Web Streams, which it locks and owns from
- * then on.
- *
- * ```ts
- * import { fromStreams } from "@blackbelt/networking";
- * import { assertEquals } from "@std/assert";
- *
- * const there = new TransformStream<Uint8Array, Uint8Array>();
- * const back = new TransformStream<Uint8Array, Uint8Array>();
- * await using one = fromStreams({ readable: back.readable, writable: there.writable });
- * await using other = fromStreams({ readable: there.readable, writable: back.writable });
- * const [message] = await Promise.all([other[Symbol.asyncIterator]().next(), one.send("hello")]);
- * assertEquals(message.value, "hello");
- * ```
- *
- * @typeParam T What the messages of the peer are taken to be; nothing checks
- * it.
- * @param streams The bytes of the peer, and where the bytes for it go.
- * @param options Framing and limits.
- * @throws {TypeError} If a stream is locked already, or an option does not
- * exist or has the wrong type.
- * @throws {RangeError} If a number is out of range.
- */
-export function fromStreams<T = JsonValue>(
-  streams: ByteStreams,
-  options: ConnectionOptions = {},
-): Connection<T> {
-  return new Connection<T>(streamDuplex(streams), options);
-}
-
-/**
  * Bytes of one write, about as many as a pipe holds: a peer that takes them
  * slowly is seen to take them.
  */
 const WRITE_BYTES = 65_536;
 
-function streamDuplex(streams: ByteStreams): ByteDuplex {
+/**
+ * Locks the streams, and owns them from then on.
+ *
+ * @throws {TypeError} If a stream is locked already.
+ */
+export function duplexOf(streams: ByteStreams): ByteDuplex {
   const { readable, writable } = Object(streams) as ByteStreams;
   checkArgument(
     "streams",

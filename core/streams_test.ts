@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { encodeFrame, FrameTruncatedError } from "../framing.ts";
-import { type Connection, ConnectionClosedError } from "./connection.ts";
-import { fromStreams } from "./streams.ts";
+import {
+  type Connection,
+  ConnectionClosedError,
+  fromStreams,
+} from "./connection.ts";
 
 function streamPair(): { one: Connection; other: Connection } {
   const there = new TransformStream<Uint8Array, Uint8Array>();

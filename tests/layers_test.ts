@@ -55,6 +55,7 @@ const CORE_ROWS: Record<string, number> = {
   outbox: 0.5,
   linger: 0.6,
   settings: 0.5,
+  streams: 0.8,
   connection: 1,
   endpoint: 1.01,
   permissions: 1.02,
