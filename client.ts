@@ -6,6 +6,7 @@
  */
 import { onAbort } from "./core/abortion.ts";
 import {
+  checkHeartbeatInterval,
   CONNECT_DEFAULTS,
   CONNECT_OPTIONS,
   type ConnectOptions,
@@ -127,6 +128,10 @@ class Dialer<T> {
     const resolved = { ...CONNECT_DEFAULTS, ...options };
     const { tls, authenticate } = resolved;
     this.#options = resolved;
+    checkHeartbeatInterval(
+      options.heartbeatInterval,
+      options.heartbeat !== undefined,
+    );
     this.settings = new Settings(pickOptions(CONNECTION_OPTIONS, options));
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     this.#tls = tls && new TlsClientContext(tls === true ? {} : tls);

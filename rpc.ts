@@ -31,7 +31,10 @@ import {
   type ConnectOptions,
   type ReconnectingOptions,
 } from "./client.ts";
-import { CONNECT_OPTIONS } from "./core/client/options.ts";
+import {
+  checkHeartbeatInterval,
+  CONNECT_OPTIONS,
+} from "./core/client/options.ts";
 import { Connection } from "./core/connection.ts";
 import {
   checkArgument,
@@ -310,9 +313,13 @@ export async function connectRpc<Remote>(
   methods: RpcMethods<Remote> = {},
 ): Promise<RpcPeer<Remote> | RpcClient<Remote>> {
   const given = readOptions(CONNECT_RPC_OPTIONS, options);
-  const { heartbeat, ...rest } = given;
+  const {
+    heartbeat = CONNECT_RPC_DEFAULTS.heartbeat,
+    heartbeatInterval,
+    ...rest
+  } = given;
   const { reconnect = false, ...others } = pickOptions(CONNECT_OPTIONS, rest);
-  const { heartbeatInterval = CONNECT_DEFAULTS.heartbeatInterval } = others;
+  checkHeartbeatInterval(heartbeatInterval, heartbeat);
   const settings = new RpcSettings(
     methods,
     pickOptions(RPC_OPTIONS, given),
@@ -320,7 +327,11 @@ export async function connectRpc<Remote>(
   function attach(connection: Connection): RpcPeer<Remote> {
     const peer = new RpcPeer(connection, settings);
     if (heartbeat) {
-      keepAlive(connection, () => peer.call("rpc.ping"), heartbeatInterval);
+      keepAlive(
+        connection,
+        () => peer.call("rpc.ping"),
+        heartbeatInterval ?? CONNECT_DEFAULTS.heartbeatInterval,
+      );
     }
     return peer as RpcPeer<Remote>;
   }

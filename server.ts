@@ -49,6 +49,7 @@ import { type ConnectionHandler, handle } from "./core/server/handle.ts";
 import { Timers } from "./core/server/timers.ts";
 import { type Handler, Responder } from "./core/respond.ts";
 import {
+  checkForAddress,
   LISTEN_DEFAULTS,
   LISTEN_OPTIONS,
   type ListenOptions,
@@ -182,11 +183,12 @@ export class Listener<T = JsonValue>
     });
     this.#tls = resolved.tls && new TlsServerContext(resolved.tls);
     const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
+    checkForAddress(given, endpoint);
     const { authenticate } = resolved;
     this.#verify = authenticate === undefined
       ? undefined
       : verifierOf(authenticate, endpoint, this.#tls !== undefined);
-    this.#binding = bind(endpoint, resolved.removeStale);
+    this.#binding = bind(endpoint, given.removeStale ?? true);
     if (resolved.dropPermissions) dropPermissions(this.#binding.needs);
     this.#events.emit({ type: "listening", addr: this.addr });
     onAbort(resolved.signal, () => this.close(), this.#closing.signal);

@@ -17,7 +17,11 @@ import {
   type ConnectionOptions,
   type ConnectionStats,
 } from "./connection.ts";
-import { type EndpointOptions, endpointOptions } from "./endpoint.ts";
+import {
+  type EndpointOptions,
+  endpointOptions,
+  isAbstract,
+} from "./endpoint.ts";
 import type { ErrorHandler } from "./respond.ts";
 import type { TlsServerOptions } from "./tls.ts";
 import {
@@ -133,7 +137,8 @@ export interface ListenOptions<T = JsonValue>
   maxConnections?: number;
   /**
    * Connections of one address: of one IPv4 address, or of the IPv6 addresses
-   * with the same first 64 bits. More are closed at once.
+   * with the same first 64 bits. More are closed at once. Clients of a Unix
+   * socket have no address, so there it can only be `Infinity`.
    *
    * @default {Infinity}
    */
@@ -168,10 +173,9 @@ export interface ListenOptions<T = JsonValue>
    */
   dropPermissions?: boolean;
   /**
-   * Removes the file of a Unix socket that a server left which was killed. A
-   * socket of another program stays, and so does one whose server lives.
-   *
-   * @default {true}
+   * Whether the file of a Unix socket is removed that a server left which was
+   * killed: it is, unless this is `false`. A socket of another program stays,
+   * and so does one whose server lives. Only for a `path` that is a file.
    */
   removeStale?: boolean;
   /**
@@ -233,7 +237,7 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   tls: secretBag(),
   authenticate: AUTHENTICATE_OPTION,
   dropPermissions: flag(false),
-  removeStale: flag(true),
+  removeStale: flag(),
   acceptBackoff: timeout(100),
   signal: signal(),
   onEvent: hook(),
@@ -253,12 +257,43 @@ export const SERVE_OPTIONS: OptionTable<ServeOptions> = {
   onError: hook(),
 };
 
+/**
+ * Throws for an option that has no meaning where the server listens.
+ *
+ * @param given The options that were given, without the defaults.
+ */
+export function checkForAddress(
+  { removeStale, maxConnectionsPerIp = Infinity }: Pick<
+    ListenOptions,
+    "removeStale" | "maxConnectionsPerIp"
+  >,
+  address: Address,
+): void {
+  const isUnix = address.transport === "unix";
+  if (removeStale !== undefined && (!isUnix || isAbstract(address.path))) {
+    throw new TypeError(
+      'Cannot use option "removeStale": only a Unix socket with a path has a file',
+    );
+  }
+  if (isUnix && maxConnectionsPerIp !== Infinity) {
+    throw new TypeError(
+      'Cannot use option "maxConnectionsPerIp": clients of a Unix socket have no address',
+    );
+  }
+}
+
 /** The defaults of {@linkcode ListenOptions}. */
 export const LISTEN_DEFAULTS: Readonly<
   Required<
     Omit<
       ListenOptions,
-      "path" | "transport" | "tls" | "authenticate" | "signal" | "onEvent"
+      | "path"
+      | "transport"
+      | "tls"
+      | "authenticate"
+      | "removeStale"
+      | "signal"
+      | "onEvent"
     >
   >
 > = defaultsOf(LISTEN_OPTIONS);

@@ -23,9 +23,8 @@ import { quiet } from "../tools/quiet.ts";
 import { requestWithin } from "./late_request.ts";
 import {
   type ClientEvent,
-  RECONNECT_DEFAULTS,
-  RECONNECT_OPTIONS,
   type ReconnectOptions,
+  resolveReconnect,
 } from "./reconnect.ts";
 import {
   type Sending,
@@ -93,11 +92,7 @@ export class Client<T = JsonValue>
     this.#dial = dial;
     this.#isFinal = isFinal;
     this.#events = events;
-    this.#options = resolveOptions(
-      RECONNECT_OPTIONS,
-      RECONNECT_DEFAULTS,
-      options,
-    );
+    this.#options = resolveReconnect(options);
     this.#waiting = new WaitingMessages(settings);
   }
 

@@ -71,7 +71,7 @@ export interface ConnectOptions<T = JsonValue>
   /**
    * Milliseconds without a message before a heartbeat is sent, and after which
    * a heartbeat that is not answered ends the connection: more than the slowest
-   * answer takes.
+   * answer takes. Only with a `heartbeat`.
    *
    * @default {20_000}
    */
@@ -129,6 +129,23 @@ export const CONNECT_DEFAULTS: Readonly<
     >
   >
 > = defaultsOf(CONNECT_OPTIONS);
+
+/**
+ * Throws where an interval is given and there is no heartbeat to send. Its
+ * default asks for nothing.
+ */
+export function checkHeartbeatInterval(
+  interval: number | undefined,
+  hasHeartbeat: boolean,
+): void {
+  if (
+    hasHeartbeat || interval === undefined ||
+    interval === CONNECT_DEFAULTS.heartbeatInterval
+  ) return;
+  throw new TypeError(
+    'Cannot use option "heartbeatInterval": no "heartbeat" is given',
+  );
+}
 
 function checkHeartbeat(name: string, message: unknown): void {
   try {

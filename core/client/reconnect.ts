@@ -9,6 +9,7 @@ import {
   defaultsOf,
   limit,
   type OptionTable,
+  resolveOptions,
   timeout,
 } from "../tools/options.ts";
 
@@ -39,7 +40,7 @@ export interface ReconnectOptions {
 }
 
 /** What each option may be. */
-export const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
+const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
   minDelay: timeout(100),
   maxDelay: timeout(30_000),
   maxAttempts: limit(Infinity),
@@ -48,6 +49,30 @@ export const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
 /** The defaults of {@linkcode ReconnectOptions}. */
 export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
   defaultsOf(RECONNECT_OPTIONS);
+
+/**
+ * Checks how a client connects again.
+ *
+ * @throws {RangeError} If a number is out of range, or the first delay is more
+ * than the longest.
+ */
+export function resolveReconnect(
+  options: ReconnectOptions,
+): Required<ReconnectOptions> {
+  const resolved = resolveOptions(
+    RECONNECT_OPTIONS,
+    RECONNECT_DEFAULTS,
+    options,
+  );
+  const { minDelay, maxDelay } = resolved;
+  // A default gives way.
+  if (minDelay > maxDelay && minDelay !== RECONNECT_DEFAULTS.minDelay) {
+    throw new RangeError(
+      `Cannot use option "minDelay": received ${minDelay}, expected at most maxDelay, which is ${maxDelay}`,
+    );
+  }
+  return resolved;
+}
 
 /**
  * What happens to a client: for a log, for counters. Every `connecting` is
