@@ -435,6 +435,17 @@ export class Connection<T = JsonValue>
   }
 
   /**
+   * Iterates like `for await`, but begins at once; nothing is read before the
+   * first message is asked for.
+   *
+   * @throws {TypeError} If something else reads the connection.
+   * @internal
+   */
+  claim(failed: string): AsyncIterator<T, undefined> {
+    return this.#inbox.claim(failed);
+  }
+
+  /**
    * Hands every message to `consumer` from now on; it closes the connection in
    * the end.
    *

@@ -370,9 +370,8 @@ Deno.test("Responder stops reading from a peer that does not read its replies", 
   await turn();
   assert(connection.stats.messagesReceived < 15);
   near.release();
-  for (let i = 0; i < 100; i++) {
-    await client[Symbol.asyncIterator]().next();
-  }
+  const replies = client[Symbol.asyncIterator]();
+  for (let i = 0; i < 100; i++) await replies.next();
   await client.close();
   await connection.closed;
 });

@@ -51,7 +51,7 @@ export class Share {
   #bytes = 0;
   /** Milliseconds of work that were seen, and until when. */
   #time = 0;
-  #seenUntil = 0;
+  #seenUntil = Date.now();
   /** Messages between two looks at the clock, and those that are left. */
   #step = 1;
   #left = 1;

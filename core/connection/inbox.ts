@@ -2,10 +2,12 @@
  * Who reads a connection, and the messages that nobody has asked for yet.
  *
  * ```
- *             request            first next()          consume()
- * requests ◀──────────── nobody ────────────▶ iteration    │ from either, once
- *     └── last reply ──────▶ ▲ ◀── left, ended ───┘         ▼ nothing is open
- *                                                        consumer, for good
+ *             request            first next()
+ * requests ◀──────────── nobody ────────────▶ iteration
+ *     └── last reply ────▶ │ ▲ ◀── left, ended ───┘
+ *                          │ consume()
+ *                          ▼
+ *                      consumer, for good
  * ```
  *
  * @module
@@ -14,6 +16,7 @@ import { type Decoded, InvalidMessageError } from "../framing/framing.ts";
 import { Queue } from "../queue.ts";
 import type { ConnectionEnd } from "../settings.ts";
 import { quiet, rejectQuietly } from "../tools/quiet.ts";
+import { nextTurn, Share } from "../turn.ts";
 import { markFailure } from "./failures.ts";
 import { type RequestLimits, Requests } from "./requests.ts";
 
@@ -65,8 +68,8 @@ class Iteration<T> implements AsyncIterator<T, undefined> {
   readonly #inbox: Inbox<T>;
   /** Calls of `next` that wait. */
   readonly waiting = new Queue<PromiseWithResolvers<Result<T>>>();
-  /** Whether it was left by its user, or replaced by another one. */
-  state: "open" | "left" | "replaced" = "open";
+  /** Whether it was left by its user. */
+  isLeft = false;
 
   constructor(inbox: Inbox<T>) {
     this.#inbox = inbox;
@@ -106,6 +109,10 @@ export class Inbox<T> {
   #consumer: Consumer<T> | undefined;
   #unclaimed: Queue<Unclaimed<T>> | undefined;
   #bytes = 0;
+  /** What the bodies of iterations may do before the next message. */
+  #share: Share | undefined;
+  /** Bytes of the message that an iteration was given last. */
+  #lastBytes = 0;
   /** Whether messages are read although nobody asks for one. */
   isWatched = false;
   /** How the messages ended, and what an iteration is to throw for it. */
@@ -178,7 +185,11 @@ export class Inbox<T> {
       if (isBad) {
         this.#iteration = undefined; // a loop ends with what is thrown
         rejectQuietly(next, message);
-      } else next.resolve({ done: false, value: message });
+      } else {
+        this.#share?.read(0);
+        this.#lastBytes = bytes;
+        next.resolve({ done: false, value: message });
+      }
     } else if (
       this.#bytes > MOST_UNCLAIMED_BYTES && this.#iteration === undefined
     ) {
@@ -208,13 +219,17 @@ export class Inbox<T> {
     );
   }
 
-  #checkWaiting(failed: string): void {
+  #checkIteration(failed: string): void {
+    const hasEnded = this.#end !== undefined && this.#unclaimed === undefined;
+    if (this.#iteration === undefined || hasEnded) return;
+    throw new TypeError(
+      `Cannot ${failed}: an iteration reads the connection, and was not left`,
+    );
+  }
+
+  #checkFree(failed: string): void {
     this.#checkConsumer(failed);
-    if (this.#iteration?.waiting.size) {
-      throw new TypeError(
-        `Cannot ${failed}: an iteration waits for the next message`,
-      );
-    }
+    this.#checkIteration(failed);
     const requests = this.#requests;
     if (requests === undefined) return;
     if (!requests.isQuiet) {
@@ -235,11 +250,7 @@ export class Inbox<T> {
    */
   checkRequest(): void {
     this.#checkConsumer("send request");
-    if (this.#iteration !== undefined && this.#end === undefined) {
-      throw new TypeError(
-        "Cannot send request: an iteration reads the connection, and was not left",
-      );
-    }
+    this.#checkIteration("send request");
     this.#requests?.checkRoom();
   }
 
@@ -260,47 +271,66 @@ export class Inbox<T> {
     return new Iteration(this);
   }
 
+  /**
+   * An iteration that has begun: nobody else reads, although nothing is asked
+   * for yet.
+   *
+   * @throws {TypeError} If something else reads the connection.
+   */
+  claim(failed: string): AsyncIterator<T, undefined> {
+    const iteration = new Iteration(this);
+    this.#begin(iteration, failed);
+    return iteration;
+  }
+
   /** Gives the next message to an iteration. */
   next(iteration: Iteration<T>): Promise<Result<T>> {
-    if (iteration.state === "left") {
+    if (iteration.isLeft) {
       return Promise.resolve({ done: true, value: undefined });
     }
-    if (this.#iteration !== iteration) this.#begin(iteration);
+    if (this.#iteration !== iteration) this.#begin(iteration, "iterate");
+    const isSpent = this.#share!.isSpent(this.#lastBytes);
     const first = this.#shift();
-    if (first !== undefined) {
-      if (this.isWatched) this.#owner.wanted(); // reading may have paused
-      if (!(first.message instanceof InvalidMessageError)) {
-        return Promise.resolve({ done: false, value: first.message });
-      }
-      this.#iteration = undefined;
-      return quiet(Promise.reject(first.message));
-    }
+    if (first !== undefined) return this.#handOut(first, isSpent);
     const next = Promise.withResolvers<Result<T>>();
     iteration.waiting.push(next);
-    if (this.#end === undefined) this.#owner.wanted();
-    else iteration.end(this.#end.failure);
+    if (this.#end !== undefined) iteration.end(this.#end.failure);
+    else if (isSpent) nextTurn().then(() => this.#owner.wanted());
+    else this.#owner.wanted();
     return next.promise;
   }
 
-  #begin(iteration: Iteration<T>): void {
-    this.#checkWaiting("iterate");
-    if (iteration.state === "replaced") {
-      throw new TypeError("Cannot iterate: another iteration has begun");
+  /** Gives an iteration a message that waits, behind a rest where it is due. */
+  #handOut(
+    { message, bytes }: Unclaimed<T>,
+    isSpent: boolean,
+  ): Promise<Result<T>> {
+    if (this.isWatched) this.#owner.wanted(); // reading may have paused
+    if (message instanceof InvalidMessageError) {
+      this.#iteration = undefined;
+      return quiet(Promise.reject(message));
     }
-    if (this.#iteration !== undefined) this.#iteration.state = "replaced";
+    this.#lastBytes = bytes;
+    const result: Result<T> = { done: false, value: message };
+    return isSpent ? nextTurn().then(() => result) : Promise.resolve(result);
+  }
+
+  #begin(iteration: Iteration<T>, failed: string): void {
+    this.#checkFree(failed);
+    this.#share ??= new Share();
     this.#iteration = iteration;
   }
 
   /** Lets others read. */
   leave(iteration: Iteration<T>): void {
-    iteration.state = "left";
+    iteration.isLeft = true;
     iteration.end();
     if (this.#iteration === iteration) this.#iteration = undefined;
   }
 
   /** Hands every message to `consumer` from now on, what waits first. */
   consume(consumer: Consumer<T>): void {
-    this.#checkWaiting(`use ${consumer.name}`);
+    this.#checkFree(`use ${consumer.name}`);
     this.#consumer = consumer;
     this.#iteration = undefined;
   }

@@ -132,14 +132,52 @@ Deno.test("request() in the body of an iteration is a TypeError, and works when 
   await close(one, other);
 });
 
-Deno.test("an iteration that another has replaced throws, and loses no message", async () => {
+Deno.test("who wants to read in the body of an iteration is told so at once, and the iteration goes on", async () => {
+  const seconds: Record<string, (connection: Connection) => unknown> = {
+    "an iteration": (one) => take(one),
+    "rpc()": (one) => rpc(one),
+    "claim()": (one) => one.claim("start"),
+  };
+  for (const [name, read] of Object.entries(seconds)) {
+    const [one, other] = pair();
+    for (let i = 0; i < 3; i++) other.send(i);
+    other.closeWrite();
+    const received: unknown[] = [];
+    for await (const message of one) {
+      received.push(message);
+      await assertRejects(
+        // deno-lint-ignore require-await
+        async () => read(one),
+        TypeError,
+        "was not left",
+      );
+    }
+    assertEquals(received, [0, 1, 2], name);
+    await close(one, other);
+  }
+});
+
+Deno.test("an iteration begins where another was left, by break, return() or an error, or has come to the end", async () => {
   const [one, other] = pair();
-  for (let i = 0; i < 3; i++) other.send(i);
-  const [first, second] = [0, 1].map(() => one[Symbol.asyncIterator]());
-  assertEquals((await first.next()).value, 0);
-  assertEquals((await second.next()).value, 1);
-  await assertRejects(() => first.next(), TypeError, "another iteration");
-  assertEquals((await second.next()).value, 2);
+  for (let i = 0; i < 4; i++) other.send(i);
+  other.closeWrite();
+  const received: unknown[] = [];
+  for await (const message of one) {
+    received.push(message);
+    break;
+  }
+  const iteration = one[Symbol.asyncIterator]();
+  received.push((await iteration.next()).value);
+  await iteration.return?.();
+  await assertRejects(async () => {
+    for await (const message of one) {
+      received.push(message);
+      throw new Error("enough");
+    }
+  });
+  await collect(one, received);
+  await collect(one, received);
+  assertEquals(received, [0, 1, 2, 3]);
   await close(one, other);
 });
 
