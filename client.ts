@@ -22,7 +22,6 @@ import {
   Connection,
   CONNECTION_OPTIONS,
   Settings,
-  startTimer,
 } from "./core/connection.ts";
 import { addressOf, checkEndpoint, tuneSocket } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
@@ -34,6 +33,7 @@ import { Client } from "./core/client/client.ts";
 import type { ClientEvent, ReconnectOptions } from "./core/client/reconnect.ts";
 import { secureClient, TlsClientContext } from "./core/tls.ts";
 import { pickOptions, readOptions } from "./core/tools/options.ts";
+import { startTimer } from "./core/tools/timer.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
 
 export {

@@ -23,7 +23,6 @@ import {
   type ConnectionEnd,
   type ConnectionInfo,
   Settings,
-  startTimer,
 } from "./core/connection.ts";
 import {
   addressOf,
@@ -72,6 +71,7 @@ import {
 } from "./core/tools/options.ts";
 import { quiet } from "./core/tools/quiet.ts";
 import { callHook, report } from "./core/tools/report.ts";
+import { startTimer } from "./core/tools/timer.ts";
 
 export {
   LISTEN_DEFAULTS,

@@ -31,7 +31,6 @@ import {
   REQUEST_OPTIONS,
   type RequestOptions,
   Settings,
-  startTimer,
   type TlsInfo,
 } from "./settings.ts";
 import { endReason } from "./connection/reason.ts";
@@ -40,6 +39,7 @@ import { addressText } from "./tools/address.ts";
 import { checkArgument, resolveOptions } from "./tools/options.ts";
 import { quiet } from "./tools/quiet.ts";
 import { callHook } from "./tools/report.ts";
+import { startTimer } from "./tools/timer.ts";
 import { nextTurn, Share } from "./turn.ts";
 
 export type { ByteDuplex } from "./connection/duplex.ts";

@@ -7,7 +7,7 @@
  */
 import type { Reader } from "@std/io/types";
 import { clearImmediate, setImmediate } from "node:timers";
-import { startTimer } from "./settings.ts";
+import { startTimer } from "./tools/timer.ts";
 
 /** Milliseconds that it takes at most, after a fault of the peer. */
 export const LINGER_TIMEOUT = 2_000;

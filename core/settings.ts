@@ -288,14 +288,3 @@ export class Settings {
     this.sweep = sweepFor(idleTimeout, frameTimeout, writeTimeout);
   }
 }
-
-/**
- * Calls `late` after so many milliseconds, and never after `Infinity`. The
- * function that comes back prevents it.
- * @internal
- */
-export function startTimer(timeout: number, late: () => void): () => void {
-  if (timeout === Infinity) return () => {};
-  const timer = setTimeout(late, timeout);
-  return () => clearTimeout(timer);
-}

@@ -4,7 +4,7 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import { abortable } from "../abortion.ts";
+import { abortable, onAbort } from "../abortion.ts";
 import {
   AuthenticationError,
   type Connection,
@@ -14,12 +14,12 @@ import {
   REQUEST_OPTIONS,
   type RequestOptions,
   type Settings,
-  startTimer,
   unsent,
 } from "../connection.ts";
 import type { Events } from "../events.ts";
 import { readOptions, resolveOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
+import { startTimer } from "../tools/timer.ts";
 import { requestWithin } from "./late_request.ts";
 import {
   type ClientEvent,
@@ -213,14 +213,13 @@ export class Client<T = JsonValue>
     const most = Math.min(minDelay * 2 ** this.#attempts, maxDelay);
     const delay = Math.random() * most;
     this.#events.emit({ type: "waiting", attempt: ++this.#attempts, delay });
-    const { promise, resolve } = Promise.withResolvers<void>();
     const { signal } = this.#over;
-    const stop = () => resolve();
-    signal.addEventListener("abort", stop);
-    const stopTimer = startTimer(delay, stop);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stopTimer = startTimer(delay, resolve);
+    const stopListening = onAbort(signal, () => resolve());
     await promise;
     stopTimer();
-    signal.removeEventListener("abort", stop);
+    stopListening();
     if (signal.aborted) throw this.#gone();
   }
 

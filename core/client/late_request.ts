@@ -4,11 +4,8 @@
  * @module
  */
 import { onAbort } from "../abortion.ts";
-import {
-  type Connection,
-  type RequestOptions,
-  startTimer,
-} from "../connection.ts";
+import type { Connection, RequestOptions } from "../connection.ts";
+import { startTimer } from "../tools/timer.ts";
 
 /**
  * Makes a request that has waited, for the rest of its time. The connection has

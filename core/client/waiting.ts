@@ -5,8 +5,9 @@
  */
 import { FrameEncoder } from "../framing/framing.ts";
 import { whenAborted } from "../abortion.ts";
-import { BackpressureError, type Settings, startTimer } from "../settings.ts";
+import { BackpressureError, type Settings } from "../settings.ts";
 import { quiet } from "../tools/quiet.ts";
+import { startTimer } from "../tools/timer.ts";
 
 /**
  * What a message counts at least: what it is waited with costs more than a few

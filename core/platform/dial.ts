@@ -5,8 +5,9 @@
  */
 import { setImmediate } from "node:timers";
 import { onAbort } from "../abortion.ts";
-import { type Address, startTimer } from "../settings.ts";
+import type { Address } from "../settings.ts";
 import { addressText } from "../tools/address.ts";
+import { startTimer } from "../tools/timer.ts";
 
 /** Milliseconds before a failure that passes is tried again, doubled each time. */
 const FIRST_PAUSE = 1;
