@@ -48,8 +48,9 @@ const DEFAULT_TIMEOUT = 10_000;
 const PROGRAM: Program = {
   name: "client",
   about: "Sends JSON messages and prints the replies.\n" +
-    "Messages are arguments, or lines of stdin (also as the argument -), or typed at a prompt;\n" +
-    "with none at all, it says hello.",
+    "Messages are arguments, or lines of stdin, or typed at a prompt; with none at all,\n" +
+    "it says hello. Where there are arguments, stdin is read for the argument - alone,\n" +
+    "as cat does, so that a loop that reads lines keeps its own.",
   usage:
     'deno run --allow-net=localhost client.ts [options] [\'{"message":"hi"}\' ...]',
   operand: "message",

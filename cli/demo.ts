@@ -16,7 +16,7 @@ import { requirePermission } from "./endpoint.ts";
 import { dumpFrame } from "./hex.ts";
 import { ServerLog } from "./log.ts";
 import { LogOutput } from "./log_output.ts";
-import { compact, print, printError } from "./output.ts";
+import { compact, print } from "./output.ts";
 import { Failure, type Given, type Program, run } from "./program.ts";
 
 const HOSTNAME = "127.0.0.1";
@@ -41,11 +41,14 @@ async function demonstrate(given: Given): Promise<number> {
   requirePermission("listen on", address, needed, given);
   await title("A client says hello to a server:");
   let showing = true;
-  const output = new LogOutput(Deno.stdout, { lost: (n) => log.lost(n) });
+  const output = new LogOutput(Deno.stdout, { format: "text" });
   const log = new ServerLog({
-    format: "text",
-    print: (line) => showing && output.print(`  server  ${line}`),
-    printError,
+    output: {
+      print(record, text) {
+        if (showing) output.print(record, `  server  ${text}`);
+      },
+    },
+    errors: new LogOutput(Deno.stderr, { format: "text" }),
   });
   const connected = Promise.withResolvers<void>();
   const closed = Promise.withResolvers<void>();

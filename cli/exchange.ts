@@ -9,6 +9,7 @@ import {
   InvalidMessageError,
   type JsonValue,
 } from "../mod.ts";
+import { LineRate, MOST_LINES, withOthers } from "./line_rate.ts";
 import {
   clause,
   compact,
@@ -187,6 +188,7 @@ export async function listen(
 const INTERRUPTED = Symbol("interrupted");
 
 async function printAll(connection: Connection): Promise<void> {
+  const rate = new LineRate(() => performance.now());
   for (;;) {
     try {
       for await (const message of connection) {
@@ -195,7 +197,9 @@ async function printAll(connection: Connection): Promise<void> {
       return;
     } catch (error) {
       if (!(error instanceof InvalidMessageError)) throw error;
-      printError(`client: ${clause(error)}`);
+      const others = rate.take("bad message", MOST_LINES);
+      if (others === undefined) continue;
+      printError(withOthers(`client: ${clause(error)}`, others));
     }
   }
 }

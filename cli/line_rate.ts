@@ -3,8 +3,12 @@
  *
  * @module
  */
+import { count } from "./output.ts";
 
 const PERIOD = 1_000;
+
+/** Most lines of one kind in a second: a peer that floods fills no log. */
+export const MOST_LINES = 20;
 
 /** Lets a few lines of each kind through a second, and counts the others. */
 export class LineRate {
@@ -59,4 +63,11 @@ export class LineRate {
     counts.others++;
     this.#kinds.set(kind, counts);
   }
+}
+
+/** A line that says how many of its kind were left out before it. */
+export function withOthers(text: string, others: number): string {
+  return others === 0
+    ? text
+    : `${text}; ${count(others, "other")} since the last line`;
 }

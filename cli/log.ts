@@ -11,31 +11,20 @@ import type {
 } from "../mod.ts";
 import { RpcError } from "../rpc.ts";
 import { format } from "./endpoint.ts";
-import { LineRate } from "./line_rate.ts";
+import { LineRate, MOST_LINES, withOthers } from "./line_rate.ts";
+import type { LogRecord, LogSink } from "./log_output.ts";
 import { clause, compact, count } from "./output.ts";
 
-/** Lines of one kind in a second: whoever floods the server floods no log. */
-const MOST_LINES = 20;
 const MOST_REJECTIONS = 1;
 
 /** How a {@linkcode ServerLog} prints. */
 export interface ServerLogOptions {
-  /** Lines for people, or lines of JSON. */
-  format: "text" | "json";
-  /** Whether lines of text begin with the time. @default {false} */
-  isTimed?: boolean;
   /** Milliseconds, from any beginning. @default {performance.now} */
   now?: () => number;
-  /** Prints a line, unless only errors are wanted. */
-  print?(line: string): void;
-  /** Prints a line about an error. */
-  printError(line: string): void;
-}
-
-/** A line as data. */
-interface LogRecord {
-  readonly type: string;
-  readonly [name: string]: unknown;
+  /** Takes the lines, unless only errors are wanted. */
+  output?: LogSink;
+  /** Takes the lines about errors. */
+  errors: LogSink;
 }
 
 interface Peer {
@@ -88,42 +77,45 @@ export class ServerLog {
     connection: Connection,
     message: unknown,
   ): void {
-    const peer = this.#peers.get(connection)?.name;
-    const bytes = new TextEncoder().encode(compact(message)).length;
-    this.#print(
-      { type: "message", peer, direction, bytes },
-      `${peer} message ${direction}, ${count(bytes, "byte")}`,
-    );
+    this.#printFew(`message ${direction}`, () => {
+      const peer = this.#peers.get(connection)?.name;
+      const bytes = new TextEncoder().encode(compact(message)).length;
+      return [
+        { type: "message", peer, direction, bytes },
+        `${peer} message ${direction}, ${count(bytes, "byte")}`,
+      ];
+    });
   }
 
   /** Prints the name of a method that is called, which is one that exists. */
   call(connection: Connection, method: string): void {
-    const peer = this.#peers.get(connection)?.name;
-    this.#print({ type: "call", peer, method }, `${peer} calls ${method}`);
+    this.#printFew("call", () => {
+      const peer = this.#peers.get(connection)?.name;
+      return [{ type: "call", peer, method }, `${peer} calls ${method}`];
+    });
   }
 
   /** Prints why a message or a reply was none. */
   badMessage(connection: Connection, error: unknown): void {
-    const peer = this.#peers.get(connection)?.name;
-    const reason = reasonOf(error);
-    this.#printFew({ type: "badMessage", peer, reason }, `${peer}: ${reason}`);
-  }
-
-  /** The line in place of lines that nobody took in time. */
-  lost(lines: number): string {
-    return this.#line(
-      { type: "lost", lines },
-      `${count(lines, "line")} lost: they were not taken in time`,
-    );
+    this.#printFew("badMessage", () => {
+      const peer = this.#peers.get(connection)?.name;
+      const reason = reasonOf(error);
+      return [{ type: "badMessage", peer, reason }, `${peer}: ${reason}`];
+    });
   }
 
   /** Prints that lines cannot be printed, which is no reason to stop. */
   printFailed(error: unknown): void {
     const reason = clause(error);
-    this.#options.printError(this.#line(
+    this.#options.errors.print(
       { type: "printFailed", reason },
       `server: cannot print: ${reason}; going on without`,
-    ));
+    );
+  }
+
+  /** Prints how many lines were left out, when the last line has come. */
+  end(): void {
+    this.#printOmitted();
   }
 
   /** Warns of a server that anybody may use. */
@@ -135,82 +127,69 @@ export class ServerLog {
   }
 
   #rejected(address: Address, reason: string, error: unknown): void {
-    const why = error === undefined ? reason : `${reason}: ${clause(error)}`;
-    const peer = peerName(address, 0);
-    this.#printFew(
-      { type: "rejected", peer, reason: why },
-      `${peer} rejected: ${why}`,
-      MOST_REJECTIONS,
-    );
+    this.#printFew("rejected", () => {
+      const why = error === undefined ? reason : `${reason}: ${clause(error)}`;
+      const peer = peerName(address, 0);
+      return [
+        { type: "rejected", peer, reason: why },
+        `${peer} rejected: ${why}`,
+      ];
+    }, MOST_REJECTIONS);
   }
 
   #connected(connection: Connection): void {
     this.#acceptFailing = false;
-    if (this.#options.print === undefined) return;
+    if (this.#options.output === undefined) return;
     const name = peerName(connection.remoteAddr, ++this.#connections);
     this.#peers.set(connection, { name, since: performance.now() });
-    this.#printFew({ type: "connected", peer: name }, `${name} connected`);
+    this.#printFew(
+      "connected",
+      () => [{ type: "connected", peer: name }, `${name} connected`],
+    );
   }
 
   #closed(connection: Connection, end: ConnectionEnd): void {
     const peer = this.#peers.get(connection);
     if (peer === undefined) return;
-    const { messagesReceived, messagesSent, bytesReceived, bytesSent } =
-      connection.stats;
-    const milliseconds = Math.round(performance.now() - peer.since);
-    const reason = end.clean ? undefined : clause(end.cause);
-    this.#printFew(
-      {
-        type: "closed",
-        peer: peer.name,
-        messagesIn: messagesReceived,
-        messagesOut: messagesSent,
-        bytesIn: bytesReceived,
-        bytesOut: bytesSent,
-        milliseconds,
-        reason,
-      },
-      `${peer.name} closed after ${duration(milliseconds)}: ` +
-        `${count(messagesReceived, "message")} in (${
-          count(bytesReceived, "byte")
-        }), ${messagesSent} out (${count(bytesSent, "byte")})` +
-        (reason === undefined ? "" : `; ${reason}`),
-    );
+    this.#printFew("closed", () => closedLine(connection, peer, end));
   }
 
   /**
    * Once until a connection comes again: the server goes on trying, many times
-   * a second.
+   * a second. Peers that come and go make it no more than a line a second.
    */
   #acceptFailed(error: unknown, isOfPeer: boolean): void {
     if (isOfPeer) this.#rate.skip("rejected");
     if (isOfPeer || this.#acceptFailing) return;
     this.#acceptFailing = true;
-    const reason = clause(error);
-    this.#options.printError(this.#line(
-      { type: "acceptFailed", reason },
-      `server: cannot accept a connection: ${reason}; trying again`,
-    ));
+    this.#printFew(
+      "acceptFailed",
+      () => {
+        const reason = clause(error);
+        return [
+          { type: "acceptFailed", reason },
+          `server: cannot accept a connection: ${reason}; trying again`,
+        ];
+      },
+      1,
+      this.#options.errors,
+    );
   }
 
   /** Prints one of few lines of its kind in a second. */
   #printFew(
-    record: LogRecord,
-    text: string,
+    kind: string,
+    line: () => readonly [record: LogRecord, text: string],
     most = MOST_LINES,
+    sink = this.#options.output,
   ): void {
-    const others = this.#rate.take(record.type, most);
+    const others = sink && this.#rate.take(kind, most);
     if (others === undefined) return;
-    if (others === 0) this.#print(record, text);
-    else {
-      this.#print(
-        { ...record, others },
-        `${text}; ${count(others, "other")} since the last line`,
-      );
-    }
+    const [record, text] = line();
+    if (others === 0) sink?.print(record, text);
+    else sink?.print({ ...record, others }, withOthers(text, others));
   }
 
-  /** Prints how many lines were left out, where none may come to say so. */
   #printOmitted(): void {
     for (const [kind, lines] of this.#rate.takeOthers()) {
       this.#print(
@@ -221,15 +200,36 @@ export class ServerLog {
   }
 
   #print(record: LogRecord, text: string): void {
-    this.#options.print?.(this.#line(record, text));
+    this.#options.output?.print(record, text);
   }
+}
 
-  #line({ type, ...rest }: LogRecord, text: string): string {
-    const time = new Date().toISOString();
-    const { format, isTimed } = this.#options;
-    if (format === "json") return compact({ type, time, ...rest });
-    return isTimed ? `${time} ${text}` : text;
-  }
+function closedLine(
+  connection: Connection,
+  { name, since }: Peer,
+  end: ConnectionEnd,
+): [record: LogRecord, text: string] {
+  const { messagesReceived, messagesSent, bytesReceived, bytesSent } =
+    connection.stats;
+  const milliseconds = Math.round(performance.now() - since);
+  const reason = end.clean ? undefined : clause(end.cause);
+  return [
+    {
+      type: "closed",
+      peer: name,
+      messagesIn: messagesReceived,
+      messagesOut: messagesSent,
+      bytesIn: bytesReceived,
+      bytesOut: bytesSent,
+      milliseconds,
+      reason,
+    },
+    `${name} closed after ${duration(milliseconds)}: ` +
+    `${count(messagesReceived, "message")} in (${
+      count(bytesReceived, "byte")
+    }), ${messagesSent} out (${count(bytesSent, "byte")})` +
+    (reason === undefined ? "" : `; ${reason}`),
+  ];
 }
 
 /** The clients of a Unix socket have no address, so they are numbered. */

@@ -3,26 +3,54 @@
  *
  * @module
  */
-import { writeLines } from "./output.ts";
+import { fstatSync } from "node:fs";
+import { compact, count, writeLines } from "./output.ts";
 
 /** Characters that may wait for the reader. */
 const MOST_WAITING = 1_048_576;
 /** Milliseconds that the end waits for a reader that has stalled. */
 const PATIENCE = 500;
 
+/** Lines of text, of text behind the time, or of JSON. */
+export type LogFormat = "text" | "timed" | "json";
+
+/** A line as data. */
+export interface LogRecord {
+  readonly type: string;
+  readonly [name: string]: unknown;
+}
+
+/** What takes the lines of a log. */
+export interface LogSink {
+  /** Prints a line, given as data and as text. */
+  print(record: LogRecord, text: string): void;
+}
+
 /** Options of a {@linkcode LogOutput}. */
 export interface LogOutputOptions {
-  /** The line that says how many are missing in its place. */
-  lost(lines: number): string;
+  /** How lines are written. */
+  format: LogFormat;
   /** Called when writing fails, and then not before it has succeeded again. */
   onError?(error: unknown): void;
+}
+
+/**
+ * The format for stdout (1) or stderr (2): the time is left out on a terminal,
+ * and for the journal of systemd, which adds it and is a socket.
+ */
+export function formatFor(
+  descriptor: 1 | 2,
+): LogFormat {
+  const stream = descriptor === 1 ? Deno.stdout : Deno.stderr;
+  const isTold = stream.isTerminal() || fstatSync(descriptor).isSocket();
+  return isTold ? "text" : "timed";
 }
 
 /**
  * Writes lines in the background, one write at a time: whoever prints them
  * never waits. Where too many wait for the reader, lines are lost, and counted.
  */
-export class LogOutput {
+export class LogOutput implements LogSink {
   readonly #stream: Pick<typeof Deno.stdout, "write">;
   readonly #options: LogOutputOptions;
   #lines: string[] = [];
@@ -42,11 +70,12 @@ export class LogOutput {
   }
 
   /** Has a line written. */
-  print(line: string): void {
+  print(record: LogRecord, text: string): void {
     // A log that nobody reads any more is no reason to stop.
     if (this.#isGone) return;
     if (this.#lost > 0 || this.#size > MOST_WAITING) this.#lost++;
     else {
+      const line = this.#line(record, text);
       this.#lines.push(line);
       this.#size += line.length;
     }
@@ -61,6 +90,18 @@ export class LogOutput {
     clearTimeout(timer);
   }
 
+  #line({ type, ...rest }: LogRecord, text: string): string {
+    const time = new Date().toISOString();
+    const { format } = this.#options;
+    if (format === "json") return compact({ type, time, ...rest });
+    return format === "timed" ? `${time} ${text}` : text;
+  }
+
+  #lostLine(lines: number): string {
+    const text = `${count(lines, "line")} lost: they were not taken in time`;
+    return this.#line({ type: "lost", lines }, text);
+  }
+
   async #writeWaiting(): Promise<void> {
     while (this.#lines.length > 0 || this.#lost > 0) {
       const lines = this.#lines;
@@ -69,7 +110,7 @@ export class LogOutput {
       const lost = lines.length > 0 ? 0 : this.#lost;
       this.#lines = [];
       this.#lost -= lost;
-      const waiting = lost > 0 ? [this.#options.lost(lost)] : lines;
+      const waiting = lost > 0 ? [this.#lostLine(lost)] : lines;
       try {
         await writeLines(this.#stream, waiting);
       } catch (error) {

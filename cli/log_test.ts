@@ -2,25 +2,32 @@ import { assertEquals } from "@std/assert";
 import { type Connection, fromStreams, type ServerEvent } from "../mod.ts";
 import { rpc } from "../rpc.ts";
 import { ServerLog } from "./log.ts";
+import type { LogSink } from "./log_output.ts";
 
 function connection(): Connection {
   return fromStreams(new TransformStream<Uint8Array>());
+}
+
+function sink(lines: string[]): LogSink {
+  return { print: (_record, text) => lines.push(text) };
 }
 
 Deno.test("ServerLog bounds every kind of line that a peer can cause, and counts the others", async () => {
   const lines: string[] = [];
   let now = 0;
   const log = new ServerLog({
-    format: "text",
     now: () => now,
-    print: (line) => lines.push(line),
-    printError: (line) => lines.push(line),
+    output: sink(lines),
+    errors: sink(lines),
   });
   const link = connection();
   const remoteAddr = { transport: "unix", path: "" } as const;
   const kinds: [most: number, print: () => void][] = [
     [20, () => event({ type: "connected", connection: link })],
     [20, () => log.badMessage(link, new Error("no"))],
+    [20, () => log.message("in", link, 1)],
+    [20, () => log.message("out", link, 1)],
+    [20, () => log.call(link, "add")],
     [1, () => event({ type: "rejected", remoteAddr, reason: "maxPending" })],
     [20, () => event({ type: "closed", connection: link, end: CLEAN })],
   ];
@@ -56,35 +63,47 @@ Deno.test("ServerLog bounds every kind of line that a peer can cause, and counts
 
 const CLEAN = { clean: true } as const;
 
-Deno.test("ServerLog begins lines of text with the time where it is told to", () => {
-  for (const isTimed of [false, true]) {
-    const lines: string[] = [];
-    const log = new ServerLog({
-      format: "text",
-      isTimed,
-      print: (line) => lines.push(line),
-      printError: (line) => lines.push(line),
-    });
-    log.event({ type: "draining", connections: 1 });
-    log.printFailed(new Error("full"));
-    const [first, second] = lines.map((line) =>
-      line.replace(/^\d{4}-\d\d-\d\dT[\d:.]{12}Z /, "TIME ")
-    );
-    const time = isTimed ? "TIME " : "";
-    assertEquals(first, `${time}Shutting down with 1 connection open`);
-    assertEquals(
-      second,
-      `${time}server: cannot print: full; going on without`,
-    );
+Deno.test("ServerLog prints a line a second about accepting that fails again and again", async () => {
+  const lines: string[] = [];
+  let now = 0;
+  const log = new ServerLog({ now: () => now, errors: sink(lines) });
+  const link = connection();
+  // As where peers take all descriptors, come and go.
+  for (let i = 0; i < 2_000; i++) {
+    const error = new Error("no");
+    log.event({ type: "acceptFailed", error, isOfPeer: false });
+    log.event({ type: "connected", connection: link });
+    now += 1;
   }
+  const line = "server: cannot accept a connection: no; trying again";
+  assertEquals(lines, [line, `${line}; 999 others since the last line`]);
+  link.abort();
+  await link.closed;
+});
+
+Deno.test("ServerLog.end() says how many lines no other one has counted", async () => {
+  const lines: string[] = [];
+  const log = new ServerLog({
+    now: () => 0,
+    output: sink(lines),
+    errors: sink(lines),
+  });
+  const link = connection();
+  for (let i = 0; i < 21; i++) log.call(link, "add");
+  log.end();
+  log.end();
+  assertEquals(lines.slice(20), [
+    '1 line of "call" left out since the last one',
+  ]);
+  link.abort();
+  await link.closed;
 });
 
 Deno.test("ServerLog prints none of the words of an error that a peer has sent, and no long line", async () => {
   const lines: string[] = [];
   const log = new ServerLog({
-    format: "text",
-    print: (line) => lines.push(line),
-    printError: (line) => lines.push(line),
+    output: sink(lines),
+    errors: sink(lines),
   });
   const there = new TransformStream<Uint8Array, Uint8Array>();
   const back = new TransformStream<Uint8Array, Uint8Array>();

@@ -95,9 +95,9 @@ export class Given {
     const word = words.find((word) => word === value);
     if (value === undefined || word !== undefined) return word;
     throw new UsageError(
-      `option "--${name}" expects ${words.join(" or ")}, received ${
-        quote(value)
-      }`,
+      `option "--${name}" expects ${words.slice(0, -1).join(", ")} or ${
+        words.at(-1)
+      }, received ${quote(value)}`,
     );
   }
 

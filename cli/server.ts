@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { fstatSync } from "node:fs";
 import {
   type ErrorHandler,
   type Handler,
@@ -17,7 +16,7 @@ import { type RpcContext, type RpcMethods, serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
 import { endpointOf, isLocal, requirePermission } from "./endpoint.ts";
 import { ServerLog } from "./log.ts";
-import { LogOutput } from "./log_output.ts";
+import { formatFor, LogOutput } from "./log_output.ts";
 import { METHODS } from "./methods.ts";
 import { clause } from "./output.ts";
 import {
@@ -78,12 +77,12 @@ const PROGRAM: Program = {
     quiet: { help: "print errors only" },
     verbose: {
       help:
-        "print a line for each message or call, too: its size as compact JSON, or its method",
+        "print a line for each message or call, too: its size as compact JSON, or its method (20 a second)",
     },
     log: {
-      value: "text|json",
+      value: "text|timed|json",
       help:
-        "print lines of text or of JSON (default text); they begin with the time where stdout is a file",
+        "print lines of text, of text behind the time, or of JSON (default text on a terminal and to the journal, else timed)",
     },
   },
 };
@@ -97,15 +96,17 @@ async function serveUntilSignal(given: Given): Promise<number> {
   given.exclude("quiet", "verbose");
   const endpoint = endpointOf(given, 0, LISTEN_DEFAULTS);
   const security = new Security(given);
-  const lost = (lines: number) => log.lost(lines);
-  const onError = (error: unknown) => log.printFailed(error);
-  const output = new LogOutput(Deno.stdout, { lost, onError });
-  const errors = new LogOutput(Deno.stderr, { lost });
+  const format = given.choice("log", ["text", "timed", "json"]);
+  const output = new LogOutput(Deno.stdout, {
+    format: format ?? formatFor(1),
+    onError: (error) => log.printFailed(error),
+  });
+  const errors = new LogOutput(Deno.stderr, {
+    format: format ?? formatFor(2),
+  });
   const log = new ServerLog({
-    format: given.choice("log", ["text", "json"]) ?? "text",
-    isTimed: isFile(Deno.stdout),
-    print: given.has("quiet") ? undefined : (line) => output.print(line),
-    printError: (line) => errors.print(line),
+    output: given.has("quiet") ? undefined : output,
+    errors,
   });
   const stopped = Promise.withResolvers<void>();
   // Before the first line is printed: whoever reads it may send a signal right
@@ -147,6 +148,7 @@ async function serveUntilSignal(given: Given): Promise<number> {
   if (!tls && !authenticate && !isLocal(endpoint)) log.open();
   await stopped.promise;
   await server.shutdown();
+  log.end();
   await Promise.all([output.end(), errors.end()]);
   return 0;
 }
@@ -183,11 +185,6 @@ function loggedMethods(log: ServerLog): RpcMethods {
       },
     }]),
   );
-}
-
-/** Whether lines stay where nothing adds the time: a journal does. */
-function isFile(output: typeof Deno.stdout): boolean {
-  return !output.isTerminal() && fstatSync(1).isFile();
 }
 
 /**

@@ -82,7 +82,7 @@ Deno.test("every command line that a page shows works as it is printed", () =>
 
 async function runServer(command: string): Promise<void> {
   await using server = startLine(command);
-  await server.line(/^Listening on 0\.0\.0\.0:8080$/).catch((cause) => {
+  await server.line(/\bListening on 0\.0\.0\.0:8080$/).catch((cause) => {
     throw new Error(`${command} does not listen`, { cause });
   });
   await stop(server);
@@ -100,7 +100,7 @@ async function runClient(command: string): Promise<void> {
   await using server = start(Deno.execPath(), [
     ...["task", "--quiet", "server", "--port", port, ...mode],
   ], { cwd: ROOT });
-  await server.line(/^Listening/);
+  await server.line(/\bListening/);
   await using client = startLine(command);
   const [{ code }, stderr] = await Promise.all([
     client.status,

@@ -722,7 +722,7 @@ async function startProgram(
 ): Promise<Running & { port: number }> {
   const server = start(
     Deno.execPath(),
-    ["run", "--no-prompt", ...flags, "server.ts", ...args],
+    ["run", "--no-prompt", ...flags, "server.ts", "--log=text", ...args],
     { cwd: ROOT },
   );
   const [, port] = await server.line(/^Listening on .*?:?(\d*)$/);

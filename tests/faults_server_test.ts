@@ -149,7 +149,7 @@ faultTest(
   async () => {
     await using server = startLimited(64, [
       ...["run", "--no-prompt", "--allow-net=127.0.0.1:0", "server.ts"],
-      ...["--hostname=127.0.0.1", "--port=0"],
+      ...["--hostname=127.0.0.1", "--port=0", "--log=text"],
     ]);
     const port = Number((await server.line(/127\.0\.0\.1:(\d+)/))[1]);
     const clients = await Promise.all(

@@ -517,7 +517,7 @@ async function startProgram(
   const paths = files.map((file) => `${folder}/${file}`);
   const server = start(Deno.execPath(), [
     ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
-    ...[`--allow-read=${paths.join(",")}`, "server.ts"],
+    ...[`--allow-read=${paths.join(",")}`, "server.ts", "--log=text"],
     ...["--hostname=127.0.0.1", "--port=0", ...args],
   ], { cwd: ROOT });
   const [, port] = await server.line(/^Listening on 127\.0\.0\.1:(\d+)$/);
@@ -1117,7 +1117,7 @@ faultTest(
     await using server = start(Deno.execPath(), [
       ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
       ...[`--allow-read=${file}`, "server.ts", "--hostname=127.0.0.1"],
-      ...["--port=0", `--token-file=${file}`],
+      ...["--port=0", "--log=text", `--token-file=${file}`],
     ], { cwd: ROOT });
     const [, port] = await server.line(/127\.0\.0\.1:(\d+)/);
     const addr = { ...LOCAL, transport: "tcp", port: Number(port) } as const;

@@ -31,9 +31,10 @@ async function shell(line: string): Promise<string> {
   return decode(stdout);
 }
 
-/** Ports and durations differ from run to run. */
+/** Times, ports and durations differ from run to run; the page shows a terminal. */
 function normalize(text: string): string {
-  return text.replace(/(127\.0\.0\.1):\d+/g, "$1:PORT")
+  return text.replace(/^\d{4}-[\dT:.-]+Z /gm, "")
+    .replace(/(127\.0\.0\.1):\d+/g, "$1:PORT")
     .replace(/\d+ ms/g, "N ms");
 }
 
@@ -57,7 +58,7 @@ async function runConsoles(
     cwd: ROOT.pathname,
     env: { NO_COLOR: "1" },
   });
-  await server.line(/^Listening on 0\.0\.0\.0:8080$/);
+  await server.line(/ Listening on 0\.0\.0\.0:8080$/);
   const commands = clientBlock.split(/^\$ /m).slice(1);
   assert(commands.length > 0);
   for (const text of commands) {
