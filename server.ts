@@ -34,11 +34,7 @@ import { isFailureOf } from "./core/connection/failures.ts";
 import { Events } from "./core/events.ts";
 import { dropPermissions } from "./core/permissions.ts";
 import { bind, type Binding } from "./core/platform/bind.ts";
-import {
-  Framing,
-  FRAMING_OPTIONS,
-  type JsonValue,
-} from "./core/framing/framing.ts";
+import { Framing, type JsonValue } from "./core/framing/framing.ts";
 import { Queue } from "./core/queue.ts";
 import {
   type PendingConnection,
@@ -804,14 +800,13 @@ export function serve<T = JsonValue>(
     typeof handler === "function",
     "a function",
   );
-  const { maxFrameBytes } = new Framing(pickOptions(FRAMING_OPTIONS, rest));
   return new Server(rest, (connection) => {
     new Responder(
       connection,
       handler,
       onError,
       maxInFlight,
-      maxFrameBytes,
+      connection.framing.maxFrameBytes,
     );
   });
 }

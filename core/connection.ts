@@ -6,7 +6,7 @@
 import { setImmediate } from "node:timers";
 import {
   type Decoded,
-  FrameDecoder,
+  Decoder,
   FrameTooLargeError,
   FrameTruncatedError,
   type Framing,
@@ -95,11 +95,8 @@ const REPLY_RUN = 32;
 const HALF_CLOSED_TIMEOUT = 60_000;
 /** Writing it asks whether the link still is. */
 const NOTHING = new Uint8Array(0);
-/** A bad message costs about as much as so many bytes of good ones. */
-const BAD_RUN_BYTES = 16_384;
 
 const RESOLVED = Promise.resolve();
-const NONE: readonly never[] = [];
 /** A heartbeat has its own limit. */
 const UNLIMITED = { timeout: Infinity };
 /**
@@ -179,7 +176,7 @@ export class Connection<T = JsonValue>
   readonly tls: TlsInfo | undefined;
 
   readonly #duplex: ByteDuplex;
-  readonly #decoder: FrameDecoder<T>;
+  readonly #decoder: Decoder<T>;
   readonly #outbox: Outbox;
   readonly #settings: Settings;
   readonly #onEnd: ConnectionInfo<T>["onEnd"];
@@ -257,7 +254,7 @@ export class Connection<T = JsonValue>
       ? options
       : new Settings(options);
     this.#duplex = duplex;
-    this.#decoder = new FrameDecoder(settings.framing);
+    this.#decoder = new Decoder(settings.framing);
     this.#outbox = new Outbox(
       duplex,
       settings.framing,
@@ -277,7 +274,7 @@ export class Connection<T = JsonValue>
 
   /**
    * Receives under other limits from now on; the layout stays. See
-   * `FrameDecoder.limit`.
+   * `Decoder.limit`.
    * @internal
    */
   limit(framing: Framing, guarded = false): void {
@@ -561,22 +558,21 @@ export class Connection<T = JsonValue>
           continue;
         }
         const { size } = this.#decoder;
-        const run: readonly Decoded<T>[] = size > 0
-          ? this.#decoder.take()
-          : NONE;
-        if (run.length > 0) {
-          if (this.#screen !== undefined) this.#screenFirst(run[0]);
-          const lengths = this.#decoder.lengths.slice();
+        const run = size > 0 ? this.#decoder.take() : undefined;
+        if (run !== undefined) {
+          const { messages, sizes } = run;
+          if (this.#screen !== undefined) this.#screenFirst(messages[0]);
           let start = this.#bytesReceived - size;
           share.decoded(size - this.#decoder.size);
-          if (run[run.length - 1] instanceof InvalidMessageError) {
-            share.decoded(BAD_RUN_BYTES);
-          }
-          for (let i = 0; i < run.length && this.#received === undefined; i++) {
+          for (
+            let i = 0;
+            i < sizes.length && this.#received === undefined;
+            i++
+          ) {
             if (this.#inbox.isBehind) await this.#catchUp();
             this.#messagesReceived++;
-            const wait = this.#inbox.deliver(run[i], lengths[i], start);
-            start += prefixBytes + lengths[i];
+            const wait = this.#inbox.deliver(messages[i], sizes[i], start);
+            start += prefixBytes + sizes[i];
             if (wait !== undefined) await wait;
             else if (
               i % REPLY_RUN === REPLY_RUN - 1 &&
@@ -585,7 +581,7 @@ export class Connection<T = JsonValue>
               await RESOLVED;
               this.#outbox.hasten();
             }
-            if (share.isSpent(lengths[i])) await nextTurn();
+            if (share.isSpent(sizes[i])) await nextTurn();
           }
           continue;
         }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Writer } from "@std/io/types";
-import { FrameEncoder, type Framing } from "./framing/framing.ts";
+import { Encoder, type Framing } from "./framing/framing.ts";
 
 type Space = Uint8Array<ArrayBuffer>;
 
@@ -62,7 +62,7 @@ export interface OutboxOwner {
  */
 export class Outbox {
   readonly #writer: Writer;
-  readonly #encoder: FrameEncoder;
+  readonly #encoder: Encoder;
   readonly #highWaterMark: number;
   readonly #owner: OutboxOwner;
   #state: "idle" | "soon" | "writing" | "stopped" = "idle";
@@ -81,7 +81,7 @@ export class Outbox {
     owner: OutboxOwner,
   ) {
     this.#writer = writer;
-    this.#encoder = new FrameEncoder(framing);
+    this.#encoder = new Encoder(framing);
     this.#highWaterMark = highWaterMark;
     this.#owner = owner;
   }
@@ -109,7 +109,7 @@ export class Outbox {
     return this.#encoder.measure(message);
   }
 
-  /** See `FrameEncoder.limitDepth`. */
+  /** See `Encoder.limitDepth`. */
   limitDepth(): void {
     this.#encoder.limitDepth();
   }

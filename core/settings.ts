@@ -14,7 +14,6 @@ import {
   defaultsOf,
   limit,
   type OptionTable,
-  pickOptions,
   readOptions,
   signal,
   timeout,
@@ -275,7 +274,7 @@ export class Settings {
     const given = readOptions(CONNECTION_OPTIONS, options);
     const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;
-    this.framing = new Framing(pickOptions(FRAMING_OPTIONS, given));
+    this.framing = new Framing(given);
     // Who waits for room is to find some.
     this.highWaterMark = Math.min(
       resolved.highWaterMark,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FrameEncoder } from "../framing/framing.ts";
+import { Encoder } from "../framing/framing.ts";
 import { whenAborted } from "../abortion.ts";
 import { BackpressureError, type Settings } from "../settings.ts";
 import { quiet } from "../tools/quiet.ts";
@@ -55,14 +55,14 @@ interface Entry<Link> {
  */
 export class WaitingMessages<Link> {
   readonly #settings: Settings;
-  readonly #encoder: FrameEncoder;
+  readonly #encoder: Encoder;
   readonly #entries = new Set<Entry<Link>>();
   #bytes = 0;
 
   /** Takes the framing and the limits of the connections. */
   constructor(settings: Settings) {
     this.#settings = settings;
-    this.#encoder = new FrameEncoder(settings.framing);
+    this.#encoder = new Encoder(settings.framing);
   }
 
   /** Messages that wait. */

@@ -74,8 +74,12 @@ export class Framing implements Required<FramingOptions> {
   /** Deepest nesting. */
   readonly maxDepth: number;
 
-  constructor(options: FramingOptions) {
-    const given = readOptions(FRAMING_OPTIONS, options);
+  /**
+   * Takes options that were read.
+   *
+   * @throws {RangeError} If the prefix cannot express the limit.
+   */
+  constructor(given: FramingOptions) {
     const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } = {
       ...FRAMING_DEFAULTS,
       ...given,
@@ -93,11 +97,8 @@ export class Framing implements Required<FramingOptions> {
     this.maxDepth = maxDepth;
   }
 
-  /**
-   * Checks options, unless they are checked already: a server has the same for
-   * each connection.
-   */
-  static from(options: FramingOptions): Framing {
-    return options instanceof Framing ? options : new Framing(options);
+  /** Reads options of a user, and checks them. */
+  static read(options: FramingOptions): Framing {
+    return new Framing(readOptions(FRAMING_OPTIONS, options));
   }
 }
