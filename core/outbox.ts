@@ -46,6 +46,7 @@ const WORTH_A_WRITE = 32;
 /** Waits until no more than `most` bytes are queued. */
 interface Waiting {
   readonly most: number;
+  readonly promise: Promise<void>;
   resolve(): void;
   reject(reason: unknown): void;
 }
@@ -205,8 +206,12 @@ export class Outbox {
    */
   room(most: number = this.#highWaterMark): Promise<void> | undefined {
     if (this.bytesQueued <= most || this.#state === "stopped") return undefined;
+    // One for all that wait for the same: a caller may send hundreds of thousands
+    // of small messages and await none.
+    const same = this.#waiting?.find((waiter) => waiter.most === most);
+    if (same !== undefined) return same.promise;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    (this.#waiting ??= []).push({ most, resolve, reject });
+    (this.#waiting ??= []).push({ most, promise, resolve, reject });
     // Sending without awaiting is allowed, and a peer that leaves is no reason
     // to end the process.
     promise.catch(() => {});

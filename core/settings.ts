@@ -39,7 +39,9 @@ export interface ConnectionOptions extends FramingOptions {
   highWaterMark?: number;
   /**
    * Bytes that may wait to be written at all: beyond it, `send` and `request`
-   * reject with a {@linkcode BackpressureError}.
+   * reject with a {@linkcode BackpressureError}. A message that waits for a
+   * client to connect counts 2 KiB more than its frame, as it takes so much
+   * memory.
    *
    * @default {4_194_304}
    */

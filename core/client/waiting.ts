@@ -10,10 +10,10 @@ import { quiet } from "../tools/quiet.ts";
 import { startTimer } from "../tools/timer.ts";
 
 /**
- * What a message counts at least: what it is waited with costs more than a few
- * bytes.
+ * What a message counts beside its frame: a request that waits with a timeout
+ * and a signal takes about so much memory.
  */
-const LEAST_BYTES = 64;
+const ENTRY_BYTES = 2_048;
 
 /** How long a message waits. */
 export interface WaitingLimits {
@@ -104,7 +104,7 @@ export class WaitingMessages<Link> {
     const start = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     const entry: Entry<Link> = {
-      bytes: Math.max(LEAST_BYTES, frame.length),
+      bytes: frame.length + ENTRY_BYTES,
       send: (link) => {
         this.#remove(entry);
         stop();
