@@ -29,13 +29,20 @@ import { Slots, WaitingCalls } from "./rpc/slots.ts";
 import { saltedKey } from "./tools/salted_key.ts";
 
 /**
- * Bytes of the calls that methods work on, where they are several, and of those
- * that wait for a slot; then no more is read. Where something here waits for
- * what the peer sends next, calls beyond are refused, and it is read on though
- * answers wait to be written, until so many bytes were refused: two peers that
- * both stopped reading would wait for each other.
+ * Most bytes of the calls that methods work on, where they are several, and of
+ * those that wait for a slot; then no more is read. It is no more than a message
+ * has, within reason. Where something here waits for what the peer sends next,
+ * calls beyond are refused, and it is read on though answers wait to be written,
+ * until so many bytes were refused: two peers that both stopped reading would
+ * wait for each other.
  */
 const MOST_BYTES = 1_048_576;
+const LEAST_BYTES = 65_536;
+/**
+ * What a stream holds besides its message, as bytes of a message: 5 KB, where
+ * each byte of a message may become 52.
+ */
+const STREAM_BYTES = 64;
 
 /** What an answerer is made with. */
 export interface AnswererOptions {
@@ -68,6 +75,7 @@ export class Answerer {
   readonly #options: AnswererOptions;
   /** Calls that run or are parked; a notification is its own id. */
   readonly #calls = new CallTable<unknown, RunningCall>(saltedKey);
+  readonly #mostBytes: number;
   readonly #slots: Slots;
   readonly #streamSlots: Slots;
   readonly #waiting = new WaitingCalls<ParkedCall>();
@@ -93,8 +101,25 @@ export class Answerer {
     this.#connection = surroundings.connection;
     this.#replies = replies;
     this.#options = options;
-    this.#slots = new Slots(options.maxInFlight, MOST_BYTES);
-    this.#streamSlots = new Slots(options.maxStreams, MOST_BYTES);
+    const { maxFrameBytes } = this.#connection.framing;
+    const { maxInFlight, maxStreams } = options;
+    this.#mostBytes = Math.min(
+      MOST_BYTES,
+      Math.max(LEAST_BYTES, maxFrameBytes),
+    );
+    this.#slots = new Slots({
+      most: maxInFlight,
+      mostBytes: this.#mostBytes,
+      mostAbandoned: maxInFlight,
+      overhead: 0,
+    });
+    // One that was given up costs nothing but memory.
+    this.#streamSlots = new Slots({
+      most: maxStreams,
+      mostBytes: MOST_BYTES,
+      mostAbandoned: Infinity,
+      overhead: STREAM_BYTES,
+    });
   }
 
   /** Answers that are outstanding. */
@@ -137,10 +162,34 @@ export class Answerer {
       !this.#isFull(bytes) &&
       (this.#waiting.size === 0 || this.#mayBeWaitedFor)
     ) this.#start(call, invoke);
-    else if (!this.#mustRefuse(call)) this.#park(call, invoke);
-    else if (call.id !== undefined) {
+    else if (!this.#mustRefuse(call)) {
+      this.#park(call, invoke);
+      this.#tellOfAbandoned(this.#slots, call);
+    } else if (call.id !== undefined) {
       this.#refuse(call, RPC_ERRORS.tooManyCalls);
-    } else this.#replies.report(tooMany(this.#waiting.bytes), call.method);
+    } else this.#replies.report(this.#tooMany(bytes), call.method);
+  }
+
+  #tooMany(bytes: number): RangeError {
+    return new RangeError(
+      `Cannot take notification: ${
+        this.#waiting.bytes + bytes
+      } bytes of calls wait, limit is ${this.#mostBytes} bytes`,
+    );
+  }
+
+  /**
+   * Tells once, where a call finds no slot for those that were given up: their
+   * methods do not heed the signal, which nobody would notice otherwise.
+   */
+  #tellOfAbandoned(slots: Slots, { method, bytes }: RunningCall): void {
+    const { taken, abandoned, hasTold } = slots;
+    if (hasTold || abandoned <= taken || !slots.isFull(bytes)) return;
+    slots.hasTold = true;
+    const error = new RangeError(
+      `Cannot start call: methods go on with ${abandoned} calls of ${slots.bytes} bytes that were given up`,
+    );
+    this.#replies.report(error, method);
   }
 
   /**
@@ -158,8 +207,10 @@ export class Answerer {
    */
   #mustRefuse({ id, bytes }: RunningCall): boolean {
     if (!this.#dependsOnPeer) return false;
-    return this.#waiting.bytes > MOST_BYTES || id !== undefined &&
-        this.#mayBeWaitedFor && this.#slots.isFullOfBytes(bytes);
+    return this.#waiting.size > 0 &&
+        this.#waiting.bytes + bytes > this.#mostBytes ||
+      id !== undefined && this.#mayBeWaitedFor &&
+        this.#slots.isFullOfBytes(bytes);
   }
 
   /**
@@ -174,7 +225,7 @@ export class Answerer {
   get #isOverfull(): boolean {
     return this.#waiting.size > 0 &&
       this.#waiting.bytes + this.#slots.bytes + this.#replies.bytesKept >
-        MOST_BYTES;
+        this.#mostBytes;
   }
 
   #refuse(call: RunningCall, cause: Cause): void {
@@ -204,7 +255,8 @@ export class Answerer {
     this.#isStarting = true;
     for (
       let next;
-      (next = this.#waiting.peek()) !== undefined && !this.#isFull(next.bytes);
+      (next = this.#waiting.peek()) !== undefined &&
+      (next.call.state === "over" || !this.#isFull(next.bytes));
     ) {
       this.#waiting.shift();
       const { call, invoke } = next;
@@ -282,6 +334,7 @@ export class Answerer {
     }
     if (this.#streamSlots.isFull(bytes)) {
       stream.stop();
+      this.#tellOfAbandoned(this.#streamSlots, call);
       return this.#finish(call, failureOf(id, RPC_ERRORS.tooManyCalls));
     }
     call.stream = stream;
@@ -320,8 +373,8 @@ export class Answerer {
 
   /** Nobody waits for a call any more; it was taken from the table. */
   #stop(call: RunningCall, reason: unknown, cause?: Cause): void {
-    if (call.state === "running") this.#slots.abandon(call.bytes);
-    else if (call.state === "streaming") this.#streamSlots.abandon(call.bytes);
+    if (call.state === "running") this.#slots.abandon();
+    else if (call.state === "streaming") this.#streamSlots.abandon();
     call.state = "over";
     if (cause !== undefined) this.#refuse(call, cause);
     call.abort(reason);
@@ -445,12 +498,6 @@ export class Answerer {
   #restIfDone(): void {
     if (this.#isDraining && this.size === 0) this.#options.onRest();
   }
-}
-
-function tooMany(bytes: number): RangeError {
-  return new RangeError(
-    `Cannot take notification: ${bytes} bytes of calls wait, limit is ${MOST_BYTES} bytes`,
-  );
 }
 
 /**

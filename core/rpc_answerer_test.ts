@@ -597,11 +597,11 @@ Deno.test("Answerer reads on when something waits for what comes next, up to a l
   for (let id = 0; id < 150; id++) {
     await raw.send(request(id, "now", [id, padding]));
   }
-  const refused = await raw.receive(45) as { id: number }[];
+  const refused = await raw.receive(46) as { id: number }[];
   assertEquals(refused[0], failure(refused[0].id, -32000, "Too many calls"));
   await raw.send(result(question.id, "answer"));
   open("a");
-  const rest = await raw.receive(107) as { result: unknown }[];
+  const rest = await raw.receive(106) as { result: unknown }[];
   assertEquals(
     new Set(rest.map(({ result }) => typeof result)),
     new Set(["string", "number"]),
@@ -698,14 +698,14 @@ Deno.test("Answerer counts what is held of a batch, however uneven its calls", a
   await raw.send(request("stream", "streams"), request("a", "wait", ["a"]));
   await raw.receive(1);
   const padding = "x".repeat(500_000);
-  for (let id = 1; id <= 4; id++) {
+  for (let id = 1; id <= 3; id++) {
     await raw.send([
       request(id, "now", [padding]),
       ...Array(99).fill(request(undefined, "missing")),
     ]);
   }
   assertEquals(await raw.receive(1), [
-    [failure(4, -32000, "Too many calls")],
+    [failure(3, -32000, "Too many calls")],
   ]);
   await raw.close();
 });
@@ -757,22 +757,58 @@ Deno.test("Answerer frees the slot of a stream that is given up, though its gene
     await raw.send(cancel(id));
     return (await raw.receive(1))[0];
   }
-  for (let id = 0; id < 10; id++) {
+  for (let id = 0; id < 1_000; id++) {
     assertEquals(
       await openAndLeave(id),
-      id < 4
-        ? failure(id, -32800, "Request cancelled")
-        : failure(id, -32000, "Too many calls"),
+      failure(id, -32800, "Request cancelled"),
     );
   }
-  assertEquals(running, 4);
+  assertEquals(running, 1_000);
   gate.resolve();
   while (running > 0) await turn();
-  await turn();
-  assertEquals(
-    await openAndLeave(10),
-    failure(10, -32800, "Request cancelled"),
-  );
+  await raw.close();
+});
+
+Deno.test("Answerer bounds the bytes of streams that are given up and go on, and tells of it once", async () => {
+  const errors: unknown[][] = [];
+  let gate = Promise.withResolvers<void>();
+  let running = 0;
+  const raw = new RawPeer({
+    async *deaf() {
+      running++;
+      await gate.promise;
+      running--;
+      yield 0;
+    },
+  }, {
+    onError: (error, method) => errors.push([(error as Error).message, method]),
+  });
+  for (let round = 1; round <= 2; round++) {
+    for (let id = 1; id <= 6; id++) {
+      await raw.send(request(id, "deaf", [LARGE]));
+      const [first] = await raw.receive(1) as { method?: string }[];
+      if (id > 3) {
+        assertEquals(first, failure(id, -32000, "Too many calls"));
+      } else {
+        assertEquals(first.method, "$/stream");
+        await raw.send(cancel(id));
+        await raw.receive(1);
+      }
+    }
+    assertEquals(running, 3);
+    const { length } = JSON.stringify(request(1, "deaf", [LARGE]));
+    const error = [
+      `Cannot start call: methods go on with 3 calls of ${
+        3 * (length + 64)
+      } bytes that were given up`,
+      "deaf",
+    ];
+    assertEquals(errors, Array(round).fill(error));
+    gate.resolve();
+    while (running > 0) await turn();
+    gate = Promise.withResolvers();
+    await turn();
+  }
   await raw.close();
 });
 
@@ -819,6 +855,58 @@ Deno.test("Answerer works on a call of any size, and hears that it is given up",
   while (!running.has(2)) await turn();
   open(2);
   assertEquals(await raw.receive(1), [result(2, 2)]);
+  await raw.close();
+});
+
+Deno.test("Answerer holds no more of calls that are given up than of others", async () => {
+  const errors: unknown[] = [];
+  const { methods, running, open } = gated();
+  const raw = new RawPeer(methods, {
+    onError: (error) => errors.push((error as Error).message),
+  });
+  const large = "x".repeat(1_000_000);
+  await raw.send(request(1, "wait", [1, large]));
+  while (!running.has(1)) await turn();
+  await raw.send(cancel(1), request(2, "now", [2]));
+  assertEquals(await raw.receive(2), [
+    failure(1, -32800, "Request cancelled"),
+    result(2, 2),
+  ]);
+  const sent = raw.send(
+    request(3, "wait", [3, large]),
+    request(4, "wait", [4, large]),
+  );
+  for (let i = 0; i < 50; i++) await turn();
+  assertEquals([...running], [1]);
+  assertEquals(raw.peer.connection.stats.messagesReceived, 4);
+  const bytes = JSON.stringify(request(1, "wait", [1, large])).length;
+  assertEquals(errors, [
+    `Cannot start call: methods go on with 1 calls of ${bytes} bytes that were given up`,
+  ]);
+  for (const id of [1, 3, 4]) {
+    while (!running.has(id)) await turn();
+    open(id);
+  }
+  await sent;
+  assertEquals(await raw.receive(2), [result(3, 3), result(4, 4)]);
+  await raw.close();
+});
+
+Deno.test("Answerer works on no more bytes at a time than a message may have", async () => {
+  const { methods, open, running, most } = gated();
+  const raw = new RawPeer(methods, {}, { maxFrameBytes: 100_000 });
+  const padding = "x".repeat(30_000);
+  const ids = [1, 2, 3, 4, 5, 6, 7];
+  const sent = raw.send(
+    ...ids.map((id) => request(id, "wait", [id, padding])),
+  );
+  for (const id of ids) {
+    while (!running.has(id)) await turn();
+    open(id);
+  }
+  await sent;
+  assertEquals((await raw.receive(7)).length, 7);
+  assertEquals(most(), 3);
   await raw.close();
 });
 
@@ -992,11 +1080,12 @@ Deno.test("Answerer has notifications wait, and tells of those that are lost", a
   assertEquals(await raw.receive(1), [result("asks", null)]);
   const held = 4 *
     JSON.stringify(request(undefined, "wait", [0, LARGE])).length;
-  assertEquals(errors, [[
+  const error = [
     `Cannot take notification: ${held} bytes of calls wait, limit is 1048576 bytes`,
     "wait",
-  ]]);
-  for (const id of ids.slice(0, 7)) {
+  ];
+  assertEquals(errors, [error, error]);
+  for (const id of ids.slice(0, 6)) {
     while (!running.has(id)) await turn();
     open(id);
   }

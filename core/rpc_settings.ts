@@ -35,18 +35,20 @@ export interface RpcOptions {
   handlerTimeout?: number;
   /**
    * Calls of the peer that methods work on at the same time, streams that have
-   * begun not counted; together they hold 1 MiB of parameters at most, or are
-   * one. More wait for a slot, until all of them hold 1 MiB; then no more is
-   * read; or, where something here waits for what the peer sends next, those
-   * beyond are answered with -32000.
+   * begun not counted; together they hold as many bytes as a message may have,
+   * 1 MiB at most, or are one. A call that is given up frees its slot, but counts
+   * until its method ends, and no more than as many go on. More wait for a slot,
+   * until all of them hold as many bytes; then no more is read; or, where
+   * something here waits for what the peer sends next, those beyond are answered
+   * with -32000.
    *
    * @default {100}
    */
   maxInFlight?: number;
   /**
    * Streams to the peer that are open at the same time; together they hold 1 MiB
-   * of parameters at most, or are one. The call for one more is answered with
-   * -32000.
+   * of parameters at most, or are one, with those that were given up and whose
+   * methods go on. The call for one more is answered with -32000.
    *
    * @default {1_000}
    */

@@ -5,24 +5,35 @@
  */
 import { Queue } from "../queue.ts";
 
+/** What limits slots. */
+export interface SlotLimits {
+  /** Calls that have a slot. */
+  readonly most: number;
+  /** Bytes of all calls whose methods are at work, unless they are one. */
+  readonly mostBytes: number;
+  /** Calls that were given up and whose methods are at work. */
+  readonly mostAbandoned: number;
+  /** Bytes that each call counts besides those of its message. */
+  readonly overhead: number;
+}
+
 /**
  * Counts the calls that are at work, and the bytes of their parameters. A call
- * that was given up frees its slot, but counts until its method is done: who
- * calls and gives up, again and again, must not have methods at work without a
- * limit.
+ * that was given up frees its slot, but its bytes count until its method is
+ * done: a peer that calls and gives up, again and again, must not have methods at
+ * work without a limit.
  */
 export class Slots {
-  readonly #most: number;
-  readonly #mostBytes: number;
+  /** Whether it was told that calls which were given up fill them. */
+  hasTold = false;
+  readonly #limits: SlotLimits;
   #taken = 0;
-  #takenBytes = 0;
   #abandoned = 0;
-  #abandonedBytes = 0;
+  #bytes = 0;
 
-  /** Makes so many slots, all free. */
-  constructor(most: number, mostBytes: number) {
-    this.#most = most;
-    this.#mostBytes = mostBytes;
+  /** Makes slots that are all free. */
+  constructor(limits: SlotLimits) {
+    this.#limits = limits;
   }
 
   /** Calls that have a slot. */
@@ -30,47 +41,52 @@ export class Slots {
     return this.#taken;
   }
 
+  /** Calls that were given up and whose methods are at work. */
+  get abandoned(): number {
+    return this.#abandoned;
+  }
+
   /** Bytes of all calls whose methods are at work. */
   get bytes(): number {
-    return this.#takenBytes + this.#abandonedBytes;
+    return this.#bytes;
   }
 
   /** Whether there is no slot for one more call of so many bytes. */
   isFull(bytes: number): boolean {
-    return this.#taken >= this.#most ||
-      this.#taken + this.#abandoned >= 2 * this.#most ||
+    const { most, mostAbandoned } = this.#limits;
+    return this.#taken >= most ||
+      this.#taken + this.#abandoned >= most + mostAbandoned ||
       this.isFullOfBytes(bytes);
   }
 
-  /** Whether so many bytes are too many more; not where no call has a slot. */
+  /** Whether so many bytes are too many more; not where no method is at work. */
   isFullOfBytes(bytes: number): boolean {
-    return this.#abandonedBytes > this.#mostBytes ||
-      this.#taken > 0 && this.bytes + bytes > this.#mostBytes;
+    const { mostBytes, overhead } = this.#limits;
+    return this.#bytes > 0 && this.#bytes + bytes + overhead > mostBytes;
   }
 
   /** A call takes a slot. */
   take(bytes: number): void {
     this.#taken++;
-    this.#takenBytes += bytes;
+    this.#bytes += bytes + this.#limits.overhead;
   }
 
   /** A call leaves its slot, as its method is done. */
   leave(bytes: number): void {
     this.#taken--;
-    this.#takenBytes -= bytes;
+    this.#bytes -= bytes + this.#limits.overhead;
   }
 
   /** A call leaves its slot, although its method still works. */
-  abandon(bytes: number): void {
-    this.leave(bytes);
+  abandon(): void {
+    this.#taken--;
     this.#abandoned++;
-    this.#abandonedBytes += bytes;
   }
 
   /** The method of such a call is done. */
   forget(bytes: number): void {
-    this.#abandoned--;
-    this.#abandonedBytes -= bytes;
+    if (--this.#abandoned === 0) this.hasTold = false;
+    this.#bytes -= bytes + this.#limits.overhead;
   }
 }
 
