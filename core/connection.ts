@@ -13,6 +13,7 @@ import {
   InvalidMessageError,
   type JsonValue,
 } from "./framing/framing.ts";
+import { arrivalsRead } from "./connection/arrivals.ts";
 import type { ByteDuplex } from "./connection/duplex.ts";
 import { markFailure } from "./connection/failures.ts";
 import { type Consumer, Inbox } from "./connection/inbox.ts";
@@ -193,6 +194,8 @@ export class Connection<T = JsonValue>
   #screen: Screen<T> | undefined;
   #screened: Error | undefined;
   #pumping = false;
+  /** Whether a request finds all read that had arrived before. */
+  #hasReadArrivals = false;
   /** Whether it is the peer's turn: a read is pending. */
   #reading = false;
   #peerEnded = false;
@@ -316,6 +319,14 @@ export class Connection<T = JsonValue>
   }
 
   /**
+   * Whether messages may still come.
+   * @internal
+   */
+  get isReceiving(): boolean {
+    return this.#received === undefined;
+  }
+
+  /**
    * Whether the connection has ended.
    * @internal
    */
@@ -365,11 +376,11 @@ export class Connection<T = JsonValue>
    * Sends a message and waits for its reply: the replies come in the order of
    * the requests. Many requests may wait.
    *
-   * A message that was read before the request is not its reply. One that the
-   * peer sends on its own while a request waits cannot be told from its reply,
-   * nor can one that has arrived and was not read yet: a connection reads nothing
-   * before its first request, so a greeting would be taken for the first reply.
-   * Where the peer sends on its own, iterate, or use `rpc`.
+   * A message that was read before the request is not its reply. A connection
+   * that reads nothing yet first reads what has arrived, so that a greeting that
+   * is there is no reply either; that takes less than a millisecond, once. A
+   * message that the peer sends on its own and that comes later cannot be told
+   * from the reply. Where the peer sends on its own, iterate, or use `rpc`.
    *
    * A request that is given up, by its signal or its timeout, rejects alone; its
    * reply is thrown away when it comes. If it is still missing a whole `timeout`
@@ -397,10 +408,25 @@ export class Connection<T = JsonValue>
       this.#inbox.checkRequest();
       if (this.#received !== undefined) throw this.noReply("receive reply");
       this.enqueue(message);
-      return this.#inbox.request(limits);
+      const reply = this.#inbox.request(limits);
+      if (!this.#hasReadArrivals) this.#readArrivals();
+      return reply;
     } catch (error) {
       return unsent(error);
     }
+  }
+
+  /**
+   * Holds what is sent until all has been read that had arrived before: none of
+   * it is a reply.
+   */
+  async #readArrivals(): Promise<void> {
+    this.#hasReadArrivals = true;
+    this.#outbox.hold();
+    this.#inbox.hold();
+    await arrivalsRead(this);
+    this.#inbox.release();
+    this.#outbox.release();
   }
 
   /**
@@ -607,7 +633,7 @@ export class Connection<T = JsonValue>
     } catch (cause) {
       this.#endReceiving({ clean: false, cause });
     } finally {
-      this.#pumping = false;
+      this.#pumping = this.#hasReadArrivals = false;
     }
     if (this.#lingering) this.#discard();
   }

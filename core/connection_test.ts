@@ -15,7 +15,7 @@ import {
 import { Framing } from "./framing/framing.ts";
 import { concat } from "@std/bytes/concat";
 import { clearImmediate, setImmediate } from "node:timers";
-import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+import { type MemoryEnd, memoryPair, written } from "../tests/memory_pair.ts";
 import {
   BackpressureError,
   Connection,
@@ -421,6 +421,7 @@ Deno.test("request() throws the reply of an aborted request away", async () => {
   const reason = new Error("enough");
   controller.abort(reason);
   assertStrictEquals(await assertRejects(() => second, Error), reason);
+  await written(one);
   for (const reply of ["one", "two", "three"]) other.send(reply);
   assertEquals(await Promise.all([first, third]), ["one", "three"]);
   await assertRejects(
@@ -447,6 +448,7 @@ Deno.test("request() leaves no listener on its signal", async () => {
   };
   const replies = [one.request(1, { signal }), one.request(2, { signal })];
   assertEquals(listeners, 1); // one for all that wait for it
+  await written(one);
   await other.send("reply");
   await replies[0];
   assertEquals(listeners, 1);
@@ -461,6 +463,7 @@ Deno.test("request() leaves no listener on its signal", async () => {
 Deno.test("request() rejects for a reply that is no JSON, and the next one gets its own", async () => {
   const { far, one } = connectionPair();
   const replies = [one.request(1), one.request(2)];
+  await written(one);
   await far.write(BAD_FRAME);
   await far.write(encodeFrame("good"));
   await assertRejects(() => replies[0], InvalidMessageError);

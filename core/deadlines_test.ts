@@ -6,7 +6,7 @@ import {
 } from "@std/assert";
 import { encodeFrame } from "../framing.ts";
 import { Clock } from "../tests/ledger.ts";
-import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
+import { type MemoryEnd, memoryPair, written } from "../tests/memory_pair.ts";
 import {
   Connection,
   ConnectionClosedError,
@@ -93,6 +93,7 @@ Deno.test("idleTimeout does not count while it is not the peer's turn", async ()
   new Responder(server, () => reply.promise, undefined, 100, Infinity);
   const client = new Connection(far, NEVER);
   const answered = client.request("slow");
+  await written(client);
   await turn();
   tick(50);
   reply.resolve("done");

@@ -68,6 +68,7 @@ export class Outbox {
   readonly #owner: OutboxOwner;
   #state: "idle" | "soon" | "writing" | "stopped" = "idle";
   #patient = false;
+  #isHeld = false;
   #bytesInFlight = 0;
   #waiting: Waiting[] | undefined;
   #messages = 0;
@@ -145,6 +146,17 @@ export class Outbox {
       this.bytesQueued > this.#highWaterMark;
   }
 
+  /** Keeps what is pushed until {@linkcode Outbox.release}. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Writes what was kept. */
+  release(): void {
+    this.#isHeld = false;
+    if (this.#state === "soon") this.#write();
+  }
+
   /** Writes now what is worth a write of its own and would be written soon. */
   hasten(): void {
     if (this.#state === "soon" && this.#isWorthAWrite) this.#write();
@@ -161,6 +173,7 @@ export class Outbox {
       this.#state = "idle";
       return;
     }
+    if (this.#isHeld) return;
     this.#state = "writing";
     this.#messagesTaken = this.#messages;
     const space = takeSpace(size);

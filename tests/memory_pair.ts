@@ -1,6 +1,6 @@
 /** Two ends of a stream of bytes in memory, that fail on demand. */
 import { copy } from "@std/bytes/copy";
-import type { ByteDuplex } from "../mod.ts";
+import type { ByteDuplex, Connection } from "../mod.ts";
 
 /** One direction: what one end writes and the other reads. */
 class Pipe {
@@ -121,4 +121,14 @@ export function memoryPair(): [MemoryEnd, MemoryEnd] {
   const there = new Pipe();
   const back = new Pipe();
   return [new MemoryEnd(back, there), new MemoryEnd(there, back)];
+}
+
+/**
+ * Resolves when all has left that was sent: what comes before is no reply to the
+ * first request.
+ */
+export async function written(connection: Connection): Promise<void> {
+  while (connection.stats.bytesQueued > 0) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
 }

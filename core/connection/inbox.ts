@@ -266,6 +266,16 @@ export class Inbox<T> {
     return reply;
   }
 
+  /** Takes no message for a reply until {@linkcode Inbox.release}. */
+  hold(): void {
+    if (this.#requests !== undefined) this.#requests.isHeld = true;
+  }
+
+  /** What comes from now on may be a reply. */
+  release(): void {
+    this.#requests?.release(this.#owner.bytesReceived);
+  }
+
   /** An iteration that begins with its first message. */
   iterate(): AsyncIterator<T, undefined> {
     return new Iteration(this);

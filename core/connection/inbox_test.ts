@@ -6,7 +6,11 @@ import {
 } from "@std/assert";
 import { concat } from "@std/bytes/concat";
 import { encodeFrame } from "../../framing.ts";
-import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
+import {
+  type MemoryEnd,
+  memoryPair,
+  written,
+} from "../../tests/memory_pair.ts";
 import {
   BackpressureError,
   Connection,
@@ -127,6 +131,7 @@ Deno.test("request() in the body of an iteration is a TypeError, and works when 
     break;
   }
   const reply = one.request(1);
+  await written(one);
   other.send("reply");
   assertEquals(await reply, "reply");
   await close(one, other);
@@ -227,6 +232,7 @@ Deno.test("who takes a connection over gets what has come before, in order", asy
     const [one, other] = pair();
     const reply = one.request("hello");
     const received: unknown[] = [];
+    await written(one);
     other.send("hello to you");
     for (let i = 0; i < 60; i++) other.send(push(i));
     await reply;
@@ -262,6 +268,7 @@ Deno.test("messages that nobody asks for end a connection beyond 1 MiB, which sa
     if (kind === "watched") one.watch();
     else {
       const reply = one.request("first");
+      await written(one);
       await other.send("reply");
       await reply;
     }
@@ -333,6 +340,7 @@ Deno.test("a message that has come before a request is not its reply", async () 
     const long = "x".repeat(8_000);
     for (let i = 0; i < 4; i++) {
       const reply = one.request("first");
+      await written(one);
       await writeAll(far, long);
       await reply;
     }
@@ -369,6 +377,7 @@ Deno.test("request() is given up after its timeout, and the connection goes on",
   );
   tick(1);
   assertEquals((await rejects).name, "TimeoutError");
+  await written(one);
   other.send("too late");
   other.send("in time");
   assertEquals(await patient, "in time");
@@ -384,6 +393,7 @@ Deno.test("request() has a timeout of 30 seconds, and Infinity turns it off", as
   const [one, other] = pair();
   const reply = one.request(1);
   const patient = one.request(2, { timeout: Infinity });
+  await written(one);
   tick(120);
   const late = assertRejects(() => reply, DOMException, "in 30000 ms");
   tick(1);
@@ -443,6 +453,7 @@ Deno.test("messages of no bytes that nobody asks for are bounded, too", async ()
   const [near, far] = memoryPair();
   const one = new Connection(near);
   const reply = one.request("are you there?");
+  await written(one);
   await far.write(encodeFrame("yes"));
   assertEquals(await reply, "yes");
   const frames = new Uint8Array(4 * 2_000);
@@ -451,4 +462,30 @@ Deno.test("messages of no bytes that nobody asks for are bounded, too", async ()
   const { clean, cause } = await one.closed;
   assertEquals(clean, false);
   assertInstanceOf(cause, RangeError);
+});
+
+Deno.test("what is sent while the first request waits for what has arrived leaves in order, and before the end", async () => {
+  for (const ending of ["close", "closeWrite"] as const) {
+    const [one, other] = pair();
+    await other.send("greeting");
+    one.send(1);
+    const replies = [2, 3].map((n) => one.request(n).catch(() => "no reply"));
+    one.send(4);
+    const ended = one[ending]();
+    if (ending === "close") await other.closeWrite();
+    const received: unknown[] = [];
+    for await (const message of other) {
+      received.push(message);
+      if (ending === "closeWrite") await other.send(["reply", message]);
+    }
+    await ended;
+    assertEquals(received, [1, 2, 3, 4]);
+    assertEquals<unknown>(
+      await Promise.all(replies),
+      ending === "close"
+        ? ["no reply", "no reply"]
+        : [["reply", 1], ["reply", 2]],
+    );
+    await close(one, other);
+  }
 });

@@ -17,7 +17,7 @@ export const MOST_REQUESTS = 65_536;
 /** The slot of a request in the order of the replies. */
 interface Slot<T> {
   /** Bytes received when it was sent: its reply begins behind them. */
-  readonly after: number;
+  after: number;
   /** Whether nobody misses its reply if somebody else takes it. */
   readonly isHeartbeat: boolean;
   readonly timeout: number;
@@ -80,6 +80,8 @@ export class Requests<T> {
   #ticker: Ticker | undefined;
   #timeout = Infinity;
   #heartbeats = 0;
+  /** Whether the requests were not sent yet, so that no message is a reply. */
+  isHeld = false;
   readonly #onMissing: (cause: unknown) => void;
 
   /**
@@ -175,7 +177,7 @@ export class Requests<T> {
    */
   settle(message: Decoded<T>, isBad: boolean, start: number): boolean {
     const slot = this.#slots.peek();
-    if (slot === undefined || start < slot.after) return false;
+    if (slot === undefined || this.isHeld || start < slot.after) return false;
     this.#slots.shift();
     if (slot.isHeartbeat) this.#heartbeats--;
     const { settlers, leave } = slot;
@@ -184,6 +186,12 @@ export class Requests<T> {
     if (isBad) rejectQuietly(settlers, message);
     else settlers.resolve(message as T);
     return true;
+  }
+
+  /** The requests are sent now, when so many bytes have been received. */
+  release(after: number): void {
+    this.isHeld = false;
+    for (const slot of this.#slots) slot.after = after;
   }
 
   /** Rejects all. */
