@@ -2,6 +2,7 @@ import {
   assert,
   assertEquals,
   assertInstanceOf,
+  assertRejects,
   assertThrows,
 } from "@std/assert";
 import { ConnectionRpcTransport } from "../adapters/capnweb.ts";
@@ -373,4 +374,70 @@ Deno.test("serve(), listen() and connect() read options of a class once each", a
   using listener = listen(new Config(0));
   readsOnce("listen()");
   assertEquals((listener.addr as Deno.NetAddr).hostname, "127.0.0.1");
+});
+
+Deno.test("hooks that are methods of a class have it as this, in every function with options", async () => {
+  const heard = new Set<string>();
+  class Options {
+    readonly hostname = "127.0.0.1";
+    readonly port = 0;
+    #hear(name: string): void {
+      heard.add(name);
+    }
+    onListen() {
+      this.#hear("onListen");
+    }
+    onEvent() {
+      this.#hear("onEvent");
+    }
+    onError() {
+      this.#hear("onError");
+    }
+    authenticate() {
+      this.#hear("authenticate");
+      return true;
+    }
+  }
+  class Caller {
+    readonly hostname = "127.0.0.1";
+    readonly port: number;
+    #heard = heard;
+    constructor(addr: networking.Address) {
+      this.port = (addr as Deno.NetAddr).port;
+    }
+    onEvent() {
+      this.#heard.add("onEvent of the client");
+    }
+    authenticate() {
+      this.#heard.add("authenticate of the client");
+      return { $login: "mine" };
+    }
+  }
+  function fail(): never {
+    throw new Error("no");
+  }
+  const servers: Record<string, () => networking.Server | calls.RpcServer> = {
+    "serve()": () => serve(new Options(), fail),
+    "serveRpc()": () => calls.serveRpc(new Options(), { fail }),
+  };
+  for (const [name, make] of Object.entries(servers)) {
+    await using server = make();
+    const caller = new Caller(server.addr);
+    if (name === "serve()") {
+      await using client = await connect(caller);
+      await assertRejects(() => client.request(1));
+    } else {
+      await using client = await calls.connectRpc(caller);
+      await assertRejects(async () => await client.call("fail"));
+    }
+    assertEquals([...heard].sort(), [
+      "authenticate",
+      "authenticate of the client",
+      "onError",
+      "onEvent",
+      "onEvent of the client",
+      "onListen",
+    ], name);
+    heard.clear();
+  }
 });

@@ -37,7 +37,7 @@ export function defaultsOf<Defaults extends object>(
 /**
  * Reads each option of a table once, by name, whether it is a property, a getter
  * or a member of a prototype, and checks it. One that is `undefined` counts as
- * left out.
+ * left out. Functions are called with the options as `this`.
  *
  * @returns A plain object of those that are given.
  * @throws {TypeError} If the options are no object, have a property of their own
@@ -54,7 +54,7 @@ export function readOptions<Options extends object>(
     const value: unknown = Reflect.get(options, name);
     if (value === undefined) continue;
     table[name as keyof Options].check(name, value);
-    given[name] = value;
+    given[name] = typeof value === "function" ? value.bind(options) : value;
   }
   return given as Options;
 }

@@ -56,9 +56,9 @@ Deno.test("readOptions() reads what TypeScript accepts, each option once", () =>
     onEvent() {}
   }
   const config = new Config();
-  const { onEvent } = config;
-  const expected = { hostname: "127.0.0.1", port: 0, verbose: true, onEvent };
-  assertEquals(readOptions(TABLE, config), expected);
+  const { onEvent, ...given } = readOptions<Sample>(TABLE, config);
+  assertEquals(given, { hostname: "127.0.0.1", port: 0, verbose: true });
+  assertEquals(typeof onEvent, "function");
   assertEquals(reads, ["hostname", "port"]);
   for (
     const options of [
@@ -68,6 +68,25 @@ Deno.test("readOptions() reads what TypeScript accepts, each option once", () =>
       Object.create(null, { port: { get: () => 1 } }),
     ]
   ) assertEquals(readOptions(TABLE, options), { port: 1 });
+});
+
+Deno.test("readOptions() gives functions that are called with the options as this", () => {
+  class Config {
+    readonly #heard: string[] = [];
+    get heard() {
+      return this.#heard;
+    }
+    onEvent() {
+      this.#heard.push("onEvent");
+    }
+  }
+  const config = new Config();
+  const given = readOptions<Sample>(TABLE, config);
+  // What was read may be read again, as a part of other options.
+  const { onEvent } = resolveOptions(TABLE, DEFAULTS, { ...given });
+  given.onEvent?.();
+  onEvent?.();
+  assertEquals(config.heard, ["onEvent", "onEvent"]);
 });
 
 Deno.test("readOptions() and resolveOptions() take undefined for left out", () => {
