@@ -87,11 +87,12 @@ export class ConnectionRpcTransport {
    * Takes the connection over. Nothing is read before the session asks for it.
    *
    * @param connection What carries the messages.
+   * @throws {TypeError} If something else reads the connection, which goes on.
    */
   constructor(connection: Connection) {
     checkConnection(connection);
     this.#connection = connection;
-    this.#messages = connection[Symbol.asyncIterator]();
+    this.#messages = connection.claim("use transport");
     this.#sender = new PacedSender(connection);
   }
 

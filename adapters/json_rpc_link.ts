@@ -9,6 +9,7 @@ import {
   ConnectionClosedError,
   InvalidMessageError,
 } from "../mod.ts";
+import { guard } from "../core/tools/report.ts";
 import { PacedSender } from "./paced_sender.ts";
 
 /**
@@ -25,8 +26,10 @@ const MOST_HELD = 1_048_576;
 
 /** What a link calls. */
 export interface JsonRpcHooks {
-  /** Called with each message for the library. What it throws is an error. */
-  message(message: unknown): void;
+  /** Called with each message for the library. */
+  message(message: unknown): unknown;
+  /** Called with what `message` throws, or its promise rejects with. */
+  failed(error: unknown): void;
   /** Called with what is wrong with a message, or with the link. */
   error(error: Error): void;
   /** Something to wait for before the next message is read. */
@@ -124,11 +127,21 @@ export class JsonRpcLink {
   }
 
   /**
-   * Reads until the connection has ended, for whatever reason. Never rejects.
+   * Reads until the connection has ended, for whatever reason. The promise never
+   * rejects.
+   *
+   * @throws {TypeError} If something else reads the connection.
    */
-  async read(hooks: JsonRpcHooks): Promise<void> {
+  read(doing: string, hooks: JsonRpcHooks): Promise<void> {
+    const messages = this.#connection.claim(doing);
     this.#hooks = hooks;
-    const messages = this.#connection[Symbol.asyncIterator]();
+    return this.#read(messages, hooks);
+  }
+
+  async #read(
+    messages: AsyncIterator<unknown, undefined>,
+    hooks: JsonRpcHooks,
+  ): Promise<void> {
     for (let open = true; open;) {
       try {
         const { done, value } = await messages.next();
@@ -206,11 +219,10 @@ export class JsonRpcLink {
   }
 
   #deliver(message: unknown): void {
-    try {
-      this.#hooks?.message(message);
-    } catch (error) {
-      this.#hooks?.error(error as Error);
-    }
+    guard(
+      () => this.#hooks?.message(message),
+      (error) => this.#hooks?.failed(error),
+    );
   }
 
   #refuse(id: unknown, code: number, message: string): void {

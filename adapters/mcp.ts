@@ -36,6 +36,7 @@
  * @module
  */
 import type { Connection } from "../mod.ts";
+import { callHook, guard, report } from "../core/tools/report.ts";
 import { checkConnection } from "./check_connection.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
@@ -57,7 +58,8 @@ function cancelledBy(message: unknown): unknown {
  *
  * The client and the server set the callbacks and start the transport
  * themselves. Nothing is read before that, and nothing is lost that came
- * before. What one of the callbacks throws is told to `onerror`.
+ * before. What one of the callbacks throws, or its promise rejects with, is told to
+ * `onerror`, and printed where there is none.
  *
  * While 100 requests of the peer or 1 MiB of them are unanswered, or messages
  * wait to be sent, nothing more is read, unless the peer owes answers itself:
@@ -116,16 +118,15 @@ export class ConnectionTransport {
   /**
    * Starts to read; the SDK calls it.
    *
-   * @throws {TypeError} If the transport was started or closed before.
+   * @throws {TypeError} If the transport was started or closed before, or
+   * something else reads the connection, which goes on.
    */
-  start(): Promise<void> {
+  // deno-lint-ignore require-await
+  async start(): Promise<void> {
     if (this.#reading !== undefined) {
-      return Promise.reject(
-        new TypeError("Cannot start: the transport was started or closed"),
-      );
+      throw new TypeError("Cannot start: the transport was started or closed");
     }
     this.#reading = this.#read();
-    return Promise.resolve();
   }
 
   /**
@@ -152,30 +153,37 @@ export class ConnectionTransport {
    */
   async close(): Promise<void> {
     await this.#connection.close();
-    await (this.#reading ??= this.#read());
+    if (this.#reading === undefined) {
+      this.#reading = Promise.resolve();
+      this.#tellClosed();
+    }
+    await this.#reading;
   }
 
-  async #read(): Promise<void> {
-    await this.#link.read({
+  #read(): Promise<void> {
+    return this.#link.read("start", {
       message: (message) => {
         const cancelled = cancelledBy(message);
-        this.onmessage?.(message);
+        const result: unknown = this.onmessage?.(message);
         if (cancelled !== undefined) this.#link.forget(cancelled);
+        return result;
       },
-      error: (error) => this.#report(error),
-    });
-    try {
-      this.onclose?.();
-    } catch (error) {
-      this.#report(error as Error);
-    }
+      failed: (error) => this.#failed(error),
+      error: (error) => this.#tellError(error),
+    }).then(() => this.#tellClosed());
   }
 
-  #report(error: Error): void {
-    try {
-      this.onerror?.(error);
-    } catch {
-      // Nobody is left to tell.
-    }
+  #tellClosed(): void {
+    guard(() => this.onclose?.(), (error) => this.#failed(error));
+  }
+
+  #tellError(error: Error): void {
+    callHook(() => this.onerror?.(error));
+  }
+
+  /** Tells what a callback has failed with. */
+  #failed(error: unknown): void {
+    if (this.onerror === undefined) report(error);
+    else this.#tellError(error as Error);
   }
 }

@@ -29,6 +29,7 @@ import {
   tcpConnections,
   turn,
 } from "../tests/connection_pairs.ts";
+import { Reports } from "../tests/reports.ts";
 import { ConnectionTransport } from "./mcp.ts";
 
 /** A server with a few tools, one of which hangs until it is cancelled. */
@@ -320,6 +321,7 @@ Deno.test("close() lets everything leave that was sent before", async () => {
 });
 
 Deno.test("onerror tells what the callbacks throw", async () => {
+  using reports = new Reports();
   const { one, other } = memoryConnections();
   const transport = new ConnectionTransport(one);
   const errors: string[] = [];
@@ -339,6 +341,7 @@ Deno.test("onerror tells what the callbacks throw", async () => {
   await other.close();
   await transport.close();
   assertEquals(errors, ["message 1", "message 2", "close"]);
+  assertEquals(reports.errors.length, errors.length);
 });
 
 Deno.test("send() waits above the high-water mark until the bytes are taken", async () => {

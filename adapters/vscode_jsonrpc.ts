@@ -40,6 +40,7 @@
  */
 import { setImmediate } from "node:timers";
 import type { Connection } from "../mod.ts";
+import { callHook, report } from "../core/tools/report.ts";
 import { checkConnection } from "./check_connection.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
@@ -58,8 +59,8 @@ export interface Subscription {
 /**
  * Adds a listener to an event: the `Event` of `vscode-jsonrpc`. The listener is
  * called with `thisArgument` as `this`, and what comes back, which is added to
- * `disposables` where those are given, removes it. A listener that throws does
- * not keep others from being called.
+ * `disposables` where those are given, removes it. What a listener
+ * throws, or its promise rejects with, is printed; the others are called.
  *
  * @typeParam E What the listeners are called with.
  */
@@ -77,9 +78,9 @@ export type WriteFailure = [
 ];
 
 /** Those who listen to an event. */
-class Listeners<E> extends Set<(event: E) => void> {
+class Listeners<E> extends Set<(event: E) => unknown> {
   readonly event: Subscribe<E> = (listener, thisArgument, disposables) => {
-    const call = (event: E) => void listener.call(thisArgument, event);
+    const call = (event: E) => listener.call(thisArgument, event);
     const disposable = { dispose: () => void this.delete(call) };
     this.add(call);
     disposables?.push(disposable);
@@ -87,13 +88,7 @@ class Listeners<E> extends Set<(event: E) => void> {
   };
 
   tell(event: E): void {
-    for (const call of [...this]) {
-      try {
-        call(event);
-      } catch {
-        // A listener that fails is no reason to stop reading or writing.
-      }
-    }
+    for (const call of [...this]) callHook(call, event);
   }
 }
 
@@ -160,7 +155,8 @@ export class ConnectionMessageReader {
 
   /**
    * Called with an `InvalidMessageError` for a payload that is not UTF-8 or not
-   * JSON, and with what the library throws over a message; reading goes on.
+   * JSON, and with what the library throws over a message, which is printed where
+   * nobody listens; reading goes on.
    * Called with a `FrameTooLargeError`, a `FrameTruncatedError` or a
    * `ConnectionClosedError` when the link broke, before `onClose`.
    */
@@ -191,7 +187,8 @@ export class ConnectionMessageReader {
    * @param callback Called with each message; that it is JSON-RPC is not
    * checked.
    * @returns What stops the calls; messages that come later are thrown away.
-   * @throws {TypeError} If it was called before.
+   * @throws {TypeError} If it was called before, or something else reads the
+   * connection, which goes on.
    */
   listen(callback: (message: JsonRpcMessage) => void): Subscription {
     if (READING.has(this.#connection)) {
@@ -202,20 +199,25 @@ export class ConnectionMessageReader {
     return { dispose: () => this.#callback = undefined };
   }
 
-  async #read(): Promise<void> {
+  #read(): Promise<void> {
     // The library works on one message in each turn of the event loop.
     let caughtUp = Promise.resolve();
     let count = 0;
-    await linkOf(this.#connection).read({
+    const reading = linkOf(this.#connection).read("listen", {
       message: (message) => this.#callback?.(message as JsonRpcMessage),
+      failed: (error) => this.#failed(error),
       error: (error) => this.#errors.tell(error),
       pace() {
         caughtUp = caughtUp.then(nextTurn);
         return ++count % MOST_AHEAD === 0 ? caughtUp : undefined;
       },
     });
-    await caughtUp;
-    this.#closes.tell();
+    return reading.then(() => caughtUp).then(() => this.#closes.tell());
+  }
+
+  #failed(error: unknown): void {
+    if (this.#errors.size === 0) report(error);
+    else this.#errors.tell(error as Error);
   }
 
   /**

@@ -30,6 +30,7 @@ import {
   turn,
 } from "../tests/connection_pairs.ts";
 import { memoryPair } from "../tests/memory_pair.ts";
+import { Reports } from "../tests/reports.ts";
 import {
   ConnectionMessageReader,
   ConnectionMessageWriter,
@@ -365,6 +366,7 @@ Deno.test("dispose() calls nobody any more and leaves the connection open", asyn
 });
 
 Deno.test("onError and onClose call every listener that is not disposed of", async () => {
+  using reports = new Reports();
   const { one, other } = memoryConnections();
   const writer = new ConnectionMessageWriter(one);
   const calls: unknown[] = [];
@@ -391,6 +393,7 @@ Deno.test("onError and onClose call every listener that is not disposed of", asy
   for (let i = 0; i < 2; i++) {
     await assertRejects(() => writer.write(message), ConnectionClosedError);
   }
+  assertEquals(reports.errors.map(String), ["Error: a listener that fails"]);
   assertEquals(calls, [
     "owner",
     ["ConnectionClosedError", message, 1],

@@ -7,6 +7,11 @@ import { channel } from "node:diagnostics_channel";
 import { Queue } from "./queue.ts";
 import { callHook } from "./tools/report.ts";
 
+/** Where the platform keeps who subscribes to a channel. */
+interface Subscribed {
+  readonly _subscribers?: unknown;
+}
+
 /** Tells one kind of events, in the order in which they happen. */
 export class Events<Event extends { readonly type: string }> {
   readonly #onEvent: ((event: Event) => void) | undefined;
@@ -37,8 +42,22 @@ export class Events<Event extends { readonly type: string }> {
     if (this.#untold.size > 1) return;
     for (let next; (next = this.#untold.peek()) !== undefined;) {
       callHook(this.#onEvent, next);
-      if (this.#channel.hasSubscribers) this.#channel.publish(next);
+      this.#publish(next);
       this.#untold.shift();
+    }
+  }
+
+  /**
+   * Tells the subscribers of the channel. An error that one throws inside of
+   * `publish` would end the process.
+   */
+  #publish(event: Event): void {
+    const channel = this.#channel;
+    if (!channel.hasSubscribers) return;
+    const { _subscribers: subscribers } = channel as Subscribed;
+    if (!Array.isArray(subscribers)) return channel.publish(event);
+    for (const subscriber of [...subscribers]) {
+      callHook(subscriber, event, channel.name);
     }
   }
 }

@@ -1,4 +1,5 @@
 /** What becomes of errors in what users write. */
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import {
   assert,
   assertEquals,
@@ -10,8 +11,18 @@ import {
   ConnectionClosedError,
   type Handler,
   type JsonValue,
+  listen,
   serve,
 } from "../mod.ts";
+import { ConnectionTransport } from "../adapters/mcp.ts";
+import {
+  ConnectionMessageReader,
+  ConnectionMessageWriter,
+} from "../adapters/vscode_jsonrpc.ts";
+import { Connection } from "../core/connection.ts";
+import { rpc } from "../rpc.ts";
+import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
+import { memoryConnections } from "./connection_pairs.ts";
 import { faultTest, settled, until } from "./ledger.ts";
 import { frame, LOCAL, Peer, portOf } from "./peers.ts";
 import { resetAndDestroy } from "./raw.ts";
@@ -57,6 +68,160 @@ faultTest(
     assert(reports.errors.length >= 10, `${reports.errors.length}`);
     for (const error of reports.errors) {
       assertEquals(String(error), "Error: from the hook");
+    }
+  },
+);
+
+/** What users write, by name: each calls `fail` with a link that ends. */
+const CALLBACKS: Record<
+  string,
+  (
+    fail: () => never,
+    one: Connection,
+    other: Connection,
+    far: MemoryEnd,
+  ) => unknown
+> = {
+  "onEnd of a connection": (fail) => {
+    new Connection(memoryPair()[0], {}, { onEnd: fail }).abort();
+  },
+  "onmessage of MCP": (fail, one, other) => {
+    const transport = new ConnectionTransport(one);
+    transport.onmessage = fail;
+    transport.start();
+    other.send(1);
+  },
+  "onerror of MCP": (fail, one, _other, far) => {
+    const transport = new ConnectionTransport(one);
+    transport.onerror = fail;
+    transport.start();
+    far.write(frame("}"));
+  },
+  "onclose of MCP": (fail, one, other) => {
+    const transport = new ConnectionTransport(one);
+    transport.onclose = fail;
+    transport.start();
+    other.close();
+  },
+  "onclose of MCP, not started": (fail, one) => {
+    const transport = new ConnectionTransport(one);
+    transport.onclose = fail;
+    transport.close();
+  },
+  "the callback of vscode-jsonrpc": (fail, one, other) => {
+    new ConnectionMessageReader(one).listen(fail);
+    other.send(1);
+  },
+  "onError of the reader of vscode-jsonrpc": (fail, one, _other, far) => {
+    const reader = new ConnectionMessageReader(one);
+    reader.onError(fail);
+    reader.listen(() => {});
+    far.write(frame("}"));
+  },
+  "onClose of the reader of vscode-jsonrpc": (fail, one, other) => {
+    const reader = new ConnectionMessageReader(one);
+    reader.onClose(fail);
+    reader.listen(() => {});
+    other.close();
+  },
+  "onError of the writer of vscode-jsonrpc": (fail, one) => {
+    const writer = new ConnectionMessageWriter(one);
+    writer.onError(fail);
+    writer.write({ jsonrpc: 1n } as never).catch(() => {});
+  },
+  "onClose of the writer of vscode-jsonrpc": (fail, one) => {
+    new ConnectionMessageWriter(one).onClose(fail);
+    one.close();
+  },
+  "a method of RPC": (fail, one, other) => {
+    rpc(one, { fail });
+    rpc(other).call("fail").catch(() => {});
+  },
+  "onError of RPC": (fail, one, other) => {
+    const mistake = () => Promise.reject(new Error("of the method"));
+    rpc(one, { mistake }, { onError: fail });
+    rpc(other).call("mistake").catch(() => {});
+  },
+  "a generator of RPC": (fail, one, other) => {
+    rpc(one, {
+      // deno-lint-ignore require-yield
+      async *fail() {
+        await fail();
+      },
+    });
+    rpc(other).call("fail")[Symbol.asyncIterator]().next().catch(() => {});
+  },
+};
+
+for (const [name, use] of Object.entries(CALLBACKS)) {
+  faultTest(
+    `${name} that throws or rejects is reported, and ends nothing`,
+    async () => {
+      const failures = [
+        () => {
+          throw new Error("from the callback");
+        },
+        () => Promise.reject(new Error("from the callback")) as never,
+      ];
+      for (const fail of failures) {
+        using reports = new Reports();
+        const { one, other, far } = memoryConnections();
+        use(fail, one, other, far);
+        await until(() => reports.errors.length > 0, "nothing is reported");
+        one.abort();
+        other.abort();
+        await Promise.all([one.closed, other.closed]);
+        // The end of the link may be told, too.
+        const errors = [...new Set(reports.errors.map(String))];
+        assertEquals(errors, ["Error: from the callback"]);
+      }
+    },
+  );
+}
+
+faultTest(
+  "a subscriber of a channel that throws or rejects is reported, and ends nothing",
+  async () => {
+    const name = "@blackbelt/networking:server";
+    const heard: unknown[] = [];
+    const subscribers = [
+      () => {
+        throw new Error("from the subscriber");
+      },
+      () => Promise.reject(new Error("from the subscriber")),
+      (event: unknown, channel: unknown) => void heard.push(event, channel),
+    ];
+    using reports = new Reports();
+    for (const subscriber of subscribers) subscribe(name, subscriber);
+    await using server = serve(LOCAL, echo);
+    await using client = await connect(server.addr);
+    assertEquals(await client.request(1), 1);
+    await client.close();
+    await server.shutdown();
+    for (const subscriber of subscribers) unsubscribe(name, subscriber);
+    assert(heard.length > 0 && heard[1] === name);
+    assertEquals(reports.errors.length, heard.length);
+    for (const error of reports.errors) {
+      assertEquals(String(error), "Error: from the subscriber");
+    }
+  },
+);
+
+faultTest(
+  "a connection handler of listen() that throws or rejects is reported, and ends nothing",
+  async () => {
+    const handlers = [
+      () => {
+        throw new Error("from the handler");
+      },
+      () => Promise.reject(new Error("from the handler")),
+    ];
+    for (const handler of handlers) {
+      using reports = new Reports();
+      await using listener = listen(LOCAL, handler);
+      await using client = await connect(listener.addr);
+      await assertRejects(() => client.request(1), ConnectionClosedError);
+      assertEquals(reports.errors.map(String), ["Error: from the handler"]);
     }
   },
 );

@@ -92,6 +92,8 @@ const PUBLISHED = [
 const MAY_MENTION_DENO = ["server.ts", "client.ts", "core/permissions.ts"];
 /** Tools that the programs share with the library, which exports none. */
 const CLI_TOOLS = ["core/tools/escape.ts", "core/tools/nearest.ts"];
+/** What the adapters share with the library, as no entry point exports it. */
+const ADAPTER_TOOLS = ["core/tools/report.ts"];
 /** Files that know nothing of time and I/O. */
 const SANS_IO = /^(framing|core\/jsonrpc|core\/framing\/\w+)\.ts$/;
 
@@ -148,15 +150,18 @@ Deno.test("every file imports only from rows above its own", () => {
   }
 });
 
-Deno.test("programs, examples and benchmarks import what is published", () => {
+Deno.test("programs, adapters, examples and benchmarks import what is published", () => {
   for (const path of sources()) {
-    if (!/^(cli|examples|bench|interop)\//.test(path)) continue;
+    if (!/^(cli|adapters|examples|bench|interop)\//.test(path)) continue;
+    const isAdapter = /^adapters\/(?!\w+_test)/.test(path);
+    if (/^adapters\//.test(path) && !isAdapter) continue;
     for (const specifier of importsOf(path)) {
       if (!specifier.startsWith("../")) continue;
       const target = specifier.slice(3);
       assert(
         PUBLISHED.includes(target) ||
           /^cli\//.test(path) && CLI_TOOLS.includes(target) ||
+          isAdapter && ADAPTER_TOOLS.includes(target) ||
           /^(adapters|tests|cli)\/|^deno\.json$/.test(target),
         `${path} imports ${specifier}`,
       );

@@ -102,13 +102,23 @@ export function callHook<Args extends unknown[]>(
   hook: ((...args: Args) => unknown) | undefined,
   ...args: Args
 ): void {
-  if (hook === undefined) return;
+  if (hook !== undefined) guard(() => hook(...args), report);
+}
+
+/**
+ * Runs what users wrote; what it throws, or its promise rejects with, is for
+ * `failed`. Never throws where `failed` does not.
+ */
+export function guard(
+  run: () => unknown,
+  failed: (error: unknown) => void,
+): void {
   try {
-    const result = hook(...args);
+    const result = run();
     if (typeof result !== "object" || result === null) return;
     // A thenable that throws when it is looked at rejects, too.
-    Promise.resolve(result).catch(report);
+    Promise.resolve(result).catch(failed);
   } catch (error) {
-    report(error);
+    failed(error);
   }
 }
