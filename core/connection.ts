@@ -17,6 +17,7 @@ import { arrivalsRead } from "./connection/arrivals.ts";
 import type { ByteDuplex } from "./connection/duplex.ts";
 import { markFailure } from "./connection/failures.ts";
 import { type Consumer, Inbox } from "./connection/inbox.ts";
+import { rateBelow } from "./connection/rate.ts";
 import type { RequestLimits } from "./connection/requests.ts";
 import { unsent } from "./connection/unsent.ts";
 import { discard, LINGER_QUIET, LINGER_TIMEOUT } from "./linger.ts";
@@ -904,7 +905,9 @@ export class Connection<T = JsonValue>
       this.#writeTicks = 0;
     } else if (++this.#writeTicks > sweep!.ticks(writeTimeout)) {
       return this.abort(timeoutError(
-        `Cannot send message: ${this.peerName} took none of ${bytesQueued} bytes for ${writeTimeout} ms, it reads too slowly (writeTimeout)`,
+        `Cannot send message: ${this.peerName} took none of ${bytesQueued} bytes for ${writeTimeout} ms, it reads less than ${
+          rateBelow(writeTimeout)
+        } (writeTimeout)`,
       ));
     }
     this.#bytesSeen = bytesWritten;

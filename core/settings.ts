@@ -65,8 +65,8 @@ export interface ConnectionOptions extends FramingOptions {
    * Milliseconds in which nothing of what waits to be written leaves, after
    * which the connection is aborted. The platform takes more only when about a
    * third of its own buffer is free again, so this is a lowest rate: with the
-   * default, a peer behind a buffer of 4 MiB may read 11 KB a second, and no
-   * less.
+   * default, a peer behind a buffer of 4 MiB has to read 12 KB a second, and
+   * behind a smaller one less. With half the time it is twice as much.
    *
    * @default {120_000}
    */

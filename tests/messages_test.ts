@@ -71,7 +71,7 @@ const ENDS: {
       tick(22);
     },
     reason:
-      "localhost:8080 took none of 7 bytes for 5000 ms, it reads too slowly (writeTimeout)",
+      "localhost:8080 took none of 7 bytes for 5000 ms, it reads less than 280 KB/s (writeTimeout)",
   },
   {
     name: "a peer that answers no heartbeat",

@@ -569,7 +569,7 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
     [
       "-N=localhost",
       "cli/demo.ts",
-      "cannot listen on 127.0.0.1:0: missing permission; run: deno run --allow-net=127.0.0.1 cli/demo.ts",
+      `cannot listen on 127.0.0.1:0: missing permission; run: deno run --allow-net=127.0.0.1 ${V8_FLAGS} cli/demo.ts`,
     ],
     [
       "-N=localhost",
