@@ -1146,6 +1146,35 @@ Deno.test("Answerer sends answers that come late when there is room for them", a
   await client.close();
 });
 
+Deno.test("Answerer has no answer wait that can never be sent", async () => {
+  const errors: unknown[] = [];
+  const gate = Promise.withResolvers<void>();
+  const raw = new RawPeer({
+    later: (length) => gate.promise.then(() => "x".repeat(Number(length))),
+  }, {
+    onError: (error) => errors.push((error as Error).name),
+  }, { maxFrameBytes: 10_000, maxQueuedBytes: 100_000 });
+  raw.near.hold();
+  const lengths = [...Array(15).fill(9_000), 20_000, 1_000_000, 9_000];
+  await raw.send(
+    ...lengths.map((length, id) => request(id, "later", [length])),
+  );
+  await turn();
+  gate.resolve();
+  await turn();
+  // The peer has read nothing yet.
+  assertEquals(errors, ["FrameTooLargeError", "FrameTooLargeError"]);
+  raw.near.release();
+  const answers = await raw.receive(18) as { id: number; result?: string }[];
+  assertEquals(
+    answers.map(({ id, result }) => [id, result?.length]),
+    lengths.map((length, id) => [id, length === 9_000 ? length : undefined]),
+  );
+  assertEquals(await raw.exchange(), []);
+  assertEquals(raw.peer.stats.callsRunning, 0);
+  await raw.close();
+});
+
 Deno.test("Answerer is done when answers that came late are sent", async () => {
   const gate = Promise.withResolvers<void>();
   const { client, server, near } = rpcPair(

@@ -128,30 +128,69 @@ export class Replies {
   ): void {
     this.count++;
     try {
-      this.#connection.enqueue(message);
+      if (this.#enqueue(message)) return;
+      // What waits is no larger than what can be sent.
+      this.#connection.measure(message);
     } catch (error) {
       if (error instanceof ConnectionClosedError) return; // nobody reads it
-      const room = error instanceof BackpressureError
-        ? this.#connection.room()
-        : undefined;
-      if (room !== undefined) {
-        this.#waiting++;
-        room.then(() => this.send(message, method, isReplaced), () => {})
-          .then(() => {
-            this.#waiting--;
-            if (this.#waiting === 0) this.bytesRefused = 0;
-            this.#onSent();
-          });
-      } else if (!isReplaced) {
-        this.report(error, method);
-        this.send(
-          Array.isArray(message) ? message.map(insteadOf) : insteadOf(message),
-          method,
-          true,
-        );
-      } else if (Array.isArray(message) || message.id !== null) {
-        this.send(failureOf(null, RPC_ERRORS.internalError), method, true);
+      return this.#replace(message, method, isReplaced, error);
+    }
+    this.#waiting++;
+    this.#sendLater(message, method, isReplaced);
+  }
+
+  /** Hands an answer to the connection; gives whether there was room for it. */
+  #enqueue(message: RpcResponse | RpcResponse[]): boolean {
+    try {
+      this.#connection.enqueue(message);
+      return true;
+    } catch (error) {
+      if (error instanceof BackpressureError) return false;
+      throw error;
+    }
+  }
+
+  #sendLater(
+    message: RpcResponse | RpcResponse[],
+    method: string | undefined,
+    isReplaced: boolean,
+  ): void {
+    const room = this.#connection.room() ?? Promise.resolve();
+    room.then(() => {
+      try {
+        if (!this.#enqueue(message)) {
+          return this.#sendLater(message, method, isReplaced);
+        }
+      } catch (error) {
+        if (!(error instanceof ConnectionClosedError)) {
+          this.#replace(message, method, isReplaced, error);
+        }
       }
+      this.#sentLater();
+    }, () => this.#sentLater());
+  }
+
+  #sentLater(): void {
+    this.#waiting--;
+    if (this.#waiting === 0) this.bytesRefused = 0;
+    this.#onSent();
+  }
+
+  #replace(
+    message: RpcResponse | RpcResponse[],
+    method: string | undefined,
+    isReplaced: boolean,
+    error: unknown,
+  ): void {
+    if (!isReplaced) {
+      this.report(error, method);
+      this.send(
+        Array.isArray(message) ? message.map(insteadOf) : insteadOf(message),
+        method,
+        true,
+      );
+    } else if (Array.isArray(message) || message.id !== null) {
+      this.send(failureOf(null, RPC_ERRORS.internalError), method, true);
     }
   }
 
