@@ -23,12 +23,17 @@ import {
   CONNECTION_OPTIONS,
   Settings,
 } from "./core/connection.ts";
-import { addressOf, checkEndpoint, tuneSocket } from "./core/endpoint.ts";
+import { addressOf, checkEndpoint } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
 import { keepAlive } from "./core/heartbeat.ts";
 import { addressText, nameEndpoint } from "./core/tools/address.ts";
-import { permissionsFor, requirePermissions } from "./core/permissions.ts";
+import {
+  isDenied,
+  permissionsFor,
+  requirePermissions,
+} from "./core/permissions.ts";
 import { dial } from "./core/platform/dial.ts";
+import { closeSocket, type Socket } from "./core/platform/socket.ts";
 import { Client } from "./core/client/client.ts";
 import type { ClientEvent, ReconnectOptions } from "./core/client/reconnect.ts";
 import { secureClient, TlsClientContext } from "./core/tls.ts";
@@ -111,7 +116,7 @@ export async function connect<T = JsonValue>(
 /** Whether trying again now would not help. */
 function isFinal(error: unknown): boolean {
   return error instanceof TypeError ||
-    error instanceof Deno.errors.NotCapable;
+    isDenied(error);
 }
 
 /** Connects to one server, as often as it is told to. */
@@ -159,12 +164,11 @@ class Dialer<T> {
         this.#endpoint,
         permissionsFor(this.#endpoint),
       );
-      const conn = await dial(this.#endpoint, {
+      const socket = await dial(this.#endpoint, {
         timeout: this.#options.connectTimeout,
         signal,
       });
-      tuneSocket(conn as Deno.TcpConn);
-      connection = await this.#shakeHands(conn, signal);
+      connection = await this.#shakeHands(socket, signal);
       // It may have ended since the verdict of the login.
       if (connection.isEnded) throw connection.gone("connect");
     } catch (error) {
@@ -196,22 +200,22 @@ class Dialer<T> {
 
   /** Encrypts and authenticates, where that is asked for, in the given time. */
   async #shakeHands(
-    conn: Deno.Conn,
+    socket: Socket,
     signal: AbortSignal | undefined,
   ): Promise<Connection<T>> {
     const { handshakeTimeout } = this.#options;
     const info = {
-      localAddr: addressOf(conn.localAddr),
+      localAddr: addressOf(socket.localAddr),
       // The platform tells the name that the socket had when it was made.
       remoteAddr: this.#endpoint.transport === "unix"
         ? this.#endpoint
-        : addressOf(conn.remoteAddr),
+        : addressOf(socket.remoteAddr),
       peerName: addressText(this.#endpoint),
       canProbe: this.#endpoint.transport === "tcp",
       screen: this.#prove === undefined ? screenServer : undefined,
     };
     if (this.#tls === undefined && this.#prove === undefined) {
-      return new Connection<T>(conn, this.settings, info);
+      return new Connection<T>(socket, this.settings, info);
     }
     const pending = new AbortController();
     const stopTimer = startTimer(handshakeTimeout, () => {
@@ -226,7 +230,7 @@ class Dialer<T> {
     let connection: Connection<T> | undefined;
     try {
       const secure = this.#tls && await secureClient(
-        conn,
+        socket,
         this.#tls,
         this.#endpoint.transport === "tcp"
           ? withoutBrackets(this.#endpoint.hostname)
@@ -234,7 +238,7 @@ class Dialer<T> {
         pending.signal,
       );
       connection = new Connection<T>(
-        secure?.duplex ?? conn,
+        secure?.duplex ?? socket,
         this.settings,
         { ...info, tls: secure?.info },
       );
@@ -244,7 +248,7 @@ class Dialer<T> {
       pending.signal.throwIfAborted();
       return connection;
     } catch (error) {
-      if (connection === undefined) close(conn);
+      if (connection === undefined) closeSocket(socket);
       else connection.abort(error);
       throw error;
     } finally {
@@ -259,15 +263,7 @@ function withoutBrackets(hostname: string): string {
   return hostname.replace(/^\[(.+)\]$/, "$1");
 }
 
-function close(conn: Deno.Conn): void {
-  try {
-    conn.close();
-  } catch {
-    // The platform closed it already.
-  }
-}
-
 if (import.meta.main) {
   // Not awaited: the program imports this module.
-  import("./cli/client.ts").then(({ main }) => main(Deno.args));
+  import("./cli/client.ts").then(({ main }) => main());
 }

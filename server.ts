@@ -24,16 +24,17 @@ import {
   type ConnectionInfo,
   Settings,
 } from "./core/connection.ts";
-import {
-  addressOf,
-  checkEndpoint,
-  peerAddressOf,
-  tuneSocket,
-} from "./core/endpoint.ts";
+import { addressOf, checkEndpoint, peerAddressOf } from "./core/endpoint.ts";
 import { isFailureOf } from "./core/connection/failures.ts";
 import { Events } from "./core/events.ts";
 import { dropPermissions } from "./core/permissions.ts";
 import { bind, type Binding } from "./core/platform/bind.ts";
+import {
+  closeSocket,
+  isClosed,
+  isOfPeer,
+  type Socket,
+} from "./core/platform/socket.ts";
 import { Framing, type JsonValue } from "./core/framing/framing.ts";
 import { Queue } from "./core/queue.ts";
 import {
@@ -92,7 +93,7 @@ const STRANGER_TIME = 250;
 
 /** A connection in its handshake, and how to give that up. */
 interface Pending extends PendingConnection {
-  readonly conn: Deno.TcpConn | Deno.UnixConn;
+  readonly socket: Socket;
   readonly handshake: AbortController;
 }
 
@@ -263,15 +264,15 @@ export class Listener<T = JsonValue>
         await this.#change();
       }
       try {
-        const conn = await this.#binding.listener.accept();
+        const socket = await this.#binding.accept();
         while (this.#isFull) await this.#makeRoom();
         // It may have come in the turn in which this was closed.
-        if (this.#closing.signal.aborted) close(conn);
-        else this.#take(conn as Deno.TcpConn);
+        if (this.#closing.signal.aborted) closeSocket(socket);
+        else this.#take(socket);
       } catch (error) {
         if (
           this.#closing.signal.aborted ||
-          error instanceof Deno.errors.BadResource
+          isClosed(error)
         ) {
           for (const waiting of this.#waiting) waiting.reject(error);
           this.#waiting.clear();
@@ -317,14 +318,13 @@ export class Listener<T = JsonValue>
     first.handshake.abort(new Rejection("maxPending"));
   }
 
-  #take(conn: Deno.TcpConn | Deno.UnixConn): void {
-    tuneSocket(conn as Deno.TcpConn);
+  #take(socket: Socket): void {
     const info: ConnectionInfo<T> & { remoteAddr: Address } = {
       localAddr: this.addr.transport === "unix"
         ? this.addr
-        : addressOf(conn.localAddr),
-      remoteAddr: peerAddressOf(conn.remoteAddr),
-      canProbe: conn.localAddr.transport === "tcp",
+        : addressOf(socket.localAddr),
+      remoteAddr: peerAddressOf(socket.remoteAddr),
+      canProbe: socket.localAddr.transport === "tcp",
       onEnd: this.#onEnd,
       screen: this.#verify === undefined ? screenClient : undefined,
     };
@@ -333,11 +333,11 @@ export class Listener<T = JsonValue>
     const refusal = this.#enter(info.remoteAddr);
     if (refusal !== undefined) {
       this.#places--;
-      conn.close();
+      socket.close();
       this.#reject(info.remoteAddr, refusal);
     } else if (this.#tls === undefined && this.#verify === undefined) {
-      this.#deliver(new Connection<T>(conn, this.#settings, info));
-    } else this.#shakeHands(conn, info);
+      this.#deliver(new Connection<T>(socket, this.#settings, info));
+    } else this.#shakeHands(socket, info);
   }
 
   /** Counts a peer in, unless there is a reason against it. */
@@ -373,7 +373,7 @@ export class Listener<T = JsonValue>
 
   /** What stands between accepting a peer and handling it. Never rejects. */
   async #shakeHands(
-    conn: Deno.TcpConn | Deno.UnixConn,
+    socket: Socket,
     info: ConnectionInfo<T> & { remoteAddr: Address },
   ): Promise<void> {
     const handshake = new AbortController();
@@ -382,10 +382,10 @@ export class Listener<T = JsonValue>
     const pending = {
       peer: peerOf(info.remoteAddr),
       since: performance.now(),
-      conn,
+      socket,
       handshake,
     };
-    if (!this.#keepsAlive) conn.unref();
+    if (!this.#keepsAlive) socket.unref();
     this.#pending.add(pending);
     if (this.#pending.size > maxPending) this.#dropPending();
     const stopTimer = this.#timers.start(
@@ -394,9 +394,9 @@ export class Listener<T = JsonValue>
     );
     let connection: Connection<T> | undefined;
     try {
-      const secure = this.#tls && await secureServer(conn, this.#tls, signal);
+      const secure = this.#tls && await secureServer(socket, this.#tls, signal);
       connection = new Connection<T>(
-        secure?.duplex ?? conn,
+        secure?.duplex ?? socket,
         this.#settings,
         { ...info, tls: secure?.info },
       );
@@ -415,7 +415,7 @@ export class Listener<T = JsonValue>
       if (connection.isEnded) throw connection.gone("let the peer in");
       this.#deliver(connection);
     } catch (error) {
-      this.#turnAway(conn, connection, info.remoteAddr, signal, error);
+      this.#turnAway(socket, connection, info.remoteAddr, signal, error);
     } finally {
       this.#pending.delete(pending);
       stopTimer();
@@ -434,7 +434,7 @@ export class Listener<T = JsonValue>
   }
 
   #turnAway(
-    conn: Deno.Conn,
+    socket: Socket,
     connection: Connection<T> | undefined,
     remoteAddr: Address,
     { reason }: AbortSignal,
@@ -444,7 +444,7 @@ export class Listener<T = JsonValue>
     const late = reason instanceof Rejection &&
       reason.reason === "handshakeTimeout";
     if (connection === undefined) {
-      close(conn);
+      closeSocket(socket);
       this.#leave(remoteAddr);
     } else if ((isRefused || late) && !this.#closing.signal.aborted) {
       if (!connection.isEnded) {
@@ -526,9 +526,9 @@ export class Listener<T = JsonValue>
 
   /** All that keeps the process alive. */
   *#all(): Generator<{ ref(): void; unref(): void }> {
-    yield this.#binding.listener;
+    yield this.#binding;
     yield this.#timers;
-    for (const { conn } of this.#pending) yield conn;
+    for (const { socket } of this.#pending) yield socket;
     yield* this.#refused.keys();
     yield* this.#connections;
   }
@@ -553,29 +553,10 @@ export class Listener<T = JsonValue>
   }
 }
 
-/**
- * Whether the peer is the reason that it was not accepted: it left before, or it
- * has bound its Unix socket to a path that is not UTF-8.
- */
-function isOfPeer(error: unknown): boolean {
-  return error instanceof Deno.errors.ConnectionAborted ||
-    error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.NotConnected ||
-    error instanceof Deno.errors.InvalidData;
-}
-
 /** Why a peer is turned away in the middle of its handshake. */
 class Rejection extends Error {
   constructor(readonly reason: RejectionReason) {
     super(`Cannot let the peer in: ${reason}`);
-  }
-}
-
-function close(conn: Deno.Conn): void {
-  try {
-    conn.close();
-  } catch {
-    // The platform closed it already.
   }
 }
 
@@ -813,5 +794,5 @@ export function serve<T = JsonValue>(
 
 if (import.meta.main) {
   // Not awaited: the program imports this module.
-  import("./cli/server.ts").then(({ main }) => main(Deno.args));
+  import("./cli/server.ts").then(({ main }) => main());
 }

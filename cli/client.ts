@@ -102,7 +102,7 @@ const PROGRAM: Program = {
 };
 
 /** Runs the client program until it has its replies. */
-export function main(args: string[]): Promise<void> {
+export function main(args: string[] = Deno.args): Promise<void> {
   return run(PROGRAM, args, converse);
 }
 

@@ -88,7 +88,7 @@ const PROGRAM: Program = {
 };
 
 /** Runs the server program until it is told to end. */
-export function main(args: string[]): Promise<void> {
+export function main(args: string[] = Deno.args): Promise<void> {
   return run(PROGRAM, args, serveUntilSignal);
 }
 

@@ -95,23 +95,3 @@ export function peerAddressOf(address: { transport: string }): Address {
     ? address as Address
     : { transport: "unix", path: "" };
 }
-
-/** What the platform lets one set on TCP sockets alone. */
-interface Tunable {
-  setNoDelay?(on: boolean): void;
-  setKeepAlive?(on: boolean): void;
-}
-
-/**
- * A frame is written whole, so waiting for more to fill a segment would only
- * delay it. The platform's keepalive finds out after hours that a machine is
- * gone, where no deadline does before.
- */
-export function tuneSocket(conn: Tunable): void {
-  try {
-    conn.setNoDelay?.(true);
-    conn.setKeepAlive?.(true);
-  } catch {
-    // The peer is gone already, and reading will tell.
-  }
-}

@@ -319,3 +319,8 @@ export function dropPermissions(kept: readonly PermissionNeed[] = []): void {
     if (!isKept) Deno.permissions.revokeSync({ name });
   }
 }
+
+/** Whether the platform did not allow something. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable;
+}

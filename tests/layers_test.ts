@@ -89,7 +89,7 @@ const PUBLISHED = [
  * Files that may speak of the platform, and only outside of comments does it
  * count.
  */
-const MAY_MENTION_DENO = ["server.ts", "client.ts", "core/permissions.ts"];
+const MAY_MENTION_DENO = ["core/permissions.ts"];
 /** Tools that the programs share with the library, which exports none. */
 const CLI_TOOLS = ["core/tools/escape.ts", "core/tools/nearest.ts"];
 /** What the adapters share with the library, as no entry point exports it. */

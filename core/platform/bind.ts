@@ -12,16 +12,21 @@ import {
   requirePermissions,
 } from "../permissions.ts";
 import { addressText, nameEndpoint } from "../tools/address.ts";
+import { type Socket, tuned } from "./socket.ts";
 import { SocketFile } from "./socket_file.ts";
 
 /** A socket that listens. */
 export interface Binding {
-  /** Accepts the connections. */
-  readonly listener: Deno.Listener;
   /** Where clients connect to. */
   readonly addr: Address;
   /** What closing it needs. */
   readonly needs: readonly PermissionNeed[];
+  /** Waits for the next connection. */
+  accept(): Promise<Socket>;
+  /** Makes a wait for a connection keep the process alive. */
+  ref(): void;
+  /** Lets the process end in spite of such a wait. */
+  unref(): void;
   /** Stops listening. */
   close(): void;
 }
@@ -57,7 +62,7 @@ function open(address: Address, removeStale: boolean): Binding {
     const { path } = address;
     const file = new SocketFile(path, removeStale);
     return {
-      listener: file.listener,
+      ...acceptingFrom(file.listener),
       addr: address,
       needs: permissionsForFiles(path),
       close: () => file.close(),
@@ -67,9 +72,19 @@ function open(address: Address, removeStale: boolean): Binding {
     ? Deno.listen(address)
     : Deno.listen(address);
   return {
-    listener,
+    ...acceptingFrom(listener),
     addr: addressOf(listener.addr),
     needs: [],
     close: () => listener.close(),
+  };
+}
+
+function acceptingFrom(
+  listener: Deno.Listener,
+): Pick<Binding, "accept" | "ref" | "unref"> {
+  return {
+    accept: async () => tuned(await listener.accept()),
+    ref: () => listener.ref(),
+    unref: () => listener.unref(),
   };
 }

@@ -8,6 +8,7 @@ import { onAbort } from "../abortion.ts";
 import type { Address } from "../settings.ts";
 import { addressText } from "../tools/address.ts";
 import { startTimer } from "../tools/timer.ts";
+import { closeSocket, type Socket, tuned } from "./socket.ts";
 
 /** Milliseconds before a failure that passes is tried again, doubled each time. */
 const FIRST_PAUSE = 1;
@@ -39,13 +40,13 @@ export interface DialOptions {
 export async function dial(
   endpoint: Address,
   { timeout, signal }: DialOptions,
-): Promise<Deno.Conn> {
+): Promise<Socket> {
   signal?.throwIfAborted();
   const attempt = new Attempt(endpoint);
   const stopTimer = startTimer(timeout, () => attempt.giveUpLate(timeout));
   const stopListening = onAbort(signal, (reason) => attempt.giveUp(reason));
   try {
-    return await attempt.run();
+    return tuned(await attempt.run());
   } finally {
     stopTimer();
     stopListening();
@@ -97,7 +98,7 @@ class Attempt {
   }
 
   #refuse(conn: Deno.Conn): Promise<never> {
-    close(conn);
+    closeSocket(conn);
     return this.#givenUp.promise;
   }
 
@@ -150,16 +151,8 @@ function checked(conn: Deno.Conn): Deno.Conn {
     localAddr.port !== remoteAddr.port ||
     localAddr.hostname !== remoteAddr.hostname
   ) return conn;
-  close(conn);
+  closeSocket(conn);
   throw new Deno.errors.ConnectionRefused(
     `Cannot connect: nobody listens on port ${remoteAddr.port}`,
   );
-}
-
-function close(conn: Deno.Conn): void {
-  try {
-    conn.close();
-  } catch {
-    // The platform closed it already.
-  }
 }
