@@ -22,6 +22,7 @@ import {
   type FramingOptions,
   InvalidMessageError,
 } from "./framing.ts";
+import { recognize } from "./core/framing/diagnosis.ts";
 import { DEEP } from "./tests/costly_texts.ts";
 import { defaultTags } from "./tests/default_tags.ts";
 import { type Random, seeded } from "./tests/random.ts";
@@ -163,7 +164,11 @@ function summaryOf(outcomes: readonly unknown[]): string[] {
 }
 
 /** What the whole stream should give, by the shortest decoder that is right. */
-function expectedOf(bytes: Bytes, options: FramingOptions = {}): string[] {
+function expectedOf(
+  bytes: Bytes,
+  options: FramingOptions = {},
+  isStart = true,
+): string[] {
   const { prefixBytes = 4, littleEndian, maxFrameBytes = MIB } = options;
   if (bytes.length === 0) return [];
   const start = bytes.slice(0, prefixBytes);
@@ -174,10 +179,12 @@ function expectedOf(bytes: Bytes, options: FramingOptions = {}): string[] {
   if (length > maxFrameBytes) return ["FrameTooLargeError"];
   const rest = bytes.subarray(prefixBytes);
   if (rest.length < length) return ["FrameTruncatedError"];
-  return [
-    normalize(rest.subarray(0, length)),
-    ...expectedOf(rest.subarray(length), options),
-  ];
+  const first = normalize(rest.subarray(0, length));
+  // A stream that begins with what is no message may be another protocol's.
+  const isForeign = isStart && first === "InvalidMessageError" &&
+    recognize(bytes.slice(0, Math.max(4, prefixBytes))) !== undefined;
+  if (isForeign) return ["FrameTooLargeError"];
+  return [first, ...expectedOf(rest.subarray(length), options, false)];
 }
 
 function normalize(payload: Bytes): string {
@@ -1300,7 +1307,7 @@ Deno.test("FrameDecoder and FrameEncoder say that a text is longer than a string
 
   const encoder = new FrameEncoder({ maxFrameBytes: 1_073_741_824 });
   assertThrows(
-    () => encoder.push(Array(33).fill("x".repeat(16_777_216))),
+    () => encoder.push(Array(512).fill({ ["x".repeat(1_048_576)]: 1 })),
     InvalidMessageError,
     "Cannot encode message: its text has more than 536870888 UTF-16 units",
   );
@@ -1512,7 +1519,7 @@ Deno.test(
 Deno.test(
   "FrameDecoder gives messages or a documented error when a good stream was damaged",
   seeded((random) => {
-    for (let i = 0; i < 2_000; i++) {
+    for (let i = 0; i < 1_000; i++) {
       const options = randomOptions(random);
       const texts = random.list(
         random.integer(1, 5),
@@ -1559,7 +1566,7 @@ Deno.test(
       "null",
     ];
     const texts = ["1", '"é"', '"日本"', "[]", "12345", "", "\ufeff"];
-    for (let i = 0; i < 4_000; i++) {
+    for (let i = 0; i < 1_500; i++) {
       const options = random.pick(LAYOUTS);
       const payloads = random.list(
         random.integer(1, 6),

@@ -22,6 +22,7 @@ import {
   ConnectionClosedError,
   type ConnectionOptions,
 } from "./connection.ts";
+import { turn } from "../tests/turns.ts";
 
 function connectionPair(options?: ConnectionOptions): {
   near: MemoryEnd;
@@ -48,11 +49,6 @@ async function next<T>(
   const result = await iteration.next();
   await iteration.return?.();
   return result;
-}
-
-/** Lets everything run that needs no I/O. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 const BAD_FRAME = Uint8Array.of(0, 0, 0, 3, 0x6e, 0x6f, 0x21); // no!

@@ -16,6 +16,7 @@ import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
 import { keepAlive } from "./heartbeat.ts";
 import { Responder } from "./respond.ts";
 import { sweepFor } from "./sweep.ts";
+import { turn } from "../tests/turns.ts";
 
 /** Twenty ticks of 250 ms, which tests make by themselves. */
 const TIMEOUT = 5_000;
@@ -28,11 +29,6 @@ const NEVER: ConnectionOptions = {
 
 function tick(count: number): void {
   CLOCK.advance(count * CLOCK.period);
-}
-
-/** Lets everything run that needs no I/O. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 function connection(

@@ -15,6 +15,7 @@ import { type MemoryEnd, memoryPair } from "../tests/memory_pair.ts";
 import { Reports } from "../tests/reports.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { type ErrorHandler, type Handler, Responder } from "./respond.ts";
+import { turn } from "../tests/turns.ts";
 
 interface Setup {
   handler: Handler;
@@ -53,10 +54,6 @@ function respond(
     near,
     connection,
   };
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 const BAD_FRAME = Uint8Array.of(0, 0, 0, 3, 0x6e, 0x6f, 0x21); // no!

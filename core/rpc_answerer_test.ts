@@ -12,10 +12,7 @@ import type { RpcErrorHandler } from "./rpc_replies.ts";
 import { Connection, ConnectionClosedError } from "./connection.ts";
 import { RpcError } from "./jsonrpc.ts";
 import type { RpcContext, RpcMethods } from "./rpc_contract.ts";
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
+import { turn } from "../tests/turns.ts";
 
 function awake(): Disposable {
   const timer = setInterval(() => {}, 1_000);

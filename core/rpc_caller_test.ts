@@ -14,6 +14,7 @@ import { Now } from "../tests/ledger.ts";
 import { RpcError } from "./jsonrpc.ts";
 import { Caller } from "./rpc_caller.ts";
 import type { RpcCallOptions, RpcContext } from "./rpc_contract.ts";
+import { turn } from "../tests/turns.ts";
 
 interface Request {
   id: number;
@@ -54,10 +55,6 @@ function caller(
 
 function answer(id: number, result: unknown): Parameters<Caller["settle"]>[0] {
   return { jsonrpc: "2.0", id, result };
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 Deno.test("Caller gives up calls that are late, and tells the other end", async () => {

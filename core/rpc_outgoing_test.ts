@@ -8,10 +8,7 @@ import { FrameTooLargeError, InvalidMessageError } from "../framing.ts";
 import { BackpressureError } from "./connection.ts";
 import { WINDOW_BYTES, WINDOW_ITEMS } from "./rpc_incoming.ts";
 import { OutgoingStream, type StreamSink } from "./rpc_outgoing.ts";
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
+import { turn } from "../tests/turns.ts";
 
 function numbers(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);

@@ -13,14 +13,11 @@ import { delay, until } from "../tests/ledger.ts";
 import { RpcError } from "./jsonrpc.ts";
 import type { RpcContext, RpcStream } from "./rpc_contract.ts";
 import { WINDOW_ITEMS } from "./rpc_incoming.ts";
+import { turn } from "../tests/turns.ts";
 
 interface Streams {
   count(to: number): AsyncGenerator<number, string>;
   plain(): string[];
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 function numbers(count: number): number[] {

@@ -14,6 +14,7 @@ import type { RpcContext } from "./rpc_contract.ts";
 import { RpcPeer } from "./rpc_peer.ts";
 import { type RpcOptions, RpcSettings } from "./rpc_settings.ts";
 import { memoryPair } from "../tests/memory_pair.ts";
+import { turn } from "../tests/turns.ts";
 
 /** The methods of the specification's examples. */
 const EXAMPLES = {
@@ -106,10 +107,6 @@ const SPECIFICATION: [name: string, sent: string, received: string][] = [
     "",
   ],
 ];
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
 
 /** In memory, nothing but this keeps the event loop from its end. */
 function awake(): Disposable {

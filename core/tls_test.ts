@@ -23,6 +23,7 @@ import {
   TlsServerContext,
   type TlsServerOptions,
 } from "./tls.ts";
+import { turn } from "../tests/turns.ts";
 
 const { ca, client, folder, otherCa, server, stranger } = certificates();
 
@@ -36,11 +37,6 @@ function clientContext(options: TlsClientOptions = {}) {
 
 const SERVER = serverContext();
 const CLIENT = clientContext();
-
-/** What TLS puts off until the end of this turn of the event loop is done. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
 
 /** Two ends of a TCP connection. */
 async function tcpPair(): Promise<[Deno.TcpConn, Deno.TcpConn]> {

@@ -2,6 +2,8 @@
 import { connect, Connection, type ConnectionOptions, listen } from "../mod.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 
+export { turn } from "./turns.ts";
+
 /** Two ends of a TCP connection. */
 export async function tcpConnections(
   options: ConnectionOptions = {},
@@ -38,8 +40,3 @@ export const CONNECTIONS: [
     return Promise.resolve([one, other]);
   }],
 ];
-
-/** Lets everything run that needs no I/O. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}

@@ -15,14 +15,11 @@ import { certificates } from "./certificates.ts";
 import { Clock } from "./ledger.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 import { LOCAL, portOf, prefix } from "./peers.ts";
+import { turn } from "./turns.ts";
 
 /** Twenty ticks of 250 ms, which tests make by themselves. */
 const TIMEOUT = 5_000;
 const CLOCK = new Clock(TIMEOUT);
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
 
 function tick(count: number): void {
   CLOCK.advance(count * CLOCK.period);

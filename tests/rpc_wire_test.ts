@@ -3,14 +3,11 @@ import { assert, assertEquals } from "@std/assert";
 import { RPC_ERRORS } from "../core/jsonrpc.ts";
 import type { RpcContext } from "../rpc.ts";
 import { RawPeer } from "./rpc_pair.ts";
+import { turn } from "./turns.ts";
 
 const PAGE = Deno.readTextFileSync(
   new URL("../interop/RPC.md", import.meta.url),
 );
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
 
 const methods = {
   add: (a: number, b: number) => a + b,

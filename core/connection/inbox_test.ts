@@ -23,6 +23,7 @@ import { keepAlive } from "../heartbeat.ts";
 import { rpc } from "../../rpc.ts";
 import { MOST_UNCLAIMED_BYTES } from "./inbox.ts";
 import { MOST_REQUESTS } from "./requests.ts";
+import { turn } from "../../tests/turns.ts";
 
 /** Twenty ticks of 250 ms, which tests make by themselves. */
 const TIMEOUT = 5_000;
@@ -43,10 +44,6 @@ function pair(options?: ConnectionOptions): [Connection, Connection] {
     new Connection(near, { ...NEVER, ...options }),
     new Connection(far, NEVER),
   ];
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 async function close(...connections: Connection[]): Promise<void> {
