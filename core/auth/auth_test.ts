@@ -950,7 +950,7 @@ Deno.test("sharedToken() and sharedSecret() refuse a text that is no good secret
   const rows: [text: unknown, type: typeof TypeError, fault: string][] = [
     ["", TypeError, "it is empty"],
     [undefined, TypeError, "received undefined, expected a string"],
-    [new Uint8Array(32), TypeError, "received an object, expected a string"],
+    [new Uint8Array(32), TypeError, "received a Uint8Array, expected a string"],
     [` ${TOKEN}`, TypeError, "it begins or ends with white space"],
     [`${TOKEN}\r\n`, TypeError, "it begins or ends with white space"],
     [`\uFEFF${TOKEN}`, TypeError, "it begins or ends with white space"],
