@@ -4,7 +4,12 @@
  * @module
  */
 import type { Writer } from "@std/io/types";
-import { Encoder, type Framing } from "./framing/framing.ts";
+import {
+  FrameEncoder,
+  type Framing,
+  limitDepth,
+  measure,
+} from "./framing/framing.ts";
 
 type Space = Uint8Array<ArrayBuffer>;
 
@@ -63,7 +68,7 @@ export interface OutboxOwner {
  */
 export class Outbox {
   readonly #writer: Writer;
-  readonly #encoder: Encoder;
+  readonly #encoder: FrameEncoder;
   readonly #highWaterMark: number;
   readonly #owner: OutboxOwner;
   #state: "idle" | "soon" | "writing" | "stopped" = "idle";
@@ -83,7 +88,7 @@ export class Outbox {
     owner: OutboxOwner,
   ) {
     this.#writer = writer;
-    this.#encoder = new Encoder(framing);
+    this.#encoder = new FrameEncoder(framing);
     this.#highWaterMark = highWaterMark;
     this.#owner = owner;
   }
@@ -108,12 +113,12 @@ export class Outbox {
 
   /** Gives the size of a message in bytes; throws where it cannot be sent. */
   measure(message: unknown): number {
-    return this.#encoder.measure(message);
+    return measure(this.#encoder, message);
   }
 
-  /** See `Encoder.limitDepth`. */
+  /** Refuses from now on what is nested deeper than `maxDepth`. */
   limitDepth(): void {
-    this.#encoder.limitDepth();
+    limitDepth(this.#encoder);
   }
 
   /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Encoder } from "../framing/framing.ts";
+import { FrameEncoder, limitDepth } from "../framing/framing.ts";
 import { whenAborted } from "../abortion.ts";
 import { BackpressureError, type Settings } from "../settings.ts";
 import { quiet } from "../tools/quiet.ts";
@@ -55,14 +55,14 @@ interface Entry<Link> {
  */
 export class WaitingMessages<Link> {
   readonly #settings: Settings;
-  readonly #encoder: Encoder;
+  readonly #encoder: FrameEncoder;
   readonly #entries = new Set<Entry<Link>>();
   #bytes = 0;
 
   /** Takes the framing and the limits of the connections. */
   constructor(settings: Settings) {
     this.#settings = settings;
-    this.#encoder = new Encoder(settings.framing);
+    this.#encoder = new FrameEncoder(settings.framing);
   }
 
   /** Messages that wait. */
@@ -72,7 +72,7 @@ export class WaitingMessages<Link> {
 
   /** Takes nothing any more that is nested deeper than `maxDepth`. */
   limitDepth(): void {
-    this.#encoder.limitDepth();
+    limitDepth(this.#encoder);
   }
 
   /**

@@ -1,14 +1,14 @@
 /**
- * The engine that turns messages into bytes.
+ * Messages to bytes.
  *
  * @module
  */
 import { copy } from "@std/bytes/copy";
-import { EMPTY } from "../tools/bytes.ts";
+import { EMPTY, toBytes } from "../tools/bytes.ts";
 import { MOST_UNITS } from "../tools/utf8.ts";
 import { hasManyOpeners, isTooDeep } from "./depth.ts";
 import { FrameTooLargeError, InvalidMessageError } from "./errors.ts";
-import type { Framing } from "./options.ts";
+import { Framing, type FramingOptions } from "./options.ts";
 import { writePrefix } from "./prefix.ts";
 
 const TEXT_ENCODER = new TextEncoder();
@@ -20,8 +20,41 @@ const TEXT_RUN = 262_144;
 /** Room for a prefix in a text, by its width. */
 const PREFIX_ROOMS = Array.from({ length: 9 }, (_, i) => "\0".repeat(i));
 
-/** Encodes all the messages at hand together. */
-export class Encoder {
+/**
+ * Gives the size in bytes of the frame that a message would be, and throws where
+ * `push` would.
+ */
+export let measure: (encoder: FrameEncoder, message: unknown) => number;
+/**
+ * Lets an encoder refuse from now on what is nested deeper than `maxDepth`, as
+ * the other end would: where it could not tell what it has refused.
+ */
+export let limitDepth: (encoder: FrameEncoder) => void;
+
+/**
+ * Turns messages into bytes. It encodes all the messages at hand together, and
+ * does no I/O.
+ *
+ * ```ts
+ * import { FrameEncoder } from "@blackbelt/networking/framing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const encoder = new FrameEncoder({ prefixBytes: 1 });
+ * encoder.push(1);
+ * encoder.push("a");
+ * assertEquals(encoder.take(), Uint8Array.of(1, 0x31, 3, 0x22, 0x61, 0x22));
+ * assertEquals(encoder.size, 0);
+ * ```
+ */
+export class FrameEncoder {
+  // What the library alone asks for. A class around this one for users would
+  // cost 4 % of a small message.
+  static {
+    measure = (encoder, message) => encoder.#measure(message);
+    limitDepth = (encoder) =>
+      void (encoder.#maxDepth = encoder.#framing.maxDepth);
+  }
+
   readonly #framing: Framing;
   #maxDepth = Infinity;
   /**
@@ -34,9 +67,16 @@ export class Encoder {
   #encoded: Uint8Array<ArrayBuffer>[] | undefined;
   #encodedBytes = 0;
 
-  /** Allocates nothing yet. */
-  constructor(framing: Framing) {
-    this.#framing = framing;
+  /**
+   * Checks the options; nothing is allocated yet.
+   *
+   * @param options Layout and limit of the frames.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is
+   * out of range.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
+   */
+  constructor(options: FramingOptions = {}) {
+    this.#framing = Framing.of(options);
   }
 
   /**
@@ -71,25 +111,13 @@ export class Encoder {
     if (this.#text.length > TEXT_RUN) this.#encodeText();
   }
 
-  /**
-   * Gives the size in bytes of the frame that a message would be, and throws
-   * where `push` would.
-   */
-  measure(message: unknown): number {
+  #measure(message: unknown): number {
     const { prefixBytes, maxFrameBytes } = this.#framing;
     const size = TEXT_ENCODER.encode(this.#textOf(message)).length;
     if (size > maxFrameBytes) {
       throw new FrameTooLargeError("encode", size, maxFrameBytes);
     }
     return prefixBytes + size;
-  }
-
-  /**
-   * Refuses from now on what is nested deeper than `maxDepth`, as the other end
-   * would: where it could not tell what it has refused.
-   */
-  limitDepth(): void {
-    this.#maxDepth = this.#framing.maxDepth;
   }
 
   #textOf(message: unknown): string {
@@ -108,10 +136,16 @@ export class Encoder {
 
   /**
    * Removes and returns the next bytes to write: every small frame that waits,
-   * or one large one; empty means that nothing waits. They are in `space` if it
-   * is large enough.
+   * or one large one. An empty array means that nothing waits.
+   *
+   * @param buffer Space to use if it is large enough; without it, or where it
+   * is too small, new space is allocated.
+   * @throws {TypeError} If `buffer` is neither a buffer nor a view of one.
    */
-  take(space: Uint8Array<ArrayBuffer> = EMPTY): Uint8Array<ArrayBuffer> {
+  take(
+    buffer: ArrayBuffer | ArrayBufferView<ArrayBuffer> = EMPTY,
+  ): Uint8Array<ArrayBuffer> {
+    const space = toBytes(buffer);
     const bytes = this.#encoded?.shift();
     if (bytes === undefined) {
       return this.#text === "" ? EMPTY : this.#encodeRun(space);
@@ -216,4 +250,29 @@ function stringify(message: unknown): string {
     );
   }
   return text;
+}
+
+/**
+ * Encodes one message as one frame.
+ *
+ * ```ts
+ * import { encodeFrame } from "@blackbelt/networking/framing";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(encodeFrame([1]), Uint8Array.of(0, 0, 0, 3, 0x5b, 0x31, 0x5d));
+ * ```
+ *
+ * @param message Any value that `JSON.stringify` can turn into text.
+ * @param options Layout and limit of the frame.
+ * @returns The frame: prefix and payload.
+ * @throws {InvalidMessageError} If JSON cannot carry the value.
+ * @throws {FrameTooLargeError} If the payload is larger than the limit.
+ */
+export function encodeFrame(
+  message: unknown,
+  options: FramingOptions = {},
+): Uint8Array<ArrayBuffer> {
+  const encoder = new FrameEncoder(options);
+  encoder.push(message);
+  return encoder.take();
 }

@@ -1,18 +1,19 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   encodeFrame,
-  Encoder,
+  FrameEncoder,
   FrameTooLargeError,
-  Framing,
   InvalidMessageError,
+  limitDepth,
+  measure,
 } from "./framing.ts";
 
 Deno.test("measure() gives the size of the frame, and throws where push() would", () => {
-  const encoder = new Encoder(new Framing({ maxFrameBytes: 12, maxDepth: 2 }));
+  const encoder = new FrameEncoder({ maxFrameBytes: 12, maxDepth: 2 });
   for (const message of [1, "é", "日本", [[1]], "x".repeat(10)]) {
-    assertEquals(encoder.measure(message), encodeFrame(message).length);
+    assertEquals(measure(encoder, message), encodeFrame(message).length);
   }
-  encoder.limitDepth();
+  limitDepth(encoder);
   const cases = [
     [1n, InvalidMessageError],
     [[[[1]]], InvalidMessageError],
@@ -20,17 +21,16 @@ Deno.test("measure() gives the size of the frame, and throws where push() would"
     ["日".repeat(4), FrameTooLargeError],
   ] as const;
   for (const [message, type] of cases) {
-    assertThrows(() => encoder.measure(message), type);
+    assertThrows(() => measure(encoder, message), type);
     assertThrows(() => encoder.push(message), type);
   }
   assertEquals(encoder.size, 0);
 });
 
 Deno.test("limitDepth() refuses what is nested deeper than maxDepth from then on", () => {
-  const framing = new Framing({ maxDepth: 2 });
-  const encoder = new Encoder(framing);
+  const encoder = new FrameEncoder({ maxDepth: 2 });
   encoder.push([[[1]]]);
-  encoder.limitDepth();
+  limitDepth(encoder);
   assertThrows(
     () => encoder.push([[[2]]]),
     InvalidMessageError,

@@ -97,8 +97,10 @@ export class Framing implements Required<FramingOptions> {
     this.maxDepth = maxDepth;
   }
 
-  /** Reads options of a user, and checks them. */
-  static read(options: FramingOptions): Framing {
-    return new Framing(readOptions(FRAMING_OPTIONS, options));
+  /** Reads and checks options of a user; those that are checked stay. */
+  static of(options: FramingOptions): Framing {
+    return options instanceof Framing
+      ? options
+      : new Framing(readOptions(FRAMING_OPTIONS, options));
   }
 }

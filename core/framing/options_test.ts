@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
 import { Framing } from "./framing.ts";
 
 Deno.test("Framing reads each option of a user once, and keeps what it has read", () => {
@@ -13,7 +13,7 @@ Deno.test("Framing reads each option of a user once, and keeps what it has read"
       return reads.length;
     },
   };
-  const framing = Framing.read(options);
+  const framing = Framing.of(options);
   assertEquals(reads, ["prefixBytes", "maxFrameBytes"]);
   assertEquals({ ...framing }, {
     prefixBytes: 2,
@@ -21,6 +21,7 @@ Deno.test("Framing reads each option of a user once, and keeps what it has read"
     maxFrameBytes: 2,
     maxDepth: 128,
   });
+  assertStrictEquals(Framing.of(framing), framing);
   // It is one of its own: a server makes a smaller one of it.
   assertEquals(
     { ...new Framing({ ...framing, maxFrameBytes: 1 }) },
