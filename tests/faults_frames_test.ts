@@ -777,31 +777,38 @@ test("the server program prints nothing that a peer has written, and no line is 
 });
 
 test("a web page can call no method through a browser, whatever the width of the prefix", async () => {
-  for (const prefixBytes of [1, 2, 4] as const) {
+  const head = new TextEncoder().encode(
+    "POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n",
+  );
+  const framings = ([1, 2, 4, 8] as const).flatMap((prefixBytes) =>
+    [false, true].map((littleEndian) => ({ prefixBytes, littleEndian }))
+  );
+  await Promise.all(framings.map(async (framing) => {
     const called: unknown[] = [];
     const ends: unknown[] = [];
     await using server = serveRpc({
       ...LOCAL,
-      prefixBytes,
+      ...framing,
       onEvent(event) {
         if (event.type === "closed") ends.push(event.end.cause);
       },
     }, { transfer: (params: unknown) => void called.push(params) });
+    const { prefixBytes, littleEndian } = framing;
     // The length that "P" or "PO" announces, and in the body a call behind it.
-    const length = [0x50, 0x504f][prefixBytes - 1] ?? 0;
-    const head = "POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n";
+    const length = [0x50, littleEndian ? 0x4f50 : 0x504f][prefixBytes - 1] ?? 0;
+    const body = new Uint8Array(
+      Math.max(0, prefixBytes + length - head.length),
+    ).fill(0x20);
+    const call = encodeFrame(
+      { jsonrpc: "2.0", method: "transfer", params: [1] },
+      framing,
+    );
     using peer = await Peer.connect(server.addr);
-    await peer.write(join(
-      new TextEncoder().encode(head.padEnd(prefixBytes + length)),
-      encodeFrame(
-        { jsonrpc: "2.0", method: "transfer", params: [1] },
-        { prefixBytes },
-      ),
-    ));
+    await peer.write(join(head, body, call));
     await peer.ended();
     await until(() => ends.length === 1, "it was not closed");
     assertEquals(called, []);
     assertInstanceOf(ends[0], FrameTooLargeError);
     assertStringIncludes(ends[0].message, "the peer seems to speak HTTP");
-  }
+  }));
 });

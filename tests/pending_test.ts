@@ -9,6 +9,7 @@ import {
   serve,
   type ServerEvent,
 } from "../mod.ts";
+import { encodeFrame, FrameDecoder } from "../framing.ts";
 import { faultTest, until } from "./ledger.ts";
 import { frame, LOCAL, Peer, portOf } from "./peers.ts";
 
@@ -63,6 +64,71 @@ faultTest(
       assertEquals(event.remoteAddr.hostname, "127.0.0.1");
     }
     await close([...sockets, ...slow]);
+  },
+);
+
+/**
+ * Logs in from an address of this machine, with a round trip before the server's
+ * verdict, and resolves to the first reply; to nothing where it was dropped.
+ */
+async function logInFrom(
+  localAddress: string,
+  port: number,
+  beforeResponse: () => Promise<void>,
+): Promise<JsonValue> {
+  const socket = await connectFrom(localAddress, port);
+  const decoder = new FrameDecoder();
+  const messages = socket.iterator({ destroyOnReturn: false });
+  async function take(): Promise<JsonValue> {
+    for (;;) {
+      const { value, done } = await messages.next();
+      if (done) return null;
+      for (const message of decoder.push(value as Uint8Array)) return message;
+    }
+  }
+  socket.write(encodeFrame({ $login: "own", ask: true }));
+  assertEquals(await take(), "who is there?");
+  await beforeResponse();
+  socket.write(encodeFrame("it is me"));
+  assertEquals(await take(), { $login: "accepted" });
+  socket.write(encodeFrame(localAddress));
+  const reply = await take();
+  await close([socket]);
+  return reply;
+}
+
+faultTest(
+  "serve() lets clients log in over several round trips while another address floods it",
+  async () => {
+    await using server = serve({
+      ...LOCAL,
+      maxPending: 20,
+      handshakeTimeout: Infinity,
+      authenticate: async (_message, peer) =>
+        await peer.ask("who is there?") === "it is me",
+    }, (message) => message);
+    const port = portOf(server.addr);
+    const sockets: Socket[] = [];
+    // More than all slots, in the middle of each login.
+    async function flood(): Promise<void> {
+      const accepted = server.stats().accepted;
+      sockets.push(
+        ...await Promise.all(
+          Array.from({ length: 50 }, () => connectFrom("127.0.0.1", port)),
+        ),
+      );
+      await until(
+        () => server.stats().accepted >= accepted + 50,
+        "the flood was not accepted",
+      );
+    }
+    await flood();
+    assertEquals(server.stats().pending, 20);
+    const replies = await Promise.all(
+      Array.from({ length: 8 }, () => logInFrom("127.0.0.2", port, flood)),
+    );
+    assertEquals(replies, Array(8).fill("127.0.0.2"));
+    await close(sockets);
   },
 );
 
