@@ -5,9 +5,16 @@
  */
 import type { Connection, JsonValue } from "../mod.ts";
 import { rpc, RpcError, type RpcPeer } from "../rpc.ts";
-import { lateReply, Progress, until, untilClosed } from "./exchange.ts";
 import type { Params } from "./input.ts";
 import { compact, type Format, print, printError } from "./output.ts";
+import {
+  interruptible,
+  lateReply,
+  Progress,
+  until,
+  untilAborted,
+  untilClosed,
+} from "./waiting.ts";
 
 /** What to call, and how. */
 export interface CallOptions {
@@ -31,38 +38,31 @@ export async function call(
   { method, params, timeout, format }: CallOptions,
 ): Promise<number> {
   await using peer = rpc(connection, {}, { timeout });
-  const interrupted = new AbortController();
-  const stop = Promise.withResolvers<never>();
-  function interrupt(): void {
-    interrupted.abort();
-    stop.reject(interrupted.signal.reason);
-  }
-  Deno.addSignalListener("SIGINT", interrupt);
-  const { signal } = interrupted;
-  untilClosed(connection).catch(stop.reject);
-  const progress = new Progress();
-  let exitCode = 0;
-  try {
-    for await (const one of until(params, stop.promise)) {
-      try {
-        await printResult(peer, method, one, { format, signal });
-      } catch (error) {
-        if (!(error instanceof RpcError)) throw error;
-        // What the method has against these says nothing of the next ones.
-        progress.clear();
-        printError(`client: ${answered(error)}`);
-        exitCode = 1;
+  return await interruptible(async (signal) => {
+    const stop = Promise.race([untilClosed(connection), untilAborted(signal)]);
+    const progress = new Progress();
+    let exitCode = 0;
+    try {
+      for await (const one of until(params, stop)) {
+        try {
+          await printResult(peer, method, one, { format, signal });
+        } catch (error) {
+          if (!(error instanceof RpcError)) throw error;
+          // What the method has against these says nothing of the next ones.
+          progress.clear();
+          printError(`client: ${answered(error)}`);
+          exitCode = 1;
+        }
+        progress.replies++;
       }
-      progress.replies++;
+      return exitCode;
+    } catch (error) {
+      if (signal.aborted) return 130;
+      throw isLate(error) ? lateReply(timeout) : error;
+    } finally {
+      progress.stop();
     }
-    return exitCode;
-  } catch (error) {
-    if (signal.aborted) return 130;
-    throw isLate(error) ? lateReply(timeout) : error;
-  } finally {
-    progress.stop();
-    Deno.removeSignalListener("SIGINT", interrupt);
-  }
+  });
 }
 
 async function printResult(

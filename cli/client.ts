@@ -17,8 +17,9 @@ import {
 } from "../mod.ts";
 import { call, notify } from "./call.ts";
 import { endpointOf, format, requirePermission } from "./endpoint.ts";
-import { exchange, listen } from "./exchange.ts";
+import { exchange } from "./exchange.ts";
 import { Input } from "./input.ts";
+import { listen } from "./listen.ts";
 import { wantsLogin } from "./login.ts";
 import {
   clause,
@@ -152,8 +153,8 @@ async function converse(given: Given): Promise<number> {
     });
   }
   await explained(place, () => {
-    if (given.has("listen")) return listen(connection, input.pushed());
-    const messages = repeated(input.messagesOr(HELLO), manner.repeat);
+    if (given.has("listen")) return listen(connection, input.piped());
+    const messages = repeated(input.messages(HELLO), manner.repeat);
     return exchange(connection, messages, manner);
   });
   await connection.close();

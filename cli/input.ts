@@ -24,12 +24,10 @@ export class Input {
 
   /** Parses the arguments; stdin is not read yet. */
   constructor(operands: readonly string[]) {
-    this.#operands = operands.map((text, index) =>
-      text === STDIN ? undefined : parseOperand(text, index)
-    );
+    this.#operands = operands.map(parseOperand);
   }
 
-  /** Whether lines of stdin have come. */
+  /** Whether anything has come from stdin. */
   get hasLines(): boolean {
     return this.#hasLines;
   }
@@ -43,56 +41,54 @@ export class Input {
     }
   }
 
-  /** The arguments, or without any the lines of stdin. */
-  async *messages(): AsyncGenerator<JsonValue, void> {
-    for (const operand of this.#operands) {
-      if (operand === undefined) yield* this.#lines(readStdin());
+  /**
+   * The arguments, or without any the lines of stdin, or `missing` where that
+   * is empty and no terminal.
+   */
+  async *messages(missing?: JsonValue): AsyncGenerator<JsonValue, void> {
+    const isEmpty = this.#operands.length === 0;
+    for (const operand of isEmpty ? [undefined] : this.#operands) {
+      if (operand === undefined) yield* parseLines(this.#readStdin());
       else yield operand;
     }
-    if (this.#operands.length === 0) yield* this.#lines(readStdin());
+    const isMissing = isEmpty && !this.#hasLines && !Deno.stdin.isTerminal();
+    if (isMissing && missing !== undefined) yield missing;
   }
 
-  /** The same for a client that listens: nobody types them. */
-  pushed(): AsyncGenerator<JsonValue, void> {
+  /** The same where nobody is to type them: none, where stdin is a terminal. */
+  async *piped(missing?: JsonValue): AsyncGenerator<JsonValue, void> {
     const isTyped = this.#operands.length === 0 && Deno.stdin.isTerminal();
-    return isTyped ? none() : this.messages();
-  }
-
-  /** The same, or `message` where stdin is empty and no terminal. */
-  async *messagesOr(message: JsonValue): AsyncGenerator<JsonValue, void> {
-    if (this.#operands.length > 0) return yield* this.messages();
-    const chunks = readStdin();
-    const first = await chunks.next();
-    if (!first.done) yield* this.#lines(prepend(first.value, chunks));
-    else if (!Deno.stdin.isTerminal()) yield message;
+    if (!isTyped) yield* this.messages(missing);
+    else if (missing !== undefined) yield missing;
   }
 
   /** The same as parameters of calls: none, where stdin is empty. */
   async *params(): AsyncGenerator<Params, void> {
-    const isTyped = this.#operands.length === 0 && Deno.stdin.isTerminal();
-    const messages = isTyped ? [null] : this.messagesOr(null);
-    for await (const message of messages) {
+    for await (const message of this.piped(null)) {
       if (isParams(message)) yield message;
       else if (message === null && !this.#hasLines) yield undefined;
       else throw new Failure(NO_PARAMS);
     }
   }
 
-  async *#lines(
-    chunks: AsyncIterable<Uint8Array>,
-  ): AsyncGenerator<JsonValue, void> {
-    this.#hasLines = true;
-    yield* parseLines(chunks);
+  async *#readStdin(): AsyncGenerator<Uint8Array, void> {
+    try {
+      for await (const chunk of Deno.stdin.readable) {
+        this.#hasLines = true;
+        yield chunk;
+      }
+    } catch (error) {
+      throw new Failure(`cannot read stdin: ${clause(error)}`);
+    }
   }
 }
-
-async function* none(): AsyncGenerator<never, void> {}
 
 function isParams(message: JsonValue): message is JsonValue & object {
   return typeof message === "object" && message !== null;
 }
 
-function parseOperand(text: string, index: number): JsonValue {
+function parseOperand(text: string, index: number): JsonValue | undefined {
+  if (text === STDIN) return undefined;
   try {
     return JSON.parse(text);
   } catch {
@@ -102,20 +98,4 @@ function parseOperand(text: string, index: number): JsonValue {
       } is not JSON; quote it for your shell, as in '{"message":"hi"}'`,
     );
   }
-}
-
-async function* readStdin(): AsyncGenerator<Uint8Array, void> {
-  try {
-    yield* Deno.stdin.readable;
-  } catch (error) {
-    throw new Failure(`cannot read stdin: ${clause(error)}`);
-  }
-}
-
-async function* prepend<Item>(
-  first: Item,
-  rest: AsyncGenerator<Item, void>,
-): AsyncGenerator<Item, void> {
-  yield first;
-  yield* rest;
 }

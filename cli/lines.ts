@@ -3,16 +3,14 @@
  *
  * @module
  */
+import { concat } from "@std/bytes/concat";
 import { CONNECTION_DEFAULTS, type JsonValue } from "../mod.ts";
 import { Failure } from "./program.ts";
 
 const LINE_FEED = 0x0a;
-/**
- * Longest line in bytes: what is longer would not fit into a frame, or is no
- * text with lines.
- */
+/** What is longer would not fit into a frame, or is no text with lines. */
 const MOST_LINE_BYTES = CONNECTION_DEFAULTS.maxFrameBytes;
-const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true });
 
 /**
  * The messages of JSON lines; blank lines are skipped. A line that is not JSON
@@ -22,95 +20,55 @@ export async function* parseLines(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<JsonValue, void> {
   let number = 0;
-  for await (const block of wholeLines(chunks)) {
-    if (block.length > MOST_LINE_BYTES && !block.includes(LINE_FEED)) {
-      throw new Failure(
-        `line ${
-          number + 1
-        } of the input is longer than ${MOST_LINE_BYTES} bytes`,
-      );
+  for await (const line of linesOf(chunks)) {
+    number++;
+    const fail = (what: string) =>
+      new Failure(`line ${number} of the input is ${what}`);
+    if (line.length > MOST_LINE_BYTES && !isEnded(line)) {
+      throw fail(`longer than ${MOST_LINE_BYTES} bytes`);
     }
-    for (const line of decodeLines(block)) {
-      number++;
-      const text = number === 1 ? line?.replace(/^\uFEFF/, "") : line;
-      if (text?.trim() === "") continue;
-      yield parseLine(text, number);
+    let text: string;
+    try {
+      text = TEXT_DECODER.decode(line);
+    } catch {
+      throw fail("not UTF-8");
     }
+    if (text.trim() === "") continue;
+    let message: JsonValue;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      throw fail("not JSON");
+    }
+    yield message;
   }
 }
 
-/**
- * Blocks of bytes that end where lines end, the last one excepted. One that
- * ends inside a line that is too long is the last.
- */
-async function* wholeLines(
+/** Lines with their ends; one that is far too long is the last, and cut. */
+async function* linesOf(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void> {
   let parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of chunks) {
-    const end = chunk.lastIndexOf(LINE_FEED) + 1;
-    if (end > 0) {
-      yield join([...parts, chunk.subarray(0, end)]);
+    let start = 0;
+    for (
+      let end;
+      (end = chunk.indexOf(LINE_FEED, start) + 1) > 0;
+      start = end
+    ) {
+      const line = chunk.subarray(start, end);
+      yield parts.length === 0 ? line : concat([...parts, line]);
       parts = [];
       bytes = 0;
     }
-    if (end === chunk.length) continue;
-    parts.push(chunk.subarray(end));
-    bytes += chunk.length - end;
+    parts.push(chunk.subarray(start));
+    bytes += chunk.length - start;
     if (bytes > MOST_LINE_BYTES) break;
   }
-  if (bytes > 0) yield join(parts);
+  if (bytes > 0) yield concat(parts);
 }
 
-function join(parts: Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0];
-  const joined = new Uint8Array(
-    parts.reduce((bytes, part) => bytes + part.length, 0),
-  );
-  let offset = 0;
-  for (const part of parts) {
-    joined.set(part, offset);
-    offset += part.length;
-  }
-  return joined;
-}
-
-/**
- * The lines of a block: one call of the decoder for all, or one for each, so
- * that one that is not UTF-8 has a number.
- */
-function decodeLines(block: Uint8Array): (string | undefined)[] {
-  const whole = block.at(-1) === LINE_FEED ? block.subarray(0, -1) : block;
-  try {
-    return TEXT_DECODER.decode(whole).split("\n");
-  } catch {
-    const lines: (string | undefined)[] = [];
-    for (let start = 0; start <= whole.length;) {
-      const next = whole.indexOf(LINE_FEED, start);
-      const end = next < 0 ? whole.length : next;
-      lines.push(decodeLine(whole.subarray(start, end)));
-      start = end + 1;
-    }
-    return lines;
-  }
-}
-
-function decodeLine(line: Uint8Array): string | undefined {
-  try {
-    return TEXT_DECODER.decode(line);
-  } catch {
-    return undefined;
-  }
-}
-
-function parseLine(line: string | undefined, number: number): JsonValue {
-  if (line === undefined) {
-    throw new Failure(`line ${number} of the input is not UTF-8`);
-  }
-  try {
-    return JSON.parse(line);
-  } catch {
-    throw new Failure(`line ${number} of the input is not JSON`);
-  }
+function isEnded(line: Uint8Array): boolean {
+  return line.at(-1) === LINE_FEED;
 }

@@ -10,7 +10,6 @@ import {
   type JsonValue,
 } from "../mod.ts";
 import { Editor, type EditorEvent } from "./editor.ts";
-import { lateReply } from "./exchange.ts";
 import {
   control,
   type Format,
@@ -19,6 +18,7 @@ import {
   printLine,
 } from "./output.ts";
 import { Failure } from "./program.ts";
+import { lateReply } from "./waiting.ts";
 
 /** Milliseconds without a connection after which its user is told. */
 export const SILENCE = 1_000;
