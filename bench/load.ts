@@ -5,8 +5,9 @@
  *
  *     deno run --allow-net=127.0.0.1 bench/load.ts --port 8080 8 64 4 17
  */
+import { UsageError } from "../cli/failure.ts";
 import { print } from "../cli/output.ts";
-import { type Given, type Program, run, UsageError } from "../cli/program.ts";
+import { type Given, type Program, run } from "../cli/program.ts";
 import { textsOf } from "./load_batch.ts";
 import { load, type LoadOptions, type LoadResult } from "./load_run.ts";
 import { rounded } from "./table.ts";
@@ -19,16 +20,13 @@ const PROGRAM: Program = {
     "four characters of one to four bytes, or mix for five sizes in turn.",
   usage: "deno run --allow-net=127.0.0.1 bench/load.ts [options] " +
     "CONNECTIONS OPEN SECONDS PAYLOAD",
-  operand: "workload",
-  options: {
-    hostname: { value: "NAME", help: "host of the server (default 127.0.0.1)" },
-    port: { value: "NUMBER", help: "port of the server (default 8080)" },
-    timeout: {
-      value: "MS",
-      help: "milliseconds without a reply that are too long (default 10000)",
-    },
-    json: { help: "print the figures as a line of JSON" },
-  },
+  takesOperands: true,
+  options: `
+--hostname NAME  host of the server (default 127.0.0.1)
+--port NUMBER  port of the server (default 8080)
+--timeout MS  milliseconds without a reply that are too long (default 10000)
+--json  print the figures as a line of JSON
+`,
 };
 
 /** Reads the workload off the command line. */
@@ -51,8 +49,8 @@ function optionsOf(given: Given): LoadOptions {
   }
   return {
     hostname: given.text("hostname") ?? "127.0.0.1",
-    port: given.number("port", 1, 65_535) ?? 8080,
-    timeout: given.number("timeout", 1, 2 ** 31 - 1) ?? 10_000,
+    port: given.number("port", { most: 65_535 }) ?? 8080,
+    timeout: given.number("timeout", { most: 2 ** 31 - 1 }) ?? 10_000,
     connections,
     open,
     seconds,

@@ -2,8 +2,9 @@
  * Runs the benchmarks: `deno task bench`, or in a minute
  * `deno task bench --quick`.
  */
+import { UsageError } from "../cli/failure.ts";
 import { print } from "../cli/output.ts";
-import { type Given, type Program, run, UsageError } from "../cli/program.ts";
+import { type Given, type Program, run } from "../cli/program.ts";
 import { draw } from "./chart.ts";
 import { measureCodec } from "./codec.ts";
 import { Progress } from "./progress.ts";
@@ -33,8 +34,8 @@ const PROGRAM: Program = {
     "figures in bench/README.md; a quick run, or one of some parts only, " +
     "writes nothing.",
   usage: `deno task bench [--quick] [${PARTS.join("] [")}]`,
-  operand: "part",
-  options: { quick: { help: "a rough look, within a minute" } },
+  takesOperands: true,
+  options: "--quick  a rough look, within a minute",
 };
 
 /** How much work is put into the figures. */

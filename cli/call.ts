@@ -3,29 +3,23 @@
  *
  * @module
  */
-import type { Connection, JsonValue } from "../mod.ts";
+import {
+  AuthenticationError,
+  type Connection,
+  type JsonValue,
+} from "../mod.ts";
 import { rpc, RpcError, type RpcPeer } from "../rpc.ts";
+import type { ExchangeOptions } from "./exchange.ts";
 import type { Params } from "./input.ts";
 import { compact, type Format, print, printError } from "./output.ts";
-import {
-  interruptible,
-  lateReply,
-  Progress,
-  until,
-  untilAborted,
-  untilClosed,
-} from "./waiting.ts";
+import { interruptible, lateReply, Progress, until } from "./waiting.ts";
 
 /** What to call, and how. */
-export interface CallOptions {
+export interface CallOptions extends ExchangeOptions {
   /** Name of the method. */
   method: string;
   /** The parameters of each call. */
   params: AsyncIterable<Params>;
-  /** Milliseconds for each answer to come, or for a stream to begin. */
-  timeout: number;
-  /** How a result is printed. */
-  format: Format;
 }
 
 /**
@@ -39,7 +33,7 @@ export async function call(
 ): Promise<number> {
   await using peer = rpc(connection, {}, { timeout });
   return await interruptible(async (signal) => {
-    const stop = Promise.race([untilClosed(connection), untilAborted(signal)]);
+    const stop = AbortSignal.any([signal, connection.signal]);
     const progress = new Progress();
     let exitCode = 0;
     try {
@@ -82,8 +76,15 @@ export async function notify(
   connection: Connection,
   { method, params }: CallOptions,
 ): Promise<number> {
-  await using peer = rpc(connection);
-  for await (const one of params) await peer.notify(method, one);
+  const peer = rpc(connection);
+  try {
+    for await (const one of params) await peer.notify(method, one);
+  } finally {
+    await peer.close();
+  }
+  // It answers no call, so nothing else tells a client that only notifies.
+  const { reason } = connection.signal;
+  if (reason?.cause instanceof AuthenticationError) throw reason;
   return 0;
 }
 

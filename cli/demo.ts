@@ -3,13 +3,7 @@
  *
  * @module
  */
-import {
-  connect,
-  encodeFrame,
-  FrameDecoder,
-  type JsonValue,
-  serve,
-} from "../mod.ts";
+import { connect, encodeFrame, type JsonValue, serve } from "../mod.ts";
 import { HELLO } from "./client.ts";
 import { echo, echoError } from "./echo.ts";
 import { requirePermission } from "./endpoint.ts";
@@ -17,7 +11,7 @@ import { dumpFrame } from "./hex.ts";
 import { ServerLog } from "./log.ts";
 import { LogOutput } from "./log_output.ts";
 import { compact, print } from "./output.ts";
-import { Failure, type Given, type Program, run } from "./program.ts";
+import { type Given, type Program, run } from "./program.ts";
 
 const HOSTNAME = "127.0.0.1";
 const GREETING: JsonValue = { message: "Grüße, 世界" };
@@ -26,7 +20,7 @@ const PROGRAM: Program = {
   name: "demo",
   about: "Runs a server and a client, and shows the bytes between them.",
   usage: "deno run --allow-net=127.0.0.1 cli/demo.ts",
-  options: {},
+  options: "",
 };
 
 /** Runs the demonstration program. */
@@ -96,28 +90,16 @@ async function demonstrate(given: Given): Promise<number> {
   return 0;
 }
 
-/**
- * Sends a message and receives its reply over a connection of the platform's
- * own, and gives the bytes of both.
- */
+/** The bytes of a message and its reply, over a connection of the platform's. */
 async function exchangeBytes(
   port: number,
   message: JsonValue,
 ): Promise<{ sent: Uint8Array; received: Uint8Array }> {
-  using conn = await Deno.connect({ hostname: HOSTNAME, port });
+  const conn = await Deno.connect({ hostname: HOSTNAME, port });
   const sent = encodeFrame(message);
   await conn.write(sent);
-  const decoder = new FrameDecoder();
-  const space = new Uint8Array(4_096);
-  let length = 0;
-  let isWhole = false;
-  while (!isWhole) {
-    const count = await conn.read(space.subarray(length)) ?? 0;
-    if (count === 0) throw new Failure("the server closed the connection");
-    const chunk = space.subarray(length, length += count);
-    isWhole = !decoder.push(chunk).next().done;
-  }
-  return { sent, received: space.subarray(0, length) };
+  await conn.closeWrite();
+  return { sent, received: await new Response(conn.readable).bytes() };
 }
 
 async function title(text: string): Promise<void> {

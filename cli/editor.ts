@@ -28,62 +28,6 @@ const MOST_LINES = 10;
 const SHOWN_PART = 40;
 const MOST_HISTORY = 100;
 
-type Edit =
-  | "removeBefore"
-  | "removeAfter"
-  | "removeToStart"
-  | "removeToEnd"
-  | "removeWord"
-  | "up"
-  | "down"
-  | "left"
-  | "right"
-  | "wordLeft"
-  | "wordRight"
-  | "start"
-  | "toEnd";
-
-/** What keys do; others insert themselves, or do nothing. */
-const ACTIONS: ReadonlyMap<
-  string,
-  Edit | "enter" | "interrupt" | "end" | "paste"
-> = new Map(Object.entries({
-  "\r": "enter",
-  "\n": "enter",
-  "\x03": "interrupt",
-  "\x04": "end",
-  "\x1b[200~": "paste",
-  "\x7f": "removeBefore",
-  "\b": "removeBefore",
-  "\x1b[3~": "removeAfter",
-  "\x15": "removeToStart",
-  "\x0b": "removeToEnd",
-  "\x17": "removeWord",
-  "\x10": "up",
-  "\x1b[A": "up",
-  "\x1bOA": "up",
-  "\x0e": "down",
-  "\x1b[B": "down",
-  "\x1bOB": "down",
-  "\x02": "left",
-  "\x1b[D": "left",
-  "\x1bOD": "left",
-  "\x06": "right",
-  "\x1b[C": "right",
-  "\x1bOC": "right",
-  "\x1bb": "wordLeft",
-  "\x1b[1;5D": "wordLeft",
-  "\x1bf": "wordRight",
-  "\x1b[1;5C": "wordRight",
-  "\x01": "start",
-  "\x1b[H": "start",
-  "\x1bOH": "start",
-  "\x1b[1~": "start",
-  "\x05": "toEnd",
-  "\x1b[F": "toEnd",
-  "\x1bOF": "toEnd",
-  "\x1b[4~": "toEnd",
-}));
 const ESCAPE = "\x1b";
 /** One key: an escape sequence, a run of text, or one control character. */
 const KEY = new RegExp(
@@ -94,6 +38,14 @@ const KEY = new RegExp(
 const UNFINISHED = new RegExp(`^${ESCAPE}(?:\\[[\\d;?]*|O)?$`);
 const WIDE =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
+
+type Action = (editor: Editor) => EditorEvent | void;
+
+function actions(rows: [keys: string[], Action][]): Map<string, Action> {
+  return new Map(
+    rows.flatMap(([keys, action]) => keys.map((key) => [key, action])),
+  );
+}
 
 /** A text of one or more lines, a cursor in it, and those entered before. */
 export class Editor {
@@ -109,6 +61,33 @@ export class Editor {
   #row = 0;
   readonly #nesting = new Nesting();
 
+  /** What keys do; others insert themselves, or do nothing. */
+  static readonly #ACTIONS = actions([
+    [["\r", "\n"], (it) => it.#enter()],
+    [["\x03"], () => ({ type: "interrupt" })],
+    [["\x04"], (it) => {
+      if (it.#text === "") return { type: "end" };
+      it.#remove(it.#cursor, it.#next());
+    }],
+    [["\x1b[200~"], (it) => void (it.#paste = [])],
+    [["\x7f", "\b"], (it) => it.#remove(it.#previous(), it.#cursor)],
+    [["\x1b[3~"], (it) => it.#remove(it.#cursor, it.#next())],
+    [["\x15"], (it) => it.#remove(0, it.#cursor)],
+    [["\x0b"], (it) => it.#remove(it.#cursor, it.#text.length)],
+    [["\x17"], (it) => it.#remove(it.#wordStart(), it.#cursor)],
+    [["\x10", "\x1b[A", "\x1bOA"], (it) => it.#recall(it.#past - 1)],
+    [["\x0e", "\x1b[B", "\x1bOB"], (it) => it.#recall(it.#past + 1)],
+    [["\x02", "\x1b[D", "\x1bOD"], (it) => it.#move(it.#previous())],
+    [["\x06", "\x1b[C", "\x1bOC"], (it) => it.#move(it.#next())],
+    [["\x1bb", "\x1b[1;5D"], (it) => it.#move(it.#wordStart())],
+    [["\x1bf", "\x1b[1;5C"], (it) => it.#move(it.#wordEnd())],
+    [["\x01", "\x1b[H", "\x1bOH", "\x1b[1~"], (it) => it.#move(0)],
+    [
+      ["\x05", "\x1b[F", "\x1bOF", "\x1b[4~"],
+      (it) => it.#move(it.#text.length),
+    ],
+  ]);
+
   /** Takes what was typed, and gives what it comes to. */
   *feed(input: string): Generator<EditorEvent, void> {
     this.#input += input;
@@ -120,7 +99,7 @@ export class Editor {
       if (key === undefined) return;
       this.#input = this.#input.slice(key.length);
       const event = this.#press(key);
-      if (event !== undefined) yield event;
+      if (event) yield event;
     }
   }
 
@@ -182,61 +161,14 @@ export class Editor {
     return true;
   }
 
-  #press(key: string): EditorEvent | undefined {
-    const action = ACTIONS.get(key);
-    switch (action) {
-      case "enter":
-        return this.#enter();
-      case "interrupt":
-        return { type: "interrupt" };
-      case "end":
-        if (this.#text === "") return { type: "end" };
-        return this.#remove(this.#cursor, this.#next());
-      case "paste":
-        this.#paste = [];
-        return;
-      case undefined:
-        return key >= " " ? this.#insert(key) : undefined;
-      default:
-        return this.#edit(action);
-    }
-  }
-
-  #edit(action: Edit): undefined {
-    const cursor = this.#cursor;
-    const { length } = this.#text;
-    switch (action) {
-      case "removeBefore":
-        return this.#remove(this.#previous(), cursor);
-      case "removeAfter":
-        return this.#remove(cursor, this.#next());
-      case "removeToStart":
-        return this.#remove(0, cursor);
-      case "removeToEnd":
-        return this.#remove(cursor, length);
-      case "removeWord":
-        return this.#remove(this.#wordStart(), cursor);
-      case "up":
-        return this.#recall(this.#past - 1);
-      case "down":
-        return this.#recall(this.#past + 1);
-      case "left":
-        return this.#move(this.#previous());
-      case "right":
-        return this.#move(this.#next());
-      case "wordLeft":
-        return this.#move(this.#wordStart());
-      case "wordRight":
-        return this.#move(this.#wordEnd());
-      case "start":
-        return this.#move(0);
-      case "toEnd":
-        return this.#move(length);
-    }
+  #press(key: string): EditorEvent | void {
+    const act = Editor.#ACTIONS.get(key);
+    if (act !== undefined) return act(this);
+    if (key >= " ") this.#insert(key);
   }
 
   /** Ends the text, or its line where brackets are open. */
-  #enter(): EditorEvent | undefined {
+  #enter(): EditorEvent | void {
     const text = this.#text;
     const isAtEnd = this.#cursor === text.length;
     const isGivenUp = /\n\s*$/.test(text.slice(-64));
@@ -255,11 +187,11 @@ export class Editor {
     return { type: "text", text, wasShown };
   }
 
-  #move(cursor: number): undefined {
+  #move(cursor: number): void {
     this.#cursor = cursor;
   }
 
-  #recall(index: number): undefined {
+  #recall(index: number): void {
     if (index < 0 || index > this.#history.length) return;
     if (this.#past === this.#history.length) this.#draft = this.#text;
     this.#past = index;
@@ -272,14 +204,14 @@ export class Editor {
     this.#cursor = text.length;
   }
 
-  #insert(text: string): undefined {
+  #insert(text: string): void {
     const cursor = this.#cursor;
     if (cursor < this.#text.length) this.#nesting.forget();
     this.#text = this.#text.slice(0, cursor) + text + this.#text.slice(cursor);
     this.#cursor = cursor + text.length;
   }
 
-  #remove(start: number, end: number): undefined {
+  #remove(start: number, end: number): void {
     this.#nesting.forget();
     this.#text = this.#text.slice(0, start) + this.#text.slice(end);
     this.#cursor = start;

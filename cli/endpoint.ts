@@ -4,13 +4,14 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import {
   type Address,
   type PermissionNeed,
   requirePermissions,
 } from "../mod.ts";
-import { clause } from "./output.ts";
-import { Failure, type Given, UsageError } from "./program.ts";
+import { clause, Failure, UsageError } from "./failure.ts";
+import type { Given } from "./program.ts";
 
 /**
  * Where to listen or to connect to, from `--hostname`, `--port` and `--unix`.
@@ -24,18 +25,14 @@ export function endpointOf(
   const path = given.text("unix");
   if (path !== undefined) {
     // Deno grants Unix sockets by absolute path only.
-    return {
-      transport: "unix",
-      path: path.startsWith("/")
-        ? path
-        : `${Deno.cwd()}/${path.replace(/^(\.\/+)+/, "")}`,
-    };
+    return { transport: "unix", path: resolve(path) };
   }
   return {
     transport: "tcp",
     hostname: given.text("hostname")?.replace(/^\[(.*)\]$/, "$1") ??
       defaults.hostname,
-    port: given.number("port", leastPort, 65_535) ?? defaults.port,
+    port: given.number("port", { least: leastPort, most: 65_535 }) ??
+      defaults.port,
   };
 }
 
@@ -43,13 +40,6 @@ export function endpointOf(
 export function isLocal(address: Address): boolean {
   return address.transport === "unix" ||
     /^(localhost|127(\.\d+){3}|::1)$/.test(address.hostname);
-}
-
-/** An address as a person writes it. */
-export function format(address: Address): string {
-  if (address.transport === "unix") return address.path;
-  const { hostname, port } = address;
-  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 /**

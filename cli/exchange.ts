@@ -5,7 +5,7 @@
  */
 import type { Connection, JsonValue } from "../mod.ts";
 import { type Format, print } from "./output.ts";
-import { lateReply, Progress, until, untilClosed } from "./waiting.ts";
+import { lateReply, Progress, until } from "./waiting.ts";
 
 /**
  * Requests that may wait for their replies: enough to keep both sides busy, few
@@ -68,7 +68,7 @@ function sendAhead(
   messages: AsyncIterable<JsonValue>,
   onSettled: () => void,
 ): ReadableStream<{ reply: Promise<JsonValue> }> {
-  const source = until(messages, untilClosed(connection));
+  const source = until(messages, connection.signal);
   return new ReadableStream({
     async pull(controller) {
       try {

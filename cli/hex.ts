@@ -24,10 +24,7 @@ export function dumpFrame(frame: Uint8Array): string[] {
 }
 
 function row(bytes: Uint8Array, note: string): string {
-  const hex = Array.from(
-    bytes,
-    (byte) => byte.toString(16).padStart(2, "0").toUpperCase(),
-  );
+  const hex = bytes.toHex().toUpperCase().match(/../g) ?? [];
   return `${hex.join(" ").padEnd(3 * ROW_BYTES)} ${note}`;
 }
 
@@ -36,8 +33,5 @@ function row(bytes: Uint8Array, note: string): string {
  * character.
  */
 function readable(bytes: Uint8Array): string {
-  return Array.from(
-    bytes,
-    (byte) => byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".",
-  ).join("");
+  return new TextDecoder("latin1").decode(bytes).replace(/[^ -~]/g, ".");
 }

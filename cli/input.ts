@@ -4,9 +4,8 @@
  * @module
  */
 import type { JsonValue } from "../mod.ts";
+import { clause, Failure, UsageError } from "./failure.ts";
 import { parseLines } from "./lines.ts";
-import { clause } from "./output.ts";
-import { Failure, UsageError } from "./program.ts";
 
 /** The argument that stands for the lines of stdin. */
 const STDIN = "-";

@@ -10,13 +10,16 @@ const PERIOD = 1_000;
 /** Most lines of one kind in a second: a peer that floods fills no log. */
 export const MOST_LINES = 20;
 
+interface Counts {
+  since: number;
+  printed: number;
+  others: number;
+}
+
 /** Lets a few lines of each kind through a second, and counts the others. */
 export class LineRate {
   readonly #now: () => number;
-  readonly #kinds = new Map<
-    string,
-    { since: number; printed: number; others: number }
-  >();
+  readonly #kinds = new Map<string, Counts>();
 
   /** `now` gives milliseconds. */
   constructor(now: () => number) {
@@ -28,12 +31,8 @@ export class LineRate {
    * if this one is left out, too.
    */
   take(kind: string, most: number): number | undefined {
+    const counts = this.#of(kind);
     const now = this.#now();
-    const counts = this.#kinds.get(kind);
-    if (counts === undefined) {
-      this.#kinds.set(kind, { since: now, printed: 1, others: 0 });
-      return 0;
-    }
     if (now - counts.since >= PERIOD) {
       counts.since = now;
       counts.printed = 0;
@@ -58,10 +57,16 @@ export class LineRate {
 
   /** Counts a line that is never printed itself. */
   skip(kind: string): void {
-    const counts = this.#kinds.get(kind) ??
-      { since: -Infinity, printed: 0, others: 0 };
-    counts.others++;
-    this.#kinds.set(kind, counts);
+    this.#of(kind).others++;
+  }
+
+  #of(kind: string): Counts {
+    let counts = this.#kinds.get(kind);
+    if (counts === undefined) {
+      counts = { since: -Infinity, printed: 0, others: 0 };
+      this.#kinds.set(kind, counts);
+    }
+    return counts;
   }
 }
 

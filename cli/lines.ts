@@ -5,7 +5,7 @@
  */
 import { concat } from "@std/bytes/concat";
 import { CONNECTION_DEFAULTS, type JsonValue } from "../mod.ts";
-import { Failure } from "./program.ts";
+import { Failure } from "./failure.ts";
 
 const LINE_FEED = 0x0a;
 /** What is longer would not fit into a frame, or is no text with lines. */

@@ -8,9 +8,10 @@ import {
   InvalidMessageError,
   type JsonValue,
 } from "../mod.ts";
+import { clause } from "./failure.ts";
 import { LineRate, MOST_LINES, withOthers } from "./line_rate.ts";
-import { clause, compact, print, printError } from "./output.ts";
-import { interruptible, untilAborted } from "./waiting.ts";
+import { compact, print, printError } from "./output.ts";
+import { abortable, interruptible } from "./waiting.ts";
 
 /**
  * Sends messages, and prints all that comes as one line each, until the server
@@ -22,11 +23,9 @@ export async function listen(
 ): Promise<void> {
   await interruptible(async (signal) => {
     try {
-      await Promise.race([
-        printAll(connection),
-        sendAll(connection, messages),
-        untilAborted(signal),
-      ]);
+      const ended = printAll(connection);
+      const sending = sendAll(connection, messages);
+      await abortable(Promise.race([ended, sending]), signal);
     } catch (error) {
       if (error !== signal.reason) throw error;
     }

@@ -10,10 +10,11 @@ import type {
   ServerEvent,
 } from "../mod.ts";
 import { RpcError } from "../rpc.ts";
-import { format } from "./endpoint.ts";
+import { addressText } from "../core/tools/address.ts";
+import { clause } from "./failure.ts";
 import { LineRate, MOST_LINES, withOthers } from "./line_rate.ts";
 import type { LogRecord, LogSink } from "./log_output.ts";
-import { clause, compact, count } from "./output.ts";
+import { compact, count } from "./output.ts";
 
 const MOST_REJECTIONS = 1;
 
@@ -52,7 +53,7 @@ export class ServerLog {
       case "listening":
         return this.#print(
           { type: "listening", ...event.addr },
-          `Listening on ${format(event.addr)}`,
+          `Listening on ${addressText(event.addr)}`,
         );
       case "connected":
         return this.#connected(event.connection);
@@ -63,7 +64,7 @@ export class ServerLog {
       case "acceptFailed":
         return this.#acceptFailed(event.error, event.isOfPeer);
       case "draining":
-        this.#printOmitted();
+        this.end();
         return this.#print(
           { type: "draining", connections: event.connections },
           `Shutting down with ${count(event.connections, "connection")} open`,
@@ -111,11 +112,6 @@ export class ServerLog {
       { type: "printFailed", reason },
       `server: cannot print: ${reason}; going on without`,
     );
-  }
-
-  /** Prints how many lines were left out, when the last line has come. */
-  end(): void {
-    this.#printOmitted();
   }
 
   /** Warns of a server that anybody may use. */
@@ -190,7 +186,8 @@ export class ServerLog {
     else sink?.print({ ...record, others }, withOthers(text, others));
   }
 
-  #printOmitted(): void {
+  /** Prints how many lines were left out, where none may come to say so. */
+  end(): void {
     for (const [kind, lines] of this.#rate.takeOthers()) {
       this.#print(
         { type: "omitted", kind, lines },
@@ -234,7 +231,9 @@ function closedLine(
 
 /** The clients of a Unix socket have no address, so they are numbered. */
 function peerName(address: Address | undefined, number: number): string {
-  return address?.transport === "tcp" ? format(address) : `client ${number}`;
+  return address?.transport === "tcp"
+    ? addressText(address)
+    : `client ${number}`;
 }
 
 function duration(milliseconds: number): string {

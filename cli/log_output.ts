@@ -4,7 +4,7 @@
  * @module
  */
 import { fstatSync } from "node:fs";
-import { compact, count, writeLines } from "./output.ts";
+import { compact, count, type Output, writeLines } from "./output.ts";
 
 /** Characters that may wait for the reader. */
 const MOST_WAITING = 1_048_576;
@@ -39,10 +39,10 @@ export interface LogOutputOptions {
  * and for the journal of systemd, which adds it and is a socket.
  */
 export function formatFor(
-  descriptor: 1 | 2,
+  fd: 1 | 2,
 ): LogFormat {
-  const stream = descriptor === 1 ? Deno.stdout : Deno.stderr;
-  const isTold = stream.isTerminal() || fstatSync(descriptor).isSocket();
+  const stream = fd === 1 ? Deno.stdout : Deno.stderr;
+  const isTold = stream.isTerminal() || fstatSync(fd).isSocket();
   return isTold ? "text" : "timed";
 }
 
@@ -51,7 +51,7 @@ export function formatFor(
  * never waits. Where too many wait for the reader, lines are lost, and counted.
  */
 export class LogOutput implements LogSink {
-  readonly #stream: Pick<typeof Deno.stdout, "write">;
+  readonly #stream: Output;
   readonly #options: LogOutputOptions;
   #lines: string[] = [];
   #size = 0;
@@ -62,7 +62,7 @@ export class LogOutput implements LogSink {
 
   /** Makes an output to stdout or stderr, to which nobody else writes. */
   constructor(
-    stream: Pick<typeof Deno.stdout, "write">,
+    stream: Output,
     options: LogOutputOptions,
   ) {
     this.#stream = stream;

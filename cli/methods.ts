@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonValue } from "../mod.ts";
 import {
   method,
@@ -56,20 +57,6 @@ function whole(
   );
 }
 
-async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  try {
-    await promise;
-  } finally {
-    clearTimeout(timer);
-    // A stream waits with one signal many times.
-    signal.removeEventListener("abort", abort);
-  }
-}
-
 /** The methods. */
 export const METHODS: Readonly<Record<string, RpcMethod>> = {
   echo: {
@@ -85,7 +72,7 @@ export const METHODS: Readonly<Record<string, RpcMethod>> = {
     description: "Answers after {ms} milliseconds",
     async handler(this: RpcContext, params: unknown): Promise<JsonValue> {
       const milliseconds = whole(params, "ms", 0);
-      await sleep(milliseconds, this.signal);
+      await sleep(milliseconds, undefined, { signal: this.signal });
       return { slept: milliseconds };
     },
   },
@@ -94,8 +81,9 @@ export const METHODS: Readonly<Record<string, RpcMethod>> = {
     async *handler(this: RpcContext, params: unknown) {
       const to = whole(params, "to", 0);
       const everyMs = whole(params, "everyMs", 0, 0);
+      const { signal } = this;
       for (let i = 1; i <= to; i++) {
-        if (everyMs > 0) await sleep(everyMs, this.signal);
+        if (everyMs > 0) await sleep(everyMs, undefined, { signal });
         yield i;
       }
     },

@@ -5,37 +5,23 @@
  * @module
  */
 import { escape, escapeLines } from "../core/tools/escape.ts";
-
-/** Thrown when stdout takes nothing. */
-export class OutputError extends Error {}
-
-/** Thrown when nobody reads stdout any more. */
-export class OutputClosedError extends OutputError {}
+import { clause, OutputClosedError, OutputError } from "./failure.ts";
 
 /** How messages are printed. */
 export interface Format {
   /** The text of a message. */
   text(message: unknown): string;
   /** Adds colours to texts, which are safe for a terminal already. */
-  paint?(text: string): string;
+  paint(text: string): string;
 }
 
-type Output = Pick<typeof Deno.stdout, "write">;
+/** Where lines are written. */
+export type Output = Pick<typeof Deno.stdout, "write">;
 
 const TEXT_ENCODER = new TextEncoder();
 /** Larger and deeper messages are not indented, which makes them many times larger. */
 const MOST_INDENTED = 16_384;
 const MOST_INDENTED_DEPTH = 20;
-/** Options of the library that have other names here. */
-const OPTION_NAMES: Readonly<Record<string, string>> = {
-  cert: "tls-cert",
-  key: "tls-key",
-  ca: "tls-ca",
-  serverName: "tls-name",
-  path: "unix",
-  connectTimeout: "timeout",
-};
-
 /** Writes text of any number of lines to stdout; resolves when it is taken. */
 export async function print(
   text: string,
@@ -99,37 +85,6 @@ function toStderr(text: string): void {
   }
 }
 
-/**
- * An error of the platform or of the library as a part of a sentence, with the
- * options that it names as they are given to a program.
- */
-export function clause(error: unknown): string {
-  if (error instanceof Deno.errors.ConnectionReset) return "reset by the peer";
-  if (error instanceof Deno.errors.BrokenPipe) return "the peer is gone";
-  const text = (error instanceof Error ? error.message : String(error))
-    // With the call of the platform that failed.
-    .replace(/ \(os error \d+\)(?:: \w+ '.*')?/s, "")
-    .replace(/\boption "(\w+)"/g, (_, name) => `option "${flagOf(name)}"`)
-    .replace(
-      /\((timeout|\w+(?:Timeout|Bytes))\)$/,
-      (_, name) => `(${flagOf(name)})`,
-    );
-  return /^[A-Z][a-z]/.test(text)
-    ? text[0].toLowerCase() + text.slice(1)
-    : text;
-}
-
-function flagOf(name: string): string {
-  const words = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return `--${OPTION_NAMES[name] ?? words}`;
-}
-
-/** Whether an error is about an option, and so says all that there is to say. */
-export function isOfOption(error: unknown): boolean {
-  return (error instanceof TypeError || error instanceof RangeError) &&
-    /^Cannot use option /.test(error.message);
-}
-
 /** A number with its noun. */
 export function count(
   number: number,
@@ -144,16 +99,8 @@ export function compact(message: unknown): string {
   return JSON.stringify(message);
 }
 
-/** Messages as they are. */
-export const COMPACT: Format = { text: compact };
-
-/** Messages for the eye. */
-export const PRETTY: Format = { text: pretty, paint: color };
-
-/** The same where colours are not wanted. */
-export const PRETTY_PLAIN: Format = { text: pretty };
-
-function pretty(message: unknown): string {
+/** A message for the eye, in several lines unless it is large or deep. */
+export function pretty(message: unknown): string {
   const text = compact(message);
   return text.length > MOST_INDENTED ||
       isDeeper(message, MOST_INDENTED_DEPTH)
@@ -169,7 +116,8 @@ function isDeeper(value: unknown, depth: number): boolean {
 
 const JSON_TOKEN = /("[^"\\]*(?:\\.[^"\\]*)*")(:?)|\b[a-z]+\b|-?\d[\d.eE+-]*/g;
 
-function color(json: string): string {
+/** Adds colours to JSON. */
+export function color(json: string): string {
   return json.replace(JSON_TOKEN, (token, text?: string, colon?: string) => {
     if (text === undefined) return `\x1b[33m${token}\x1b[39m`;
     return `\x1b[${colon ? 34 : 32}m${text}\x1b[39m${colon}`;

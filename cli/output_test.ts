@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { clause, PRETTY, PRETTY_PLAIN } from "./output.ts";
+import { clause } from "./failure.ts";
+import { color, pretty } from "./output.ts";
 
 const FOLDER = new URL(".", import.meta.url);
 
@@ -26,12 +27,12 @@ Deno.test("the programs print by output.ts alone, which escapes what comes from 
   }
 });
 
-Deno.test("PRETTY indents and colours what is small and flat, and nothing else", () => {
+Deno.test("pretty() indents what is small and flat, and nothing else, and color() colours it", () => {
   const small = { a: [1, "two"] };
   const text = JSON.stringify(small, null, 2);
-  assertEquals(PRETTY_PLAIN.text(small), text);
+  assertEquals(pretty(small), text);
   assertEquals(
-    PRETTY.paint?.(text),
+    color(text),
     text.replace('"a"', "\x1b[34m$&\x1b[39m").replace("1", "\x1b[33m$&\x1b[39m")
       .replace('"two"', "\x1b[32m$&\x1b[39m"),
   );
@@ -40,7 +41,7 @@ Deno.test("PRETTY indents and colours what is small and flat, and nothing else",
   let narrow: unknown = 1;
   for (let i = 0; i < 21; i++) narrow = { narrow };
   for (const message of [deep, narrow, ["x".repeat(16_384)]]) {
-    assertEquals(PRETTY.text(message), JSON.stringify(message));
+    assertEquals(pretty(message), JSON.stringify(message));
   }
 });
 

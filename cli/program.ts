@@ -9,18 +9,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { nearest } from "../core/tools/nearest.ts";
 import project from "../deno.json" with { type: "json" };
-import { OutputClosedError, OutputError, print, printError } from "./output.ts";
-
-/** An option of a program. */
-export interface Option {
-  /**
-   * What its value is called in the help; without it, the option takes no
-   * value.
-   */
-  readonly value?: string;
-  /** What it does, in the help. */
-  readonly help: string;
-}
+import { Failure, UsageError } from "./failure.ts";
+import { print, printError } from "./output.ts";
 
 /** What a program is called, takes and does. */
 export interface Program {
@@ -29,49 +19,72 @@ export interface Program {
   readonly usage: string;
   /** The first lines of the help. */
   readonly about: string;
-  readonly options: Readonly<Record<string, Option>>;
   /**
-   * What arguments other than options are called; without it, none are taken.
+   * A line for each option: its name, what its value is called where it takes
+   * one, and behind two blanks what it does. All else follows from these.
    */
-  readonly operand?: string;
-}
-
-/** Why a program ends, told to its user in one line. */
-export class Failure extends Error {
-  /** What the program exits with. */
-  readonly exitCode: number = 1;
-}
-
-/** A command line that the program cannot make sense of. */
-export class UsageError extends Failure {
-  override readonly exitCode = 2;
+  readonly options: string;
+  /** Whether it takes arguments that are no options. */
+  readonly takesOperands?: boolean;
 }
 
 /** Longest time in milliseconds: longer timers fire at once. */
-export const MOST_TIMEOUT = 2 ** 31 - 1;
+const MOST_TIME = 2 ** 31 - 1;
 
-const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
-  help: { help: "print this help; -h does the same" },
-  version: { help: "print the version" },
-};
+const COMMON_OPTIONS = `
+--help  print this help; -h does the same
+--version  print the version
+`;
+
+/** An option: without a `value`, it takes none. */
+interface Option {
+  readonly value?: string;
+  readonly help: string;
+}
+
+function optionsOf({ options }: Program): Record<string, Option> {
+  const lines = `${options}${COMMON_OPTIONS}`.matchAll(
+    /^--(\S+)(?: (\S+))? {2}(.+)$/gm,
+  );
+  return Object.fromEntries(
+    [...lines].map(([, name, value, help]) => [name, { value, help }]),
+  );
+}
 
 /** The options and operands that a program was given. */
 export class Given {
-  readonly #values: ReadonlyMap<string, string>;
+  readonly #values = new Map<string, string>();
   /** The arguments that are no options. */
-  readonly operands: readonly string[];
+  readonly operands: string[] = [];
   /** What follows `deno run` and its permissions: flags, module, arguments. */
   readonly command: readonly string[];
 
-  /** Made by {@linkcode parse}. */
-  constructor(
-    values: ReadonlyMap<string, string>,
-    operands: string[],
-    command: string[],
-  ) {
-    this.#values = values;
-    this.operands = operands;
-    this.command = command;
+  /** Parses a command line. */
+  constructor(program: Program, args: string[]) {
+    this.command = commandOf(program, args);
+    const options = optionsOf(program);
+    for (const token of tokensOf(args, options)) {
+      if (token.kind === "positional") this.operands.push(token.value);
+      if (token.kind !== "option") continue;
+      const { name, rawName, value, inlineValue } = token;
+      if (!rawName.startsWith("--") || !Object.hasOwn(options, name)) {
+        throw unknownOption(rawName, Object.keys(options));
+      }
+      const takesValue = options[name].value !== undefined;
+      if (!takesValue && value !== undefined) {
+        throw new UsageError(`option "${rawName}" takes no value`);
+      }
+      const isMissing = value === undefined ||
+        !inlineValue && /^-\D/.test(value);
+      if (takesValue && isMissing) {
+        throw new UsageError(`option "${rawName}" needs a value`);
+      }
+      this.#values.set(name, value ?? "");
+    }
+    const [operand] = this.operands;
+    if (operand !== undefined && !program.takesOperands) {
+      throw new UsageError(`unexpected argument ${quote(operand)}`);
+    }
   }
 
   /** Whether the option was given. */
@@ -94,11 +107,8 @@ export class Given {
     const value = this.text(name);
     const word = words.find((word) => word === value);
     if (value === undefined || word !== undefined) return word;
-    throw new UsageError(
-      `option "--${name}" expects ${words.slice(0, -1).join(", ")} or ${
-        words.at(-1)
-      }, received ${quote(value)}`,
-    );
+    const others = words.slice(0, -1).join(", ");
+    throw unexpected(name, `${others} or ${words.at(-1)}`, value);
   }
 
   /**
@@ -107,23 +117,24 @@ export class Given {
    */
   number(
     name: string,
-    least: number,
-    most: number,
-    infinity: "Infinity" | "" = "",
+    { least = 1, most = Infinity, orInfinity = false },
   ): number | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
-    if (value === "Infinity" && value === infinity) return Infinity;
+    if (value === "Infinity" && orInfinity) return Infinity;
     const number = Number(value);
-    if (/^\d+$/.test(value) && number >= least && number <= most) return number;
-    const range = most === Number.MAX_SAFE_INTEGER
+    const isWhole = /^\d+$/.test(value) && Number.isSafeInteger(number);
+    if (isWhole && number >= least && number <= most) return number;
+    const range = most === Infinity
       ? `of at least ${least}`
       : `from ${least} to ${most}`;
-    throw new UsageError(
-      `option "--${name}" expects a whole number ${range}${
-        infinity && ` or ${infinity}`
-      }, received ${quote(value)}`,
-    );
+    const or = orInfinity ? " or Infinity" : "";
+    throw unexpected(name, `a whole number ${range}${or}`, value);
+  }
+
+  /** The value of an option in milliseconds. */
+  time(name: string): number | undefined {
+    return this.number(name, { most: MOST_TIME, orInfinity: true });
   }
 
   /** Refuses a pair of options that contradict each other. */
@@ -137,9 +148,13 @@ export class Given {
   }
 }
 
-/**
- * What the user typed, short enough for a line and without control characters.
- */
+function unexpected(name: string, expected: string, value: string): UsageError {
+  return new UsageError(
+    `option "--${name}" expects ${expected}, received ${quote(value)}`,
+  );
+}
+
+/** What the user typed, short enough for a line. */
 function quote(text: string): string {
   return JSON.stringify(text.length > 75 ? `${text.slice(0, 74)}…` : text);
 }
@@ -157,15 +172,14 @@ function commandOf(program: Program, args: string[]): string[] {
 
 function unknownOption(rawName: string, names: string[]): UsageError {
   const guess = nearest(rawName.replace(/^-+/, ""), names);
-  return new UsageError(
-    `unknown option ${quote(rawName)}` +
-      (guess === undefined ? "" : `; did you mean "--${guess}"?`),
-  );
+  const message = `unknown option ${quote(rawName)}`;
+  return guess === undefined
+    ? new UsageError(message)
+    : new UsageError(`${message}; did you mean "--${guess}"?`, " See --help");
 }
 
-/** Parses a command line. */
-export function parse(program: Program, args: string[]): Given {
-  const options = { ...program.options, ...COMMON_OPTIONS };
+/** A command line in pieces. */
+function tokensOf(args: string[], options: Record<string, Option>) {
   const { tokens } = parseArgs({
     args,
     options: Object.fromEntries(
@@ -178,37 +192,16 @@ export function parse(program: Program, args: string[]): Given {
     allowPositionals: true,
     tokens: true,
   });
-  const values = new Map<string, string>();
-  const operands: string[] = [];
-  for (const token of tokens) {
-    if (token.kind === "positional") operands.push(token.value);
-    if (token.kind !== "option") continue;
-    const { name, rawName, value, inlineValue } = token;
-    if (!rawName.startsWith("--") || !Object.hasOwn(options, name)) {
-      throw unknownOption(rawName, Object.keys(options));
-    }
-    if (options[name].value === undefined) {
-      if (value !== undefined) {
-        throw new UsageError(`option "${rawName}" takes no value`);
-      }
-    } else if (value === undefined || !inlineValue && /^-\D/.test(value)) {
-      throw new UsageError(`option "${rawName}" needs a value`);
-    }
-    values.set(name, value ?? "");
-  }
-  if (program.operand === undefined && operands.length > 0) {
-    throw new UsageError(`unexpected argument ${quote(operands[0])}`);
-  }
-  return new Given(values, operands, commandOf(program, args));
+  return tokens;
 }
 
-function help({ about, usage, options }: Program): string {
-  const rows = Object.entries({ ...options, ...COMMON_OPTIONS }).map(
-    ([name, { value, help }]) =>
-      [value === undefined ? `--${name}` : `--${name} ${value}`, help] as const,
+function help(program: Program): string {
+  const rows = Object.entries(optionsOf(program)).map(
+    ([name, { value = "", help }]) => [`--${name} ${value}`.trim(), help],
   );
   const width = Math.max(...rows.map(([name]) => name.length));
   const table = rows.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`);
+  const { about, usage } = program;
   return `${about}\n\nUsage: ${usage}\n\nOptions:\n${table.join("\n")}\n`;
 }
 
@@ -221,17 +214,20 @@ export async function run(
   args: string[],
   body: (given: Given) => Promise<number>,
 ): Promise<never> {
+  const { name } = program;
   let exitCode = 0;
   try {
     if (wants(args, "--help", "-h")) {
       await print(help(program));
     } else if (wants(args, "--version")) {
-      await print(`${program.name} (${project.name}) ${project.version}\n`);
+      await print(`${name} (${project.name}) ${project.version}\n`);
     } else {
-      exitCode = await body(parse(program, args));
+      exitCode = await body(new Given(program, args));
     }
   } catch (error) {
-    exitCode = report(program.name, error);
+    if (!(error instanceof Failure)) throw error;
+    exitCode = error.exitCode;
+    if (exitCode > 0) printError(`${name}: ${error.message}`);
   }
   Deno.exit(exitCode);
 }
@@ -241,21 +237,4 @@ function wants(args: string[], ...options: string[]): boolean {
   const end = args.indexOf("--");
   return args.slice(0, end < 0 ? args.length : end)
     .some((arg) => options.includes(arg));
-}
-
-function report(name: string, error: unknown): number {
-  // Whoever read the output has seen enough, as in `| head -1`.
-  if (error instanceof OutputClosedError) return 0;
-  if (error instanceof OutputError) {
-    printError(`${name}: ${error.message}`);
-    return 1;
-  }
-  if (!(error instanceof Failure)) throw error;
-  const hint = !(error instanceof UsageError)
-    ? ""
-    : error.message.endsWith("?")
-    ? " See --help"
-    : "; see --help";
-  printError(`${name}: ${error.message}${hint}`);
-  return error.exitCode;
 }

@@ -10,30 +10,19 @@ import {
   type JsonValue,
 } from "../mod.ts";
 import { Editor, type EditorEvent } from "./editor.ts";
-import {
-  control,
-  type Format,
-  OutputError,
-  print,
-  printLine,
-} from "./output.ts";
-import { Failure } from "./program.ts";
-import { lateReply } from "./waiting.ts";
+import type { ExchangeOptions } from "./exchange.ts";
+import { Failure } from "./failure.ts";
+import { control, print, printLine } from "./output.ts";
+import { told } from "./waiting.ts";
 
-/** Milliseconds without a connection after which its user is told. */
-export const SILENCE = 1_000;
 const BRACKETED_PASTE = "\x1b[?2004";
 
 /** Options of a {@linkcode prompt}. */
-export interface PromptOptions {
+export interface PromptOptions extends ExchangeOptions {
   /** Where the server is, in words. */
   place: string;
-  /** Milliseconds to wait for each reply. */
-  timeout: number;
   /** How many times each message is sent. */
   repeat: number;
-  /** How a reply is printed. */
-  format: Format;
   /** Why there is no reply, in words. */
   explain(error: unknown): string;
 }
@@ -163,55 +152,34 @@ class Conversation {
   }
 
   async #request(message: JsonValue): Promise<JsonValue> {
-    const { timeout } = this.#options;
-    const patience = new AbortController();
-    let late = stillNotConnected;
-    const timer = timeout === Infinity
-      ? undefined
-      : setTimeout(() => patience.abort(late(timeout)), timeout);
-    const { signal } = patience;
-    try {
-      const connection = await this.#connected(signal);
-      late = lateReply;
-      // Servers close what is idle, and a person may think for long.
-      if (this.#connection !== undefined && this.#connection !== connection) {
-        await printLine("The connection was closed; connected again.");
-      }
-      this.#connection = connection;
-      return await connection.request(message, { signal, timeout });
-    } finally {
-      clearTimeout(timer);
+    const { timeout, place } = this.#options;
+    const connection = await told(this.#connected(timeout), place);
+    // Servers close what is idle, and a person may think for long.
+    if (this.#connection !== undefined && this.#connection !== connection) {
+      await printLine("The connection was closed; connected again.");
     }
+    this.#connection = connection;
+    return await connection.request(message, { timeout });
   }
 
-  async #connected(signal: AbortSignal): Promise<Connection> {
-    const timer = setTimeout(
-      // Where nothing can be printed, the reply says so.
-      () => printLine(waitingFor(this.#options.place)).catch(() => {}),
-      SILENCE,
-    );
+  async #connected(timeout: number): Promise<Connection> {
+    const signal = timeout === Infinity
+      ? undefined
+      : AbortSignal.timeout(timeout);
     try {
       return await this.#client.connected({ signal });
-    } finally {
-      clearTimeout(timer);
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+      throw new DOMException(
+        `still not connected after ${timeout} ms; nothing was sent`,
+        "TimeoutError",
+      );
     }
   }
-}
-
-/** What a user is told who would see nothing for long. */
-export function waitingFor(place: string): string {
-  return `Not connected to ${place} yet; still trying (Ctrl-C to stop)`;
-}
-
-function stillNotConnected(timeout: number): DOMException {
-  return new DOMException(
-    `still not connected after ${timeout} ms; nothing was sent`,
-    "TimeoutError",
-  );
 }
 
 /** Whether the next message would go no better. */
 function isFinal(error: unknown): boolean {
   return error instanceof AuthenticationError && !error.mayRetry ||
-    error instanceof Failure || error instanceof OutputError;
+    error instanceof Failure;
 }

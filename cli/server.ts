@@ -15,17 +15,11 @@ import {
 import { type RpcContext, type RpcMethods, serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
 import { endpointOf, isLocal, requirePermission } from "./endpoint.ts";
+import { clause, Failure } from "./failure.ts";
 import { ServerLog } from "./log.ts";
 import { formatFor, LogOutput } from "./log_output.ts";
 import { METHODS } from "./methods.ts";
-import { clause } from "./output.ts";
-import {
-  Failure,
-  type Given,
-  MOST_TIMEOUT,
-  type Program,
-  run,
-} from "./program.ts";
+import { type Given, type Program, run } from "./program.ts";
 import { Security, securityOptions } from "./security.ts";
 
 const PROGRAM: Program = {
@@ -34,57 +28,28 @@ const PROGRAM: Program = {
     '{"status":"success","echo":"hi"}.\n' +
     "Each message travels behind its length, 4 bytes, big-endian.",
   usage: "deno run --allow-net=0.0.0.0 server.ts [options]",
-  options: {
-    hostname: {
-      value: "NAME",
-      help: `address to listen on (default ${LISTEN_DEFAULTS.hostname})`,
-    },
-    port: {
-      value: "NUMBER",
-      help:
-        `port to listen on, 0 for any that is free (default ${LISTEN_DEFAULTS.port})`,
-    },
-    unix: { value: "PATH", help: "listen on a Unix socket instead" },
-    "max-frame-bytes": {
-      value: "NUMBER",
-      help:
-        `largest payload, in and out (default ${LISTEN_DEFAULTS.maxFrameBytes})`,
-    },
-    "max-connections": {
-      value: "NUMBER",
-      help:
-        `connections open at a time; others wait (default ${LISTEN_DEFAULTS.maxConnections})`,
-    },
-    "idle-timeout": {
-      value: "MS",
-      help:
-        `milliseconds without a message before a client is dropped (default ${LISTEN_DEFAULTS.idleTimeout})`,
-    },
-    "frame-timeout": {
-      value: "MS",
-      help:
-        `milliseconds from the first byte of a message to its last (default ${LISTEN_DEFAULTS.frameTimeout})`,
-    },
-    ...securityOptions({
+  options: `
+--hostname NAME  address to listen on (default ${LISTEN_DEFAULTS.hostname})
+--port NUMBER  port to listen on, 0 for any that is free (default ${LISTEN_DEFAULTS.port})
+--unix PATH  listen on a Unix socket instead
+--max-frame-bytes NUMBER  largest payload, in and out (default ${LISTEN_DEFAULTS.maxFrameBytes})
+--max-connections NUMBER  connections open at a time; others wait (default ${LISTEN_DEFAULTS.maxConnections})
+--idle-timeout MS  milliseconds without a message before a client is dropped (default ${LISTEN_DEFAULTS.idleTimeout})
+--frame-timeout MS  milliseconds from the first byte of a message to its last (default ${LISTEN_DEFAULTS.frameTimeout})
+${
+    securityOptions({
       cert: "encrypt with this certificate chain, PEM",
       ca: "demand certificates that these authorities have signed, PEM",
       token: "let in only who proves to know the secret in this file",
-    }),
-    rpc: {
-      help:
-        "serve JSON-RPC 2.0 instead: echo, add, sleep, count, fail, rpc.discover",
-    },
-    quiet: { help: "print errors only" },
-    verbose: {
-      help:
-        "print a line for each message or call, too: its size as compact JSON, or its method (20 a second)",
-    },
-    log: {
-      value: "text|timed|json",
-      help:
-        "print lines of text, of text behind the time, or of JSON (default text on a terminal and to the journal, else timed)",
-    },
-  },
+    })
+  }
+--rpc  serve JSON-RPC 2.0 instead: ${
+    Object.keys(METHODS).join(", ")
+  }, rpc.discover
+--quiet  print errors only
+--verbose  print a line for each message or call, too: its size as compact JSON, or its method (20 a second)
+--log text|timed|json  print lines of text, of text behind the time, or of JSON (default text on a terminal and to the journal, else timed)
+`,
 };
 
 /** Runs the server program until it is told to end. */
@@ -113,15 +78,13 @@ async function serveUntilSignal(given: Given): Promise<number> {
   // away.
   onSignal(stopped.resolve);
   const options: ServeOptions = {
-    maxFrameBytes: given.number("max-frame-bytes", 1, 2 ** 32 - 1, "Infinity"),
-    maxConnections: given.number(
-      "max-connections",
-      1,
-      Number.MAX_SAFE_INTEGER,
-      "Infinity",
-    ),
-    idleTimeout: given.number("idle-timeout", 1, MOST_TIMEOUT, "Infinity"),
-    frameTimeout: given.number("frame-timeout", 1, MOST_TIMEOUT, "Infinity"),
+    maxFrameBytes: given.number("max-frame-bytes", {
+      most: 2 ** 32 - 1,
+      orInfinity: true,
+    }),
+    maxConnections: given.number("max-connections", { orInfinity: true }),
+    idleTimeout: given.time("idle-timeout"),
+    frameTimeout: given.time("frame-timeout"),
     // What the program has opened is all that it will ever need.
     dropPermissions: true,
     onEvent: (event) => log.event(event),
@@ -134,15 +97,19 @@ async function serveUntilSignal(given: Given): Promise<number> {
   const tls = security.forServer();
   const authenticate = security.authentication();
   const all = { ...options, ...endpoint, tls, authenticate };
-  const server = open(() => {
-    if (given.has("rpc")) {
-      const methods = given.has("verbose") ? loggedMethods(log) : METHODS;
-      return serveMethods(all, methods, log);
-    }
-    return given.has("verbose")
+  const isVerbose = given.has("verbose");
+  const server = open(() =>
+    given.has("rpc")
+      ? serveRpc({
+        ...all,
+        discover: true,
+        // On purpose or not: the caller sees no more than that it failed.
+        onError: (error, _method, peer) => log.badMessage(peer, error),
+      }, isVerbose ? loggedMethods(log) : METHODS)
+      : isVerbose
       ? serve({ ...all, onError: loggedError(log) }, logged(log))
-      : serve({ ...all, onError: echoError }, echo);
-  });
+      : serve({ ...all, onError: echoError }, echo)
+  );
   // For a Unix socket, single files stay granted: not those of the secrets.
   for (const need of security.needed) Deno.permissions.revokeSync(need);
   if (!tls && !authenticate && !isLocal(endpoint)) log.open();
@@ -159,19 +126,6 @@ function open(start: () => Server): Server {
   } catch (error) {
     throw new Failure(clause(error));
   }
-}
-
-function serveMethods(
-  options: ServeOptions,
-  methods: RpcMethods,
-  log: ServerLog,
-): Server {
-  return serveRpc({
-    ...options,
-    discover: true,
-    // On purpose or not: the caller sees no more than that it failed.
-    onError: (error, _method, connection) => log.badMessage(connection, error),
-  }, methods);
 }
 
 /** The same methods, with a line for each call. */

@@ -3,28 +3,46 @@
  *
  * @module
  */
-import { type Connection, ConnectionClosedError } from "../mod.ts";
-import { count, printProgress } from "./output.ts";
+import { count, printError, printProgress } from "./output.ts";
+
+/** Milliseconds without a connection after which its user is told. */
+const SILENCE = 1_000;
+
+/** The same as what connects; at a terminal, its user is told that it takes long. */
+export async function told<Link>(
+  connecting: Promise<Link>,
+  place: string,
+): Promise<Link> {
+  const timer = setTimeout(() => {
+    if (!Deno.stderr.isTerminal()) return;
+    printError(`Not connected to ${place} yet; still trying (Ctrl-C to stop)`);
+  }, SILENCE);
+  try {
+    return await connecting;
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /** The error of a reply that does not come. */
 export function lateReply(timeout: number): DOMException {
   return new DOMException(`no reply after ${timeout} ms`, "TimeoutError");
 }
 
-/** Rejects when the connection ends. */
-export async function untilClosed(connection: Connection): Promise<never> {
-  const end = await connection.closed;
-  throw new ConnectionClosedError(
-    "Cannot go on: the connection is closed",
-    end,
-  );
-}
-
-/** Rejects when the signal is aborted. */
-export function untilAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason));
-  });
+/** The same as the promise, which rejects when the signal is aborted. */
+export async function abortable<Value>(
+  promise: Promise<Value>,
+  signal: AbortSignal,
+): Promise<Value> {
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** Does something with a signal that Ctrl-C aborts. */
@@ -41,27 +59,14 @@ export async function interruptible<Result>(
   }
 }
 
-/**
- * Items as they come, up to an error of their own or of `stop`, which is not
- * waited for once for each.
- */
+/** Items as they come, up to an error of their own or of the signal. */
 export async function* until<Item>(
   items: AsyncIterable<Item>,
-  stop: Promise<never>,
+  signal: AbortSignal,
 ): AsyncGenerator<Item, void> {
   const iterator = items[Symbol.asyncIterator]();
-  let fail: (error: unknown) => void = () => {};
-  let end: { error: unknown } | undefined;
-  stop.catch((error) => {
-    end = { error };
-    fail(error);
-  });
   for (;;) {
-    if (end !== undefined) throw end.error;
-    const next = Promise.withResolvers<IteratorResult<Item>>();
-    fail = next.reject;
-    iterator.next().then(next.resolve, next.reject);
-    const { done, value } = await next.promise;
+    const { done, value } = await abortable(iterator.next(), signal);
     if (done) return;
     yield value;
   }

@@ -91,7 +91,11 @@ const PUBLISHED = [
  */
 const MAY_MENTION_DENO = ["core/permissions.ts"];
 /** Tools that the programs share with the library, which exports none. */
-const CLI_TOOLS = ["core/tools/escape.ts", "core/tools/nearest.ts"];
+const CLI_TOOLS = [
+  "core/tools/address.ts",
+  "core/tools/escape.ts",
+  "core/tools/nearest.ts",
+];
 /** What the adapters share with the library, as no entry point exports it. */
 const ADAPTER_TOOLS = ["core/tools/report.ts"];
 /** Files that know nothing of time and I/O. */

@@ -702,7 +702,7 @@ Deno.test("client says that a server wants a login, or wants none", async () => 
     await assertEnds(run(flags, clientArgs(open.port, args)), {
       code: 1,
       stderr:
-        `client: 127.0.0.1:${open.port} does not let us in: cannot authenticate: the server asks for no login; try without a token\n`,
+        `client: cannot authenticate to 127.0.0.1:${open.port}: the server wants another kind of login, or none\n`,
     });
   }
   await Deno.remove(path);
@@ -854,7 +854,7 @@ Deno.test("client explains in one line why there is no reply", async () => {
       await wire.conn.closeWrite();
     }],
     [
-      "PEER closed the connection in the midst of a reply",
+      "cannot receive reply: the connection to PEER was lost: the stream ended after 1 of 9 payload bytes",
       "",
       async (wire) => {
         await wire.receive();
@@ -863,22 +863,22 @@ Deno.test("client explains in one line why there is no reply", async () => {
       },
     ],
     [
-      "PEER announced a reply of 4294967295 bytes, the limit is 1048576",
+      "cannot receive reply: the connection to PEER was lost: payload is 4294967295 bytes, limit is 1048576 bytes",
       "",
       (wire) => wire.write(Uint8Array.of(0xff, 0xff, 0xff, 0xff)),
     ],
     [
-      'cannot talk to PEER: the peer seems to speak HTTP (first bytes "HTTP")',
+      'cannot receive reply: the connection to PEER was lost: the peer seems to speak HTTP (first bytes "HTTP")',
       "",
       (wire) => wire.write(new TextEncoder().encode("HTTP/1.1 400\r\n")),
     ],
     [
-      "cannot talk to PEER: the peer seems to speak TLS (first bytes 15 03); try --tls",
+      "cannot receive reply: the connection to PEER was lost: the peer seems to speak TLS (first bytes 15 03); try --tls",
       "",
       (wire) => wire.write(Uint8Array.of(0x15, 3, 3, 0, 2, 2, 10)),
     ],
     [
-      "cannot talk to PEER: the peer seems to send little-endian lengths (first bytes 02 00 00 00)",
+      "cannot receive reply: the connection to PEER was lost: the peer seems to send little-endian lengths (first bytes 02 00 00 00)",
       "",
       (wire) => wire.write(Uint8Array.of(2, 0, 0, 0, 0x7b, 0x7d)),
     ],
@@ -903,7 +903,7 @@ Deno.test("client explains in one line why there is no reply", async () => {
   const { port } = listener.addr;
   listener.close();
   const line =
-    `connection to 127.0.0.1:${port} refused; is the server running?`;
+    `cannot connect to 127.0.0.1:${port}: connection refused; is the server running?`;
   await assertEnds(startClient(port), { code: 1, stderr: `client: ${line}\n` });
 });
 

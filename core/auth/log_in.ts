@@ -68,7 +68,13 @@ export async function logIn<T>(
   }
   async function ask(message: unknown): Promise<JsonValue> {
     const question = await put(message);
-    if (verdictIn(question) !== undefined) throw notAccepted(question);
+    const verdict = verdictIn(question);
+    if (verdict === "refused") {
+      throw new AuthenticationError(
+        "the server wants another kind of login, or none",
+      );
+    }
+    if (verdict !== undefined) throw notAccepted(question);
     return question;
   }
 
