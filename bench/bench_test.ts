@@ -27,7 +27,7 @@ Deno.test("run() stops at a wrong reply of a peer", async () => {
     connections: 2,
     inFlight: 3,
     textBytes: 17,
-    milliseconds: 20,
+    milliseconds: 500,
   };
   const right = callingClient(({ message }) =>
     new Promise((resolve) =>

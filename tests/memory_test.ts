@@ -12,6 +12,8 @@ import { frame, join, Peer, prefix, repeat } from "./peers.ts";
 
 const KIB = 1_024;
 const MIB = 1_048_576;
+/** Peers that attack at once. */
+const PEERS = 10;
 /**
  * Bytes that the engine holds for a byte of the JSON text that costs most: see
  * `costly`.
@@ -118,16 +120,16 @@ test("no peer makes a server hold more than the formula says, whatever it does",
   };
   await inPairs(Object.entries(attacks), async ([name, attack]) => {
     await using server = await startChildServer({ maxFrameBytes });
-    const { held, process } = await heldBy(server, 20, attack);
+    const { held, process } = await heldBy(server, PEERS, attack);
     console.log(
-      `${name}: ${(held / 20 / KIB).toFixed()} KiB, of the process ${
-        (process / 20 / KIB).toFixed()
+      `${name}: ${(held / PEERS / KIB).toFixed()} KiB, of the process ${
+        (process / PEERS / KIB).toFixed()
       } KiB, at most ${(bound / KIB).toFixed()} KiB for a connection`,
     );
-    assertLessOrEqual(held, 20 * bound, name);
-    assertLessOrEqual(process, 1.5 * 20 * bound, name);
+    assertLessOrEqual(held, PEERS * bound, name);
+    assertLessOrEqual(process, 1.5 * PEERS * bound, name);
     // A bound that is far too large would hold nothing.
-    if (name === "messages in hand") assertGreater(held, 20 * bound / 3);
+    if (name === "messages in hand") assertGreater(held, PEERS * bound / 3);
   });
 });
 
@@ -150,24 +152,24 @@ async function comeAndGo(
 test("peers that come and go leave nothing in memory", async () => {
   const deep = frame("[".repeat(MIB));
   const attacks: Record<string, [number, (peer: Peer) => Promise<unknown>]> = {
-    "announce 4 GiB": [1_000, async (peer) => {
+    "announce 4 GiB": [500, async (peer) => {
       await peer.write(prefix(4_294_967_295));
       await peer.ended();
     }],
-    "announce 1 MiB": [1_000, async (peer) => {
+    "announce 1 MiB": [500, async (peer) => {
       await peer.write(join(prefix(MIB), prefix(0)));
       await peer.conn.closeWrite();
       await peer.ended();
     }],
-    "nest 1 MiB deep": [100, async (peer) => {
+    "nest 1 MiB deep": [50, async (peer) => {
       await peer.write(deep);
       await peer.take(1);
     }],
-    "ask and leave": [1_000, async (peer) => {
+    "ask and leave": [500, async (peer) => {
       await peer.write(repeat(order({ reply: 10_000 }), 10));
       await peer.take(1);
     }],
-    "ask and read": [1_000, async (peer) => {
+    "ask and read": [500, async (peer) => {
       await peer.write(repeat(order({ later: 10_000 }), 10));
       await peer.take(10);
     }],
@@ -182,20 +184,20 @@ test("peers that come and go leave nothing in memory", async () => {
     const heap = after.heap - before.heap;
     const process = after.process - before.process;
     console.log(`${name}: ${heap >> 10} KiB, of the process ${process >> 10}`);
-    assertLess(heap, MIB, name);
+    assertLess(heap, MIB / 2, name);
     assertLess(process, 128 * MIB, name);
   }
 });
 
 test("idle, announcing and blocked peers cost a server what they should", async () => {
   const cases: [string, number, number, (peer: Peer) => Promise<unknown>][] = [
-    ["spoke once", 800, 24, async (peer) => {
+    ["spoke once", 500, 24, async (peer) => {
       await peer.write(frame('"hello"'));
       await peer.take(1);
     }],
     [
       "announces 1 MiB",
-      800,
+      500,
       32,
       (peer) => peer.write(frame("x".repeat(MIB)).subarray(0, 300)),
     ],
