@@ -17,12 +17,7 @@ import {
   proverOf,
   screenServer,
 } from "./core/auth/auth.ts";
-import {
-  type Address,
-  Connection,
-  CONNECTION_OPTIONS,
-  Settings,
-} from "./core/connection.ts";
+import { type Address, Connection, Settings } from "./core/connection.ts";
 import { addressOf, checkEndpoint } from "./core/endpoint.ts";
 import { Events } from "./core/events.ts";
 import { keepAlive } from "./core/heartbeat.ts";
@@ -37,7 +32,7 @@ import { closeSocket, type Socket } from "./core/platform/socket.ts";
 import { Client } from "./core/client/client.ts";
 import type { ClientEvent, ReconnectOptions } from "./core/client/reconnect.ts";
 import { secureClient, TlsClientContext } from "./core/tls.ts";
-import { pickOptions, readOptions } from "./core/tools/options.ts";
+import { readOptions } from "./core/tools/options.ts";
 import { startTimer } from "./core/tools/timer.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
 
@@ -137,7 +132,7 @@ class Dialer<T> {
       options.heartbeatInterval,
       options.heartbeat !== undefined,
     );
-    this.settings = new Settings(pickOptions(CONNECTION_OPTIONS, options));
+    this.settings = new Settings(options);
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     this.#tls = tls && new TlsClientContext(tls === true ? {} : tls);
     if (

@@ -19,7 +19,6 @@ import {
 import {
   type Address,
   Connection,
-  CONNECTION_OPTIONS,
   type ConnectionEnd,
   type ConnectionInfo,
   Settings,
@@ -62,7 +61,6 @@ import { secureServer, TlsServerContext } from "./core/tls.ts";
 import {
   checkArgument,
   type OptionTable,
-  pickOptions,
   readOptions,
   signal as signalOption,
 } from "./core/tools/options.ts";
@@ -172,7 +170,7 @@ export class Listener<T = JsonValue>
     this.#options = resolved;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
-    this.#settings = new Settings(pickOptions(CONNECTION_OPTIONS, given));
+    this.#settings = new Settings(given);
     const { framing } = this.#settings;
     this.#strangerFraming = new Framing({
       ...framing,

@@ -254,9 +254,7 @@ export class Connection<T = JsonValue>
       [read, write, close].every((method) => typeof method === "function"),
       "an object with read, write and close",
     );
-    const settings = options instanceof Settings
-      ? options
-      : new Settings(options);
+    const settings = Settings.of(options);
     this.#duplex = duplex;
     this.#decoder = new Decoder(settings.framing);
     this.#outbox = new Outbox(

@@ -271,9 +271,8 @@ export class Settings {
   /** What measures the three, if any of them is to be measured. */
   readonly sweep: Sweep | undefined;
 
-  /** Checks options. */
-  constructor(options: ConnectionOptions) {
-    const given = readOptions(CONNECTION_OPTIONS, options);
+  /** Takes options that were read. */
+  constructor(given: ConnectionOptions) {
     const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;
     this.framing = new Framing(given);
@@ -287,5 +286,12 @@ export class Settings {
     this.frameTimeout = frameTimeout;
     this.writeTimeout = writeTimeout;
     this.sweep = sweepFor(idleTimeout, frameTimeout, writeTimeout);
+  }
+
+  /** Reads and checks options of a user; those that are checked stay. */
+  static of(options: ConnectionOptions | Settings): Settings {
+    return options instanceof Settings
+      ? options
+      : new Settings(readOptions(CONNECTION_OPTIONS, options));
   }
 }
