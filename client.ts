@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { onAbort } from "./core/abortion.ts";
+import { onAbort } from "./core/tools/abort.ts";
 import {
   checkHeartbeatInterval,
   CONNECT_DEFAULTS,
@@ -17,21 +17,25 @@ import {
   proverOf,
   screenServer,
 } from "./core/auth/auth.ts";
-import { type Address, Connection, Settings } from "./core/connection.ts";
-import { addressOf, checkEndpoint } from "./core/endpoint.ts";
-import { Events } from "./core/events.ts";
-import { keepAlive } from "./core/heartbeat.ts";
+import {
+  type Address,
+  Connection,
+  Settings,
+} from "./core/connection/connection.ts";
+import { addressOf, checkEndpoint } from "./core/platform/endpoint.ts";
+import { Events } from "./core/tools/events.ts";
+import { keepAlive } from "./core/connection/keepalive.ts";
 import { addressText, nameEndpoint } from "./core/tools/address.ts";
 import {
   isDenied,
   permissionsFor,
   requirePermissions,
-} from "./core/permissions.ts";
+} from "./core/platform/permissions.ts";
 import { dial } from "./core/platform/dial.ts";
 import { closeSocket, type Socket } from "./core/platform/socket.ts";
 import { Client } from "./core/client/client.ts";
 import type { ClientEvent, ReconnectOptions } from "./core/client/reconnect.ts";
-import { secureClient, TlsClientContext } from "./core/tls.ts";
+import { secureClient, TlsClientContext } from "./core/tls/tls.ts";
 import { readOptions } from "./core/tools/options.ts";
 import { startTimer } from "./core/tools/timer.ts";
 import type { JsonValue } from "./core/framing/framing.ts";

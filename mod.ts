@@ -53,13 +53,13 @@ export {
   type TlsInfo,
   type TlsName,
   type TlsVersion,
-} from "./core/connection.ts";
-export { type EndpointOptions } from "./core/endpoint.ts";
+} from "./core/connection/connection.ts";
+export { type EndpointOptions } from "./core/platform/endpoint.ts";
 export {
   type PermissionNeed,
   permissionsFor,
   requirePermissions,
-} from "./core/permissions.ts";
+} from "./core/platform/permissions.ts";
 export {
   type Authentication,
   AuthenticationError,
@@ -77,14 +77,14 @@ export {
   TlsError,
   type TlsOptions,
   type TlsServerOptions,
-} from "./core/tls.ts";
+} from "./core/tls/tls.ts";
 export { type Client } from "./core/client/client.ts";
 export {
   type ClientEvent,
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
 } from "./core/client/reconnect.ts";
-export { type ErrorHandler, type Handler } from "./core/respond.ts";
+export { type ErrorHandler, type Handler } from "./core/server/respond.ts";
 export {
   type AcceptOptions,
   type ConnectionHandler,

@@ -35,7 +35,7 @@ import {
   checkHeartbeatInterval,
   CONNECT_OPTIONS,
 } from "./core/client/options.ts";
-import { Connection } from "./core/connection.ts";
+import { Connection } from "./core/connection/connection.ts";
 import {
   checkArgument,
   flag,
@@ -43,21 +43,21 @@ import {
   pickOptions,
   readOptions,
 } from "./core/tools/options.ts";
-import { SERVER_OPTIONS } from "./core/server_settings.ts";
-import { keepAlive } from "./core/heartbeat.ts";
-import { RpcClient } from "./core/rpc_client.ts";
-import type { RpcMethods, RpcUntyped } from "./core/rpc_contract.ts";
-import { RpcPeer } from "./core/rpc_peer.ts";
+import { SERVER_OPTIONS } from "./core/server/options.ts";
+import { keepAlive } from "./core/connection/keepalive.ts";
+import { RpcClient } from "./core/rpc/client.ts";
+import type { RpcMethods, RpcUntyped } from "./core/rpc/contract.ts";
+import { RpcPeer } from "./core/rpc/peer.ts";
 import {
   RPC_DEFAULTS,
   RPC_OPTIONS,
   type RpcOptions,
   RpcSettings,
-} from "./core/rpc_settings.ts";
+} from "./core/rpc/options.ts";
 import { SERVE_DEFAULTS, type ServeOptions, Server } from "./server.ts";
 
-export { RpcError } from "./core/jsonrpc.ts";
-export { RpcClient } from "./core/rpc_client.ts";
+export { RpcError } from "./core/rpc/jsonrpc.ts";
+export { RpcClient } from "./core/rpc/client.ts";
 export {
   method,
   type RpcApi,
@@ -80,10 +80,10 @@ export {
   type SchemaIssue,
   type SchemaResult,
   type StandardSchema,
-} from "./core/rpc_contract.ts";
-export { RpcPeer, type RpcStats } from "./core/rpc_peer.ts";
-export { type RpcErrorHandler } from "./core/rpc_replies.ts";
-export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc_settings.ts";
+} from "./core/rpc/contract.ts";
+export { RpcPeer, type RpcStats } from "./core/rpc/peer.ts";
+export { type RpcErrorHandler } from "./core/rpc/replies.ts";
+export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";
 
 /** Options of {@linkcode serveRpc}: those of `serve` and those of a peer. */
 export interface ServeRpcOptions

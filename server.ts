@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { onAbort, whenAborted } from "./core/abortion.ts";
-import { Admission, peerOf } from "./core/admission.ts";
+import { onAbort, whenAborted } from "./core/tools/abort.ts";
+import { Admission, peerOf } from "./core/server/peers.ts";
 import {
   admit,
   AuthenticationError,
@@ -22,11 +22,15 @@ import {
   type ConnectionEnd,
   type ConnectionInfo,
   Settings,
-} from "./core/connection.ts";
-import { addressOf, checkEndpoint, peerAddressOf } from "./core/endpoint.ts";
+} from "./core/connection/connection.ts";
+import {
+  addressOf,
+  checkEndpoint,
+  peerAddressOf,
+} from "./core/platform/endpoint.ts";
 import { isFailureOf } from "./core/connection/failures.ts";
-import { Events } from "./core/events.ts";
-import { dropPermissions } from "./core/permissions.ts";
+import { Events } from "./core/tools/events.ts";
+import { dropPermissions } from "./core/platform/permissions.ts";
 import { bind, type Binding } from "./core/platform/bind.ts";
 import {
   closeSocket,
@@ -35,14 +39,14 @@ import {
   type Socket,
 } from "./core/platform/socket.ts";
 import { Framing, type JsonValue } from "./core/framing/framing.ts";
-import { Queue } from "./core/queue.ts";
+import { Queue } from "./core/tools/queue.ts";
 import {
   type PendingConnection,
   PendingConnections,
 } from "./core/server/pending.ts";
 import { type ConnectionHandler, handle } from "./core/server/handle.ts";
 import { Timers } from "./core/server/timers.ts";
-import { type Handler, Responder } from "./core/respond.ts";
+import { type Handler, Responder } from "./core/server/respond.ts";
 import {
   checkForAddress,
   LISTEN_DEFAULTS,
@@ -56,8 +60,8 @@ import {
   type ServerEvent,
   type ServerOptions,
   type ServerStats,
-} from "./core/server_settings.ts";
-import { secureServer, TlsServerContext } from "./core/tls.ts";
+} from "./core/server/options.ts";
+import { secureServer, TlsServerContext } from "./core/tls/tls.ts";
 import {
   checkArgument,
   type OptionTable,
@@ -77,7 +81,7 @@ export {
   type ServerEvent,
   type ServerOptions,
   type ServerStats,
-} from "./core/server_settings.ts";
+} from "./core/server/options.ts";
 
 export type { ConnectionHandler } from "./core/server/handle.ts";
 

@@ -13,7 +13,10 @@ import {
   RpcTarget,
   type RpcTransport,
 } from "npm:capnweb@0.12.0";
-import { type Connection, ConnectionClosedError } from "../core/connection.ts";
+import {
+  type Connection,
+  ConnectionClosedError,
+} from "../core/connection/connection.ts";
 import {
   FrameDecoder,
   FrameTooLargeError,

@@ -17,7 +17,10 @@ import {
   McpError,
 } from "npm:@modelcontextprotocol/sdk@1.32.2/types.js";
 import { z } from "npm:zod@4.6.7";
-import { type Connection, ConnectionClosedError } from "../core/connection.ts";
+import {
+  type Connection,
+  ConnectionClosedError,
+} from "../core/connection/connection.ts";
 import {
   encodeFrame,
   FrameTooLargeError,

@@ -1,6 +1,6 @@
 /** Who reads a connection that is given to an adapter. */
 import { assertEquals, assertRejects } from "@std/assert";
-import type { Connection } from "../core/connection.ts";
+import type { Connection } from "../core/connection/connection.ts";
 import { rpc } from "../rpc.ts";
 import { memoryConnections, turn } from "../tests/connection_pairs.ts";
 import { ConnectionRpcTransport } from "./capnweb.ts";

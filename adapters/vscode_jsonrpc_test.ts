@@ -16,7 +16,10 @@ import {
   MessageWriter,
   ResponseError,
 } from "npm:vscode-jsonrpc@10.0.0/node";
-import { Connection, ConnectionClosedError } from "../core/connection.ts";
+import {
+  Connection,
+  ConnectionClosedError,
+} from "../core/connection/connection.ts";
 import {
   encodeFrame,
   FrameTooLargeError,

@@ -8,7 +8,7 @@ import {
   type JsonValue,
   listen,
 } from "../mod.ts";
-import { sweepFor } from "../core/sweep.ts";
+import { sweepFor } from "../core/tools/sweep.ts";
 import { connectRpc, rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
 import { faultTest } from "./ledger.ts";

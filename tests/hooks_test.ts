@@ -19,7 +19,7 @@ import {
   ConnectionMessageReader,
   ConnectionMessageWriter,
 } from "../adapters/vscode_jsonrpc.ts";
-import { Connection } from "../core/connection.ts";
+import { Connection } from "../core/connection/connection.ts";
 import { rpc } from "../rpc.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 import { memoryConnections } from "./connection_pairs.ts";

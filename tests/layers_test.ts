@@ -38,7 +38,8 @@ const FOLDER_ROWS: Record<string, number> = {
   connection: 0.7,
   platform: 1.05,
   auth: 1.1,
-  rpc: 1.15,
+  rpc: 2.3,
+  tls: 1.1,
   server: 2.2,
   client: 2.2,
 };
@@ -89,7 +90,7 @@ const PUBLISHED = [
  * Files that may speak of the platform, and only outside of comments does it
  * count.
  */
-const MAY_MENTION_DENO = ["core/permissions.ts"];
+const MAY_MENTION_DENO = ["core/platform/permissions.ts"];
 /** Tools that the programs share with the library, which exports none. */
 const CLI_TOOLS = [
   "core/tools/address.ts",
@@ -99,7 +100,7 @@ const CLI_TOOLS = [
 /** What the adapters share with the library, as no entry point exports it. */
 const ADAPTER_TOOLS = ["core/tools/report.ts"];
 /** Files that know nothing of time and I/O. */
-const SANS_IO = /^(framing|core\/jsonrpc|core\/framing\/\w+)\.ts$/;
+const SANS_IO = /^(framing|core\/rpc\/jsonrpc|core\/framing\/\w+)\.ts$/;
 
 function* sources(folder = ""): Generator<string> {
   for (
@@ -129,7 +130,7 @@ const LIBRARY = [...sources()].filter((path) =>
 );
 
 Deno.test("every file imports only from rows above its own", () => {
-  assert(LIBRARY.includes("core/connection.ts"));
+  assert(LIBRARY.includes("core/connection/connection.ts"));
   for (const path of LIBRARY) {
     for (const specifier of importsOf(path)) {
       const where = `${path} imports ${specifier}`;
@@ -195,14 +196,14 @@ Deno.test("only the files that listen and dial speak of the platform, and only r
 
 Deno.test("defaults are what the documentation says", async () => {
   const cases: [string, string, object][] = [
-    ["core/settings.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
-    ["core/settings.ts", "RequestOptions", REQUEST_DEFAULTS],
-    ["core/server_settings.ts", "ListenOptions", LISTEN_DEFAULTS],
-    ["core/server_settings.ts", "ServeOptions", SERVE_DEFAULTS],
+    ["core/connection/options.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
+    ["core/connection/options.ts", "RequestOptions", REQUEST_DEFAULTS],
+    ["core/server/options.ts", "ListenOptions", LISTEN_DEFAULTS],
+    ["core/server/options.ts", "ServeOptions", SERVE_DEFAULTS],
     ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
     ["core/client/reconnect.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
-    ["core/tls.ts", "TlsOptions", TLS_DEFAULTS],
-    ["core/rpc_settings.ts", "RpcOptions", RPC_DEFAULTS],
+    ["core/tls/tls.ts", "TlsOptions", TLS_DEFAULTS],
+    ["core/rpc/options.ts", "RpcOptions", RPC_DEFAULTS],
     ["core/auth/shared.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],
   ];
   for (const [path, name, defaults] of cases) {

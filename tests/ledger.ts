@@ -17,7 +17,7 @@ import {
   type ServeOptions,
   type Server,
 } from "../mod.ts";
-import { type Sweep, sweepFor } from "../core/sweep.ts";
+import { type Sweep, sweepFor } from "../core/tools/sweep.ts";
 import { LOCAL } from "./peers.ts";
 
 /**

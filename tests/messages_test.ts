@@ -1,6 +1,6 @@
 /** The first line that people log: who, why, and the option that decides. */
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { keepAlive } from "../core/heartbeat.ts";
+import { keepAlive } from "../core/connection/keepalive.ts";
 import {
   connect,
   Connection,

@@ -3,7 +3,7 @@ import { assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type ByteDuplex, Connection, encodeFrame } from "../mod.ts";
-import { Responder } from "../core/respond.ts";
+import { Responder } from "../core/server/respond.ts";
 import { rpc } from "../rpc.ts";
 
 setFlagsFromString("--expose-gc");

@@ -10,7 +10,7 @@ import {
   ConnectionMessageReader,
   ConnectionMessageWriter,
 } from "../adapters/vscode_jsonrpc.ts";
-import { Connection } from "../core/connection.ts";
+import { Connection } from "../core/connection/connection.ts";
 import { InvalidMessageError } from "../framing.ts";
 import { rpc } from "../rpc.ts";
 import { memoryPair } from "./memory_pair.ts";

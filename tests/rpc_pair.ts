@@ -1,8 +1,11 @@
 /** Peers in memory: two of ours, or one of ours and whatever a test writes. */
-import { Connection, type ConnectionOptions } from "../core/connection.ts";
-import type { RpcMethods, RpcUntyped } from "../core/rpc_contract.ts";
-import { RpcPeer } from "../core/rpc_peer.ts";
-import { type RpcOptions, RpcSettings } from "../core/rpc_settings.ts";
+import {
+  Connection,
+  type ConnectionOptions,
+} from "../core/connection/connection.ts";
+import type { RpcMethods, RpcUntyped } from "../core/rpc/contract.ts";
+import { RpcPeer } from "../core/rpc/peer.ts";
+import { type RpcOptions, RpcSettings } from "../core/rpc/options.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 
 export interface Ends<Remote> {

@@ -638,7 +638,7 @@ Deno.test("a stream with a caller that reads slowly takes no memory, over TCP", 
 
 Deno.test("the options of RPC have the defaults that they say", async () => {
   const cases: [path: string, name: string, defaults: object][] = [
-    ["core/rpc_settings.ts", "RpcOptions", RPC_DEFAULTS],
+    ["core/rpc/options.ts", "RpcOptions", RPC_DEFAULTS],
     ["rpc.ts", "ServeRpcOptions", SERVE_RPC_DEFAULTS],
     ["rpc.ts", "ConnectRpcOptions", CONNECT_RPC_DEFAULTS],
   ];

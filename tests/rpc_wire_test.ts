@@ -1,6 +1,6 @@
 /** What the page about the wire shows is what goes over it. */
 import { assert, assertEquals } from "@std/assert";
-import { RPC_ERRORS } from "../core/jsonrpc.ts";
+import { RPC_ERRORS } from "../core/rpc/jsonrpc.ts";
 import type { RpcContext } from "../rpc.ts";
 import { RawPeer } from "./rpc_pair.ts";
 import { turn } from "./turns.ts";

@@ -4,11 +4,11 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Client } from "../core/client/client.ts";
-import { Connection, Settings } from "../core/connection.ts";
-import { Events } from "../core/events.ts";
-import { RpcClient } from "../core/rpc_client.ts";
-import type { RpcMethods } from "../core/rpc_contract.ts";
-import { RpcSettings } from "../core/rpc_settings.ts";
+import { Connection, Settings } from "../core/connection/connection.ts";
+import { Events } from "../core/tools/events.ts";
+import { RpcClient } from "../core/rpc/client.ts";
+import type { RpcMethods } from "../core/rpc/contract.ts";
+import { RpcSettings } from "../core/rpc/options.ts";
 import { listen, serve } from "../mod.ts";
 import { RpcPeer, serveRpc } from "../rpc.ts";
 import { delay, faultTest, settled } from "./ledger.ts";

@@ -4,8 +4,11 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import { abortable } from "../abortion.ts";
-import { AuthenticationError, type Connection } from "../connection.ts";
+import { abortable } from "../tools/abort.ts";
+import {
+  AuthenticationError,
+  type Connection,
+} from "../connection/connection.ts";
 import {
   isLogin,
   loginWord,

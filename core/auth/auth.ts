@@ -4,12 +4,12 @@
  *
  * @module
  */
-import type { Address } from "../connection.ts";
+import type { Address } from "../connection/connection.ts";
 import type { Option } from "../tools/options.ts";
 import { kindOf } from "../tools/show.ts";
 import type { Authentication, Prover, Verifier } from "./contract.ts";
 
-export { AuthenticationError } from "../connection.ts";
+export { AuthenticationError } from "../connection/connection.ts";
 export {
   admit,
   BarredError,

@@ -32,7 +32,7 @@ import {
   type Address,
   Connection,
   ConnectionClosedError,
-} from "../connection.ts";
+} from "../connection/connection.ts";
 
 const TOKEN = "Kröte-0123456789abcdef";
 const HELLO = { $login: "token", token: TOKEN };

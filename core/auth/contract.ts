@@ -4,7 +4,7 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import type { Address, TlsInfo } from "../connection.ts";
+import type { Address, TlsInfo } from "../connection/connection.ts";
 
 /** The other end, as long as it is not let in. */
 export interface AuthenticationPeer {

@@ -5,8 +5,11 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { InvalidMessageError, type JsonValue } from "../framing/framing.ts";
-import { abortable } from "../abortion.ts";
-import { AuthenticationError, type Connection } from "../connection.ts";
+import { abortable } from "../tools/abort.ts";
+import {
+  AuthenticationError,
+  type Connection,
+} from "../connection/connection.ts";
 import {
   isLogin,
   loginWord,

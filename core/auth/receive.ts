@@ -4,8 +4,11 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import { abortable } from "../abortion.ts";
-import { type Connection, ConnectionClosedError } from "../connection.ts";
+import { abortable } from "../tools/abort.ts";
+import {
+  type Connection,
+  ConnectionClosedError,
+} from "../connection/connection.ts";
 
 /** The peer's next message; gives up when the signal is aborted. */
 export async function receive<T>(

@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
-import { AuthenticationError } from "../connection.ts";
+import { AuthenticationError } from "../connection/connection.ts";
 import {
   defaultsOf,
   flag,

@@ -4,7 +4,7 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import { abortable, onAbort } from "../abortion.ts";
+import { abortable, onAbort } from "../tools/abort.ts";
 import {
   AuthenticationError,
   type Connection,
@@ -15,8 +15,8 @@ import {
   type RequestOptions,
   type Settings,
   unsent,
-} from "../connection.ts";
-import type { Events } from "../events.ts";
+} from "../connection/connection.ts";
+import type { Events } from "../tools/events.ts";
 import { readOptions, resolveOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { startTimer } from "../tools/timer.ts";

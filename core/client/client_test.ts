@@ -14,8 +14,8 @@ import {
   Connection,
   ConnectionClosedError,
   Settings,
-} from "../connection.ts";
-import { Events } from "../events.ts";
+} from "../connection/connection.ts";
+import { Events } from "../tools/events.ts";
 import { Client } from "./client.ts";
 import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
 

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { onAbort } from "../abortion.ts";
-import type { Connection, RequestOptions } from "../connection.ts";
+import { onAbort } from "../tools/abort.ts";
+import type { Connection, RequestOptions } from "../connection/connection.ts";
 import { startTimer } from "../tools/timer.ts";
 
 /**

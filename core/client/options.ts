@@ -8,10 +8,13 @@ import {
   type Authentication,
   type Prover,
 } from "../auth/auth.ts";
-import { CONNECTION_OPTIONS, type ConnectionOptions } from "../connection.ts";
-import { type EndpointOptions, endpointOptions } from "../endpoint.ts";
+import {
+  CONNECTION_OPTIONS,
+  type ConnectionOptions,
+} from "../connection/connection.ts";
+import { type EndpointOptions, endpointOptions } from "../platform/endpoint.ts";
 import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
-import type { TlsClientOptions } from "../tls.ts";
+import type { TlsClientOptions } from "../tls/tls.ts";
 import {
   anything,
   bag,

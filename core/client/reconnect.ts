@@ -4,7 +4,7 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import type { Connection, ConnectionEnd } from "../connection.ts";
+import type { Connection, ConnectionEnd } from "../connection/connection.ts";
 import {
   defaultsOf,
   limit,

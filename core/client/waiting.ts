@@ -4,8 +4,8 @@
  * @module
  */
 import { FrameEncoder, limitDepth } from "../framing/framing.ts";
-import { whenAborted } from "../abortion.ts";
-import { BackpressureError, type Settings } from "../settings.ts";
+import { whenAborted } from "../tools/abort.ts";
+import { BackpressureError, type Settings } from "../connection/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { startTimer } from "../tools/timer.ts";
 

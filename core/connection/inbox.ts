@@ -13,10 +13,10 @@
  * @module
  */
 import { type Decoded, InvalidMessageError } from "../framing/framing.ts";
-import { Queue } from "../queue.ts";
-import type { ConnectionEnd } from "../settings.ts";
+import { Queue } from "../tools/queue.ts";
+import type { ConnectionEnd } from "./options.ts";
 import { quiet, rejectQuietly } from "../tools/quiet.ts";
-import { nextTurn, Share } from "../turn.ts";
+import { nextTurn, Share } from "../tools/schedule.ts";
 import { markFailure } from "./failures.ts";
 import { type RequestLimits, Requests } from "./requests.ts";
 

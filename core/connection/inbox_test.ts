@@ -16,10 +16,10 @@ import {
   Connection,
   ConnectionClosedError,
   type ConnectionOptions,
-} from "../connection.ts";
-import { Responder } from "../respond.ts";
+} from "./connection.ts";
+import { Responder } from "../server/respond.ts";
 import { Clock } from "../../tests/ledger.ts";
-import { keepAlive } from "../heartbeat.ts";
+import { keepAlive } from "./keepalive.ts";
 import { rpc } from "../../rpc.ts";
 import { MOST_UNCLAIMED_BYTES } from "./inbox.ts";
 import { MOST_REQUESTS } from "./requests.ts";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { CONNECTION_DEFAULTS } from "../settings.ts";
+import { CONNECTION_DEFAULTS } from "./options.ts";
 import { rateBelow } from "./rate.ts";
 
 Deno.test("rateBelow() gives a rate in a unit that fits", () => {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ConnectionEnd } from "../settings.ts";
+import type { ConnectionEnd } from "./options.ts";
 import { clauseOf } from "../tools/address.ts";
 import { escape } from "../tools/escape.ts";
 

@@ -5,10 +5,10 @@
  * @module
  */
 import type { Decoded } from "../framing/framing.ts";
-import { whenAborted } from "../abortion.ts";
-import { Queue } from "../queue.ts";
-import { BackpressureError } from "../settings.ts";
-import { type Sweep, sweepFor } from "../sweep.ts";
+import { whenAborted } from "../tools/abort.ts";
+import { Queue } from "../tools/queue.ts";
+import { BackpressureError } from "./options.ts";
+import { type Sweep, sweepFor } from "../tools/sweep.ts";
 import { rejectQuietly } from "../tools/quiet.ts";
 
 /** Requests that may be open on one connection. */

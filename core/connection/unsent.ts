@@ -4,7 +4,7 @@
  * @module
  */
 import { InvalidMessageError } from "../framing/framing.ts";
-import { BackpressureError } from "../settings.ts";
+import { BackpressureError } from "./options.ts";
 import { quiet } from "../tools/quiet.ts";
 
 /** Whether an error is for a mistake of the caller's, which is not to be missed. */

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import type { Address } from "../connection.ts";
-import { addressOf, isAbstract } from "../endpoint.ts";
+import type { Address } from "../connection/connection.ts";
+import { addressOf, isAbstract } from "./endpoint.ts";
 import {
   type PermissionNeed,
   permissionsFor,
   permissionsForFiles,
   requirePermissions,
-} from "../permissions.ts";
+} from "./permissions.ts";
 import { addressText, nameEndpoint } from "../tools/address.ts";
 import { type Socket, tuned } from "./socket.ts";
 import { SocketFile } from "./socket_file.ts";

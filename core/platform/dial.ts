@@ -4,8 +4,8 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { onAbort } from "../abortion.ts";
-import type { Address } from "../settings.ts";
+import { onAbort } from "../tools/abort.ts";
+import type { Address } from "../connection/options.ts";
 import { addressText } from "../tools/address.ts";
 import { startTimer } from "../tools/timer.ts";
 import { closeSocket, type Socket, tuned } from "./socket.ts";

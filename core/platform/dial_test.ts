@@ -7,7 +7,7 @@ import {
 import { createServer } from "node:net";
 import { faultTest, settled, Sockets, until } from "../../tests/ledger.ts";
 import { waitersOf } from "../../tests/listeners.ts";
-import type { Address } from "../settings.ts";
+import type { Address } from "../connection/options.ts";
 import { dial } from "./dial.ts";
 
 const LOCAL = { transport: "tcp", hostname: "127.0.0.1" } as const;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ByteDuplex } from "../connection.ts";
+import type { ByteDuplex } from "../connection/connection.ts";
 
 /** A socket that is connected: bytes both ways, and where its ends are. */
 export interface Socket extends ByteDuplex {

@@ -22,7 +22,7 @@ import {
   filesBeside,
   missingPermissions,
   permissionsForFiles,
-} from "../permissions.ts";
+} from "./permissions.ts";
 
 /** What the platform calls a file, whatever its path. */
 type FileId = string;

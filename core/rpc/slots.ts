@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Queue } from "../queue.ts";
+import { Queue } from "../tools/queue.ts";
 
 /** What limits slots. */
 export interface SlotLimits {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Connection } from "../connection.ts";
+import type { Connection } from "../connection/connection.ts";
 import { isFailureOf } from "../connection/failures.ts";
 import { report } from "../tools/report.ts";
 

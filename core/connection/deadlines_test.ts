@@ -1,0 +1,344 @@
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+} from "@std/assert";
+import { encodeFrame } from "../../framing.ts";
+import { Clock } from "../../tests/ledger.ts";
+import {
+  type MemoryEnd,
+  memoryPair,
+  written,
+} from "../../tests/memory_pair.ts";
+import {
+  Connection,
+  ConnectionClosedError,
+  fromStreams,
+} from "./connection.ts";
+import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
+import { keepAlive } from "./keepalive.ts";
+import { Responder } from "../server/respond.ts";
+import { sweepFor } from "../tools/sweep.ts";
+import { turn } from "../../tests/turns.ts";
+
+/** Twenty ticks of 250 ms, which tests make by themselves. */
+const TIMEOUT = 5_000;
+const CLOCK = new Clock(TIMEOUT);
+const NEVER: ConnectionOptions = {
+  idleTimeout: Infinity,
+  frameTimeout: Infinity,
+  writeTimeout: Infinity,
+};
+
+function tick(count: number): void {
+  CLOCK.advance(count * CLOCK.period);
+}
+
+function connection(
+  options: ConnectionOptions,
+): { near: MemoryEnd; far: MemoryEnd; one: Connection } {
+  const [near, far] = memoryPair();
+  return { near, far, one: new Connection(near, { ...NEVER, ...options }) };
+}
+
+function assertTimeout(end: ConnectionEnd, message: string): void {
+  assert(!end.clean);
+  assertInstanceOf(end.cause, DOMException);
+  assertEquals(end.cause.name, "TimeoutError");
+  assertEquals(end.cause.message, message);
+}
+
+Deno.test("idleTimeout ends a connection whose peer says nothing, and whoever waits hears of it", async () => {
+  const { far, one } = connection({ idleTimeout: TIMEOUT });
+  const message = one[Symbol.asyncIterator]().next();
+  await turn();
+  tick(20);
+  assertEquals(far.closed, 0);
+  tick(1);
+  await far.closeWrite();
+  const error = await assertRejects(() => message, ConnectionClosedError);
+  assertInstanceOf(error.cause, DOMException);
+  assertTimeout(
+    await one.closed,
+    "Cannot receive message: the peer sent nothing for 5000 ms (idleTimeout)",
+  );
+});
+
+Deno.test("idleTimeout starts anew with each whole frame, and with nothing less", async () => {
+  const { far, one } = connection({ idleTimeout: TIMEOUT });
+  const messages: unknown[] = [];
+  const iteration = (async () => {
+    for await (const message of one) messages.push(message);
+  })();
+  await turn();
+  tick(20);
+  await far.write(encodeFrame("a"));
+  await turn();
+  tick(20);
+  await far.write(encodeFrame("b").subarray(0, 3));
+  await turn();
+  tick(1);
+  assertEquals(messages, ["a"]);
+  await turn();
+  tick(1);
+  await far.closeWrite();
+  await assertRejects(() => iteration, ConnectionClosedError);
+});
+
+Deno.test("idleTimeout does not count while it is not the peer's turn", async () => {
+  const [near, far] = memoryPair();
+  const server = new Connection(near, { ...NEVER, idleTimeout: TIMEOUT });
+  const reply = Promise.withResolvers<string>();
+  new Responder(server, () => reply.promise, undefined, 100, Infinity);
+  const client = new Connection(far, NEVER);
+  const answered = client.request("slow");
+  await written(client);
+  await turn();
+  tick(50);
+  reply.resolve("done");
+  assertEquals(await answered, "done");
+  await turn();
+  tick(20);
+  await turn();
+  assertEquals(await client.request("again"), "done");
+  await client.close();
+  assert((await server.closed).clean);
+});
+
+Deno.test("idleTimeout does not count while nobody waits for a message", async () => {
+  const { one } = connection({ idleTimeout: TIMEOUT });
+  tick(50);
+  await one.close();
+  assertEquals(await one.closed, { clean: true });
+});
+
+Deno.test("a connection whose peer has ended its side sends on, until nothing was sent for idleTimeout", async () => {
+  const { near, far, one } = connection({ idleTimeout: TIMEOUT });
+  await far.write(encodeFrame("request"));
+  await far.closeWrite();
+  for await (const _ of one);
+  for (let i = 0; i < 5; i++) {
+    tick(20);
+    await one.send(`reply ${i}`);
+    await turn();
+  }
+  tick(20);
+  assertEquals(near.closed, 0);
+  tick(2);
+  assertEquals(await one.closed, { clean: true });
+  assertEquals(near.closed, 1);
+  assertEquals(near.writes.length, 5);
+});
+
+Deno.test("a connection without idleTimeout whose peer has ended its side is closed when nothing was sent for 60 s", async () => {
+  const { near, far, one } = connection({
+    ...{ idleTimeout: Infinity, frameTimeout: 5_000, writeTimeout: 5_000 },
+  });
+  await far.closeWrite();
+  for await (const _ of one);
+  const sweep = sweepFor(Infinity, 5_000, 5_000)!;
+  for (let i = 0; i < sweep.ticks(60_000); i++) sweep.tick();
+  assertEquals(near.closed, 0);
+  sweep.tick();
+  assertEquals(await one.closed, { clean: true });
+});
+
+Deno.test("keepAlive() does not take a peer for dead while nothing is read, or when it has ended its side", async () => {
+  const { far, one } = connection({});
+  keepAlive(one, () => one.beat("are you there?"), TIMEOUT);
+  const messages = one[Symbol.asyncIterator]();
+  for (let i = 0; i < 40; i++) await far.write(encodeFrame("x".repeat(65_534)));
+  await messages.next(); // reads ahead, and no further
+  for (let i = 0; i < 100; i++) await turn();
+  tick(100);
+  assert(!one.isOver);
+  for (let i = 1; i < 40; i++) await messages.next();
+  await far.closeWrite();
+  assert((await messages.next()).done);
+  tick(100);
+  assert(!one.signal.aborted);
+  await one.close();
+});
+
+Deno.test("frameTimeout runs from the first byte of a frame to its last, whatever comes between", async () => {
+  const { far, one } = connection({ frameTimeout: TIMEOUT });
+  const message = one[Symbol.asyncIterator]().next();
+  const frame = encodeFrame("x".repeat(100));
+  for (let i = 0; i < 21; i++) {
+    await far.write(frame.subarray(i, i + 1));
+    await turn();
+    assertEquals(far.reads.length, 0);
+    tick(1);
+  }
+  await far.closeWrite();
+  await assertRejects(() => message, ConnectionClosedError);
+  assertTimeout(
+    await one.closed,
+    "Cannot receive message: the peer sent 21 bytes of a frame in 5000 ms, and not the rest (frameTimeout)",
+  );
+});
+
+Deno.test("frameTimeout starts anew with each frame", async () => {
+  const { far, one } = connection({ frameTimeout: TIMEOUT });
+  const messages: unknown[] = [];
+  const iteration = (async () => {
+    for await (const message of one) messages.push(message);
+  })();
+  const frame = encodeFrame("slow");
+  await far.write(frame.subarray(0, 5));
+  for (let i = 0; i < 10; i++) {
+    await turn();
+    tick(15);
+    // The end of one frame and the beginning of the next.
+    await far.write(frame.subarray(5));
+    await far.write(frame.subarray(0, 5));
+  }
+  await far.write(frame.subarray(5));
+  await far.closeWrite();
+  await iteration;
+  await one.close();
+  assertEquals(messages.length, 11);
+  assert((await one.closed).clean);
+});
+
+Deno.test("writeTimeout ends a connection whose peer takes nothing", async () => {
+  const { near, one } = connection({ writeTimeout: TIMEOUT });
+  near.hold();
+  const sent = one.send("x".repeat(100_000));
+  await turn();
+  tick(21);
+  await assertRejects(() => sent, ConnectionClosedError);
+  assertTimeout(
+    await one.closed,
+    "Cannot send message: the peer took none of 100006 bytes for 5000 ms, it reads less than 280 KB/s (writeTimeout)",
+  );
+  assertEquals(near.closed, 1);
+});
+
+Deno.test("writeTimeout starts anew with every byte that the peer takes", async () => {
+  const taken: number[] = [];
+  let take = () => {};
+  const one = new Connection({
+    read: () => new Promise(() => {}),
+    write: () =>
+      new Promise((resolve) => {
+        take = () => {
+          taken.push(1_000);
+          resolve(1_000);
+        };
+      }),
+    close() {},
+  }, { ...NEVER, writeTimeout: TIMEOUT });
+  const sent = one.send("x".repeat(20_000 - 6));
+  for (let i = 0; i < 20; i++) {
+    await turn();
+    tick(15);
+    take();
+  }
+  await sent;
+  await one.close();
+  assert((await one.closed).clean);
+  assertEquals(taken.length, 20);
+});
+
+Deno.test("writeTimeout counts each part that a pipe takes of a large message", async () => {
+  let parts = 0;
+  let take = () => {};
+  const one = fromStreams({
+    readable: new ReadableStream(),
+    writable: new WritableStream({
+      write: () =>
+        new Promise((resolve) => {
+          take = () => {
+            parts++;
+            resolve();
+          };
+        }),
+    }),
+  }, { ...NEVER, writeTimeout: TIMEOUT });
+  const sent = one.send("x".repeat(500_000));
+  const reading = one[Symbol.asyncIterator]().next();
+  for (let i = 0; i < 5; i++) {
+    await turn();
+    tick(15);
+    take();
+  }
+  await turn();
+  assertEquals(parts, 5);
+  tick(22); // it takes no more
+  await assertRejects(() => sent, ConnectionClosedError, "(writeTimeout)");
+  await assertRejects(() => reading, ConnectionClosedError, "(writeTimeout)");
+  take();
+});
+
+Deno.test("writeTimeout bounds close() where the peer takes nothing", async () => {
+  const { near, one } = connection({ writeTimeout: TIMEOUT });
+  near.hold();
+  one.send("never taken");
+  const closing = one.close();
+  await turn();
+  tick(21);
+  await closing;
+  assertTimeout(
+    await one.closed,
+    "Cannot send message: the peer took none of 17 bytes for 5000 ms, it reads less than 280 KB/s (writeTimeout)",
+  );
+});
+
+Deno.test("no deadline holds where all are Infinity", async () => {
+  const { near, one } = connection({});
+  near.hold();
+  one.send("waits");
+  one.request("waits, too").catch(() => {});
+  await turn();
+  tick(1_000);
+  near.release();
+  one.abort();
+  assertEquals(sweepFor(Infinity, Infinity), undefined);
+});
+
+Deno.test("keepAlive() sends the message when nothing came for the interval, and goes on when it is answered", async () => {
+  const { far, one } = connection({});
+  keepAlive(one, () => one.request("are you there?"), TIMEOUT);
+  const peer = new Connection(far, NEVER);
+  const seen: unknown[] = [];
+  const serving = (async () => {
+    for await (const message of peer) {
+      seen.push(message);
+      await peer.send("yes");
+    }
+  })();
+  for (let i = 0; i < 3; i++) {
+    await turn();
+    tick(19);
+    assertEquals(seen.length, i);
+    tick(1);
+    await turn();
+    tick(1); // notices the answer
+  }
+  assertEquals(seen, Array(3).fill("are you there?"));
+  await one.close();
+  await serving;
+});
+
+Deno.test("keepAlive() ends a connection whose peer does not answer", async () => {
+  const { one } = connection({});
+  keepAlive(one, () => one.request("are you there?"), TIMEOUT);
+  const reply = one.request("anybody?");
+  await turn();
+  tick(40);
+  tick(1);
+  await assertRejects(() => reply, ConnectionClosedError);
+  assertTimeout(
+    await one.closed,
+    "Cannot receive message: the peer did not answer a heartbeat within 5000 ms (heartbeatInterval)",
+  );
+});
+
+Deno.test("sweepFor() looks more often where a timeout is shorter, and at least four times a second", () => {
+  assertEquals(sweepFor(60_000, 10_000)?.period, 250);
+  assertEquals(sweepFor(60_000, 1_000)?.period, 50);
+  assertEquals(sweepFor(1)?.period, 1);
+  assert(sweepFor(60_000) === sweepFor(10_000, Infinity));
+});

@@ -1,0 +1,297 @@
+/**
+ * What a connection can be told, and what it tells: options, addresses, ends and
+ * errors.
+ *
+ * @module
+ */
+import {
+  Framing,
+  FRAMING_OPTIONS,
+  type FramingOptions,
+} from "../framing/framing.ts";
+import { type Sweep, sweepFor } from "../tools/sweep.ts";
+import {
+  defaultsOf,
+  limit,
+  type OptionTable,
+  readOptions,
+  signal,
+  timeout,
+} from "../tools/options.ts";
+
+/**
+ * Where one end of a connection is: of the same shape as `Deno.NetAddr` and
+ * `Deno.UnixAddr`. The path is empty for a client of a Unix socket, which has
+ * none.
+ */
+export type Address =
+  | { transport: "tcp"; hostname: string; port: number }
+  | { transport: "unix"; path: string };
+
+/** Options of a connection. */
+export interface ConnectionOptions extends FramingOptions {
+  /**
+   * Bytes that may wait to be written before `send` makes its caller wait, and
+   * before no more is read from a peer that does not read its replies.
+   *
+   * @default {65_536}
+   */
+  highWaterMark?: number;
+  /**
+   * Bytes that may wait to be written at all: beyond it, `send` and `request`
+   * reject with a {@linkcode BackpressureError}. A message that waits for a
+   * client to connect counts 2 KiB more than its frame, as it takes so much
+   * memory.
+   *
+   * @default {4_194_304}
+   */
+  maxQueuedBytes?: number;
+  /**
+   * Milliseconds without a whole frame from the peer, while it is the peer's
+   * turn, after which the connection is closed: a peer that is gone without a
+   * word looks like that.
+   *
+   * @default {60_000}
+   */
+  idleTimeout?: number;
+  /**
+   * Milliseconds from the first byte of a frame to its last; bytes between do
+   * not start it anew.
+   *
+   * @default {10_000}
+   */
+  frameTimeout?: number;
+  /**
+   * Milliseconds in which nothing of what waits to be written leaves, after
+   * which the connection is aborted. The platform takes more only when about a
+   * third of its own buffer is free again, so this is a lowest rate: with the
+   * default, a peer behind a buffer of 4 MiB has to read 12 KB a second, and
+   * behind a smaller one less. With half the time it is twice as much.
+   *
+   * @default {120_000}
+   */
+  writeTimeout?: number;
+}
+
+/** What each option may be. */
+export const CONNECTION_OPTIONS: OptionTable<ConnectionOptions> = {
+  ...FRAMING_OPTIONS,
+  highWaterMark: limit(65_536),
+  maxQueuedBytes: limit(4_194_304),
+  idleTimeout: timeout(60_000),
+  frameTimeout: timeout(10_000),
+  writeTimeout: timeout(120_000),
+};
+
+/** The defaults of {@linkcode ConnectionOptions}. */
+export const CONNECTION_DEFAULTS: Readonly<Required<ConnectionOptions>> =
+  defaultsOf(CONNECTION_OPTIONS);
+
+/** Versions of TLS. */
+export type TlsVersion = "TLSv1.2" | "TLSv1.3";
+
+/** A name in a certificate, by its parts: `CN`, `O`, `OU`, `C` and others. */
+export type TlsName = Readonly<Record<string, string | string[]>>;
+
+/** The certificate of a peer: it was checked, and its key is the peer's. */
+export interface TlsCertificate {
+  /** Whom it was issued to. */
+  readonly subject: TlsName;
+  /** Who issued it. */
+  readonly issuer: TlsName;
+  /**
+   * The names that it is valid for, such as `DNS:example.com`,
+   * `IP Address:127.0.0.1`, `URI:spiffe://example.com/a`, `email:a@example.com`.
+   */
+  readonly subjectAltNames: readonly string[];
+  /** Number among the certificates of its issuer, in hexadecimal. */
+  readonly serialNumber: string;
+  /** SHA-256 of the certificate: bytes in hexadecimal with colons between. */
+  readonly fingerprint256: string;
+  /** Until when it is valid. */
+  readonly validTo: Date;
+}
+
+/** What the two ends agreed on. */
+export interface TlsInfo {
+  /** Version of TLS. */
+  readonly protocol: TlsVersion;
+  /** Name of the cipher suite, as IANA has it. */
+  readonly cipher: string;
+  /** Protocol of the layer above, if both ends named some. */
+  readonly alpnProtocol?: string;
+  /** The peer's certificate, if it showed one. */
+  readonly peerCertificate?: TlsCertificate;
+}
+
+/** How a connection ended. */
+export interface ConnectionEnd {
+  /**
+   * Whether it ended between two frames, with everything written that was sent.
+   */
+  readonly clean: boolean;
+  /** What ended it, where it did not end by itself or by a call of `close`. */
+  readonly cause?: unknown;
+}
+
+/** What went over a connection so far. */
+export interface ConnectionStats {
+  /** Whole frames received. */
+  readonly messagesReceived: number;
+  /** Messages accepted for sending. */
+  readonly messagesSent: number;
+  /** Bytes received, prefixes included. */
+  readonly bytesReceived: number;
+  /** Bytes written, prefixes included. */
+  readonly bytesSent: number;
+  /**
+   * Bytes that wait to be written; for text that is not encoded yet, the number
+   * of its UTF-16 units.
+   */
+  readonly bytesQueued: number;
+}
+
+/** Options of a request. */
+export interface RequestOptions {
+  /**
+   * Gives up waiting for the reply, and rejects with the signal's reason. The
+   * reply, when it comes, is thrown away.
+   */
+  signal?: AbortSignal;
+  /**
+   * Milliseconds in which the reply has to come; then waiting for it is given
+   * up, too. A reply that is still missing as long after that ends the
+   * connection: the next one would be taken for it.
+   *
+   * @default {30_000}
+   */
+  timeout?: number;
+}
+
+/** What each option of a request may be. */
+export const REQUEST_OPTIONS: OptionTable<RequestOptions> = {
+  signal: signal(),
+  timeout: timeout(30_000),
+};
+
+/** The defaults of {@linkcode RequestOptions}. */
+export const REQUEST_DEFAULTS: Readonly<
+  Required<Pick<RequestOptions, "timeout">>
+> = defaultsOf(REQUEST_OPTIONS);
+
+/**
+ * Thrown when a connection is used after its end, and by all that waits on it
+ * when it ends.
+ */
+export class ConnectionClosedError extends Error {
+  /**
+   * Whether the connection ended between two frames, with everything written
+   * that was sent.
+   */
+  readonly clean: boolean;
+
+  /** Makes the error; `cause` is what ended the connection. */
+  constructor(message: string, end: ConnectionEnd) {
+    super(message, end.cause === undefined ? undefined : { cause: end.cause });
+    this.name = "ConnectionClosedError";
+    this.clean = end.clean;
+  }
+}
+
+/**
+ * Thrown when more waits than the limit: bytes to be written, of which the peer
+ * does not read as fast as messages are sent, or requests for their replies.
+ * Nothing of the message is sent, and the connection goes on; await `send` to be
+ * slowed down in time.
+ */
+export class BackpressureError extends RangeError {
+  /** Bytes that wait to be written, or requests or calls for their replies. */
+  readonly queued: number;
+  /** How many may wait. */
+  readonly limit: number;
+
+  /** Makes the error for so much that waits. */
+  constructor(
+    queued: number,
+    limit: number,
+    what: "bytes" | "requests" | "calls" = "bytes",
+  ) {
+    super(
+      what === "bytes"
+        ? `Cannot send message: ${queued} bytes wait to be written, limit is ${limit} bytes (maxQueuedBytes)`
+        : what === "requests"
+        ? `Cannot send request: ${queued} requests wait for their replies, limit is ${limit}`
+        : `Cannot call: ${queued} calls are open, limit is ${limit} (maxOpenCalls)`,
+    );
+    this.name = "BackpressureError";
+    this.queued = queued;
+    this.limit = limit;
+  }
+}
+
+/**
+ * Thrown when a peer was not let in, when a server wants a login or does not
+ * prove itself, and where a login begins that nobody asked for. All refusals
+ * look the same to the peer; on the server, `cause` is what the hook failed
+ * with.
+ */
+export class AuthenticationError extends Error {
+  /** Whether the server said to try again later: it is no refusal. */
+  readonly mayRetry: boolean;
+
+  /** Makes the error; `reason` names no secret. */
+  constructor(
+    reason: string,
+    { mayRetry = false, ...options }: ErrorOptions & { mayRetry?: boolean } =
+      {},
+  ) {
+    super(`Cannot authenticate: ${reason}`, options);
+    this.name = "AuthenticationError";
+    this.mayRetry = mayRetry;
+  }
+}
+
+/**
+ * Connection options that are checked.
+ * @internal
+ */
+export class Settings {
+  /** The framing of both directions. */
+  readonly framing: Framing;
+  /** Bytes that may wait to be written. */
+  readonly highWaterMark: number;
+  /** Bytes that may wait to be written at all. */
+  readonly maxQueuedBytes: number;
+  /** Milliseconds without a frame. */
+  readonly idleTimeout: number;
+  /** Milliseconds for a frame. */
+  readonly frameTimeout: number;
+  /** Milliseconds without progress in writing. */
+  readonly writeTimeout: number;
+  /** What measures the three, if any of them is to be measured. */
+  readonly sweep: Sweep | undefined;
+
+  /** Takes options that were read. */
+  constructor(given: ConnectionOptions) {
+    const resolved = { ...CONNECTION_DEFAULTS, ...given };
+    const { idleTimeout, frameTimeout, writeTimeout } = resolved;
+    this.framing = new Framing(given);
+    // Who waits for room is to find some.
+    this.highWaterMark = Math.min(
+      resolved.highWaterMark,
+      resolved.maxQueuedBytes,
+    );
+    this.maxQueuedBytes = resolved.maxQueuedBytes;
+    this.idleTimeout = idleTimeout;
+    this.frameTimeout = frameTimeout;
+    this.writeTimeout = writeTimeout;
+    this.sweep = sweepFor(idleTimeout, frameTimeout, writeTimeout);
+  }
+
+  /** Reads and checks options of a user; those that are checked stay. */
+  static of(options: ConnectionOptions | Settings): Settings {
+    return options instanceof Settings
+      ? options
+      : new Settings(readOptions(CONNECTION_OPTIONS, options));
+  }
+}

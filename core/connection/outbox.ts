@@ -1,0 +1,256 @@
+/**
+ * The sending half of a connection: messages in, bytes out.
+ *
+ * @module
+ */
+import type { Writer } from "@std/io/types";
+import {
+  FrameEncoder,
+  type Framing,
+  limitDepth,
+  measure,
+} from "../framing/framing.ts";
+
+type Space = Uint8Array<ArrayBuffer>;
+
+/**
+ * Space to write from, for all connections: writing is quick, so a few buffers
+ * serve them all, and one that is idle holds none. Small ones and large ones,
+ * as a buffer costs by its size even where little of it is used.
+ */
+const SPACES: readonly { bytes: number; most: number; spare: Space[] }[] = [
+  { bytes: 4_096, most: 256, spare: [] },
+  { bytes: 131_072, most: 16, spare: [] },
+];
+
+function takeSpace(bytes: number): Space | undefined {
+  for (const size of SPACES) {
+    if (bytes <= size.bytes) {
+      return size.spare.pop() ?? new Uint8Array(size.bytes);
+    }
+  }
+}
+
+function returnSpace(space: Space | undefined): void {
+  for (const { bytes, most, spare } of SPACES) {
+    if (space?.length === bytes && spare.length < most) spare.push(space);
+  }
+}
+
+/**
+ * Whoever awaits each send, or each reply, comes back for the next within so
+ * many turns of the microtask queue.
+ */
+const QUIET_TURNS = 4;
+/**
+ * So many messages are worth a write of their own: the peer works on them while
+ * the next ones are made.
+ */
+const WORTH_A_WRITE = 32;
+
+/** Waits until no more than `most` bytes are queued. */
+interface Waiting {
+  readonly most: number;
+  readonly promise: Promise<void>;
+  resolve(): void;
+  reject(reason: unknown): void;
+}
+
+/** Whom an outbox tells that a write has failed; it expects to be stopped. */
+export interface OutboxOwner {
+  /** Called with what the write failed with. */
+  writeFailed(cause: unknown): void;
+}
+
+/**
+ * Writes messages as whole frames, in order, one write at a time, as many
+ * together as there are.
+ */
+export class Outbox {
+  readonly #writer: Writer;
+  readonly #encoder: FrameEncoder;
+  readonly #highWaterMark: number;
+  readonly #owner: OutboxOwner;
+  #state: "idle" | "soon" | "writing" | "stopped" = "idle";
+  #patient = false;
+  #isHeld = false;
+  #bytesInFlight = 0;
+  #waiting: Waiting[] | undefined;
+  #messages = 0;
+  #messagesTaken = 0;
+  #bytesWritten = 0;
+
+  /** Makes an empty outbox; nothing is written before something is pushed. */
+  constructor(
+    writer: Writer,
+    framing: Framing,
+    highWaterMark: number,
+    owner: OutboxOwner,
+  ) {
+    this.#writer = writer;
+    this.#encoder = new FrameEncoder(framing);
+    this.#highWaterMark = highWaterMark;
+    this.#owner = owner;
+  }
+
+  /** Messages pushed so far. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Bytes written so far. */
+  get bytesWritten(): number {
+    return this.#bytesWritten;
+  }
+
+  /**
+   * Bytes that wait to be written; for text that is not encoded yet, the number
+   * of its UTF-16 units.
+   */
+  get bytesQueued(): number {
+    return this.#bytesInFlight + this.#encoder.size;
+  }
+
+  /** Gives the size of a message in bytes; throws where it cannot be sent. */
+  measure(message: unknown): number {
+    return measure(this.#encoder, message);
+  }
+
+  /** Refuses from now on what is nested deeper than `maxDepth`. */
+  limitDepth(): void {
+    limitDepth(this.#encoder);
+  }
+
+  /**
+   * Adds a message, to be written in this turn of the event loop. A `patient`
+   * one waits for those that are likely to follow it in the same turn. Throws,
+   * and adds nothing, if the message cannot be sent.
+   */
+  push(message: unknown, patient: boolean): void {
+    this.#encoder.push(message);
+    this.#messages++;
+    this.#patient = patient;
+    if (this.#state !== "idle") return;
+    this.#state = "soon";
+    // Writing only when every connection has read wakes the peers together.
+    if (patient) this.#writeSoon(this.#messages, QUIET_TURNS);
+    else queueMicrotask(() => this.#write());
+  }
+
+  #writeSoon(seen: number, turns: number): void {
+    queueMicrotask(() => {
+      if (this.#state !== "soon") return;
+      const more = this.#messages > seen;
+      if (turns === 0 && !more || this.#isWorthAWrite) this.#write();
+      else this.#writeSoon(this.#messages, more ? QUIET_TURNS : turns - 1);
+    });
+  }
+
+  get #isWorthAWrite(): boolean {
+    return this.#messages - this.#messagesTaken >= WORTH_A_WRITE ||
+      this.bytesQueued > this.#highWaterMark;
+  }
+
+  /** Keeps what is pushed until {@linkcode Outbox.release}. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  /** Writes what was kept. */
+  release(): void {
+    this.#isHeld = false;
+    if (this.#state === "soon") this.#write();
+  }
+
+  /** Writes now what is worth a write of its own and would be written soon. */
+  hasten(): void {
+    if (this.#state === "soon" && this.#isWorthAWrite) this.#write();
+  }
+
+  /**
+   * The only place that writes. No async function, which would cost as much as
+   * all the rest where messages come one by one.
+   */
+  #write(): void {
+    if (this.#state === "stopped" || this.#state === "writing") return;
+    const { size } = this.#encoder;
+    if (size === 0) {
+      this.#state = "idle";
+      return;
+    }
+    if (this.#isHeld) return;
+    this.#state = "writing";
+    this.#messagesTaken = this.#messages;
+    const space = takeSpace(size);
+    const bytes = this.#encoder.take(space);
+    this.#bytesInFlight = bytes.length;
+    this.#writeRest(bytes, space);
+  }
+
+  #writeRest(rest: Uint8Array, space: Space | undefined): void {
+    this.#writer.write(rest).then(
+      (count) => this.#written(rest, count, space),
+      (cause) => this.#owner.writeFailed(cause),
+    );
+  }
+
+  #written(rest: Uint8Array, count: number, space: Space | undefined): void {
+    // A stream that was not made by the platform may give anything.
+    if (!(count >= 0 && count <= rest.length)) {
+      return this.#owner.writeFailed(
+        new TypeError(
+          `Cannot write bytes: the stream took ${count} of ${rest.length}`,
+        ),
+      );
+    }
+    // Each part counts: a slow peer is not a dead one.
+    this.#bytesWritten += count;
+    this.#bytesInFlight -= count;
+    if (this.#state === "stopped") return;
+    if (count < rest.length) {
+      return this.#writeRest(rest.subarray(count), space);
+    }
+    returnSpace(space);
+    if (this.#state === "writing") this.#state = "soon";
+    this.#tell();
+    if (this.#patient && this.#encoder.size > 0) {
+      this.#writeSoon(this.#messages, QUIET_TURNS);
+    } else this.#write();
+  }
+
+  /**
+   * Resolves when no more than `most` bytes wait to be written; `undefined` if
+   * that is so already.
+   */
+  room(most: number = this.#highWaterMark): Promise<void> | undefined {
+    if (this.bytesQueued <= most || this.#state === "stopped") return undefined;
+    // One for all that wait for the same: a caller may send hundreds of thousands
+    // of small messages and await none.
+    const same = this.#waiting?.find((waiter) => waiter.most === most);
+    if (same !== undefined) return same.promise;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    (this.#waiting ??= []).push({ most, promise, resolve, reject });
+    // Sending without awaiting is allowed, and a peer that leaves is no reason
+    // to end the process.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  #tell(): void {
+    if (this.#waiting === undefined) return;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    for (const waiter of waiting) {
+      if (this.bytesQueued <= waiter.most) waiter.resolve();
+      else (this.#waiting ??= []).push(waiter);
+    }
+  }
+
+  /** Writes no more, and tells all who wait. */
+  stop(reason: unknown): void {
+    this.#state = "stopped";
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const { reject } of waiting) reject(reason);
+  }
+}

@@ -1,0 +1,326 @@
+/**
+ * What the platform must allow before anything is opened, told at once, and
+ * given up when it is not needed any more.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import type { Address } from "../connection/connection.ts";
+import { isAbstract } from "./endpoint.ts";
+import { checkArgument } from "../tools/options.ts";
+
+/** A permission, as narrow as it can be granted. */
+export type PermissionNeed =
+  /** To listen on a host and port or connect to it, or `unix:` and a path. */
+  | { readonly name: "net"; readonly host: string }
+  /** To read or write a file. */
+  | { readonly name: "read" | "write"; readonly path: string }
+  /** To read a variable of the environment. */
+  | { readonly name: "env"; readonly variable: string };
+
+/** All that a program can be granted. */
+const ALL_NAMES = [
+  "net",
+  "read",
+  "write",
+  "run",
+  "env",
+  "sys",
+  "ffi",
+  "import",
+] as const;
+
+/** Names of this machine that are not the same to the platform. */
+const LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"];
+
+/**
+ * The permissions for connecting to an address or listening on it. A Unix
+ * socket needs three kinds; its server makes a directory and a file beside it, at
+ * the same path with `.d` and with `.lock`.
+ *
+ * @param address Where to connect to or to listen.
+ * @param action What is done there.
+ */
+export function permissionsFor(
+  address: Address,
+  action: "connect to" | "listen on" = "connect to",
+): PermissionNeed[] {
+  checkAddress(address);
+  checkArgument(
+    "action",
+    action,
+    action === "connect to" || action === "listen on",
+    '"connect to" or "listen on"',
+  );
+  if (address.transport === "tcp") {
+    return [{ name: "net", host: textOf(address) }];
+  }
+  // A name in memory is no path. The platform grants paths if they are absolute.
+  const isPath = !isAbstract(address.path);
+  const path = isPath ? resolve(address.path) : address.path;
+  if (action === "connect to" || !isPath) {
+    return [
+      { name: "read", path },
+      { name: "write", path },
+      { name: "net", host: `unix:${path}` },
+    ];
+  }
+  const { early } = filesBeside(path);
+  return [...permissionsForFiles(path), { name: "net", host: `unix:${early}` }];
+}
+
+/** Short, as the platform bounds the length of a socket's path. */
+export const EARLY_NAME = "s";
+
+/** What a server makes beside its Unix socket. */
+interface FilesBeside {
+  /** A directory that its owner alone may enter. */
+  readonly directory: string;
+  /** The socket there, before it gets its name: four bytes longer. */
+  readonly early: string;
+  /** Shared by the servers that live. */
+  readonly lock: string;
+}
+
+/**
+ * The files that a server makes beside the Unix socket at an absolute path.
+ * @internal
+ */
+export function filesBeside(path: string): FilesBeside {
+  const directory = `${path}.d`;
+  return {
+    directory,
+    early: `${directory}/${EARLY_NAME}`,
+    lock: `${path}.lock`,
+  };
+}
+
+/**
+ * The permissions for making and removing the files of a Unix socket.
+ * @internal
+ */
+export function permissionsForFiles(path: string): PermissionNeed[] {
+  const { directory, lock } = filesBeside(path);
+  return (["read", "write"] as const).flatMap((name) =>
+    [path, directory, lock].map((path) => ({ name, path }))
+  );
+}
+
+function checkAddress(address: Address): void {
+  const { transport, hostname, port, path } = Object(address);
+  checkArgument(
+    "address",
+    address,
+    transport === "tcp"
+      ? typeof hostname === "string" && typeof port === "number"
+      : transport === "unix" && typeof path === "string",
+    "an address",
+  );
+}
+
+/** An address as a person and a permission write it. */
+function textOf(address: Address): string {
+  if (address.transport === "unix") return address.path;
+  // A permission is for an IPv6 address in all its zones.
+  const hostname = address.hostname.replace(/^\[(.*)\]$/, "$1")
+    .replace(/%.*$/, "");
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  return `${host}:${address.port}`;
+}
+
+/**
+ * Those permissions that are not granted. Asking does not prompt.
+ *
+ * @throws {URIError} If a host cannot be one.
+ * @internal
+ */
+export function missingPermissions(
+  needed: readonly PermissionNeed[],
+): PermissionNeed[] {
+  return needed.filter((need) => stateOf(need) !== "granted");
+}
+
+function stateOf(need: PermissionNeed): Deno.PermissionState {
+  return Deno.permissions.querySync(need).state;
+}
+
+/** What a permission is for: a host, a path or a variable. */
+function scopeOf(need: PermissionNeed): string {
+  return need.name === "net"
+    ? need.host
+    : need.name === "env"
+    ? need.variable
+    : need.path;
+}
+
+/** What to grant, by the names of the permissions. */
+function scopesOf(missing: readonly PermissionNeed[]): [string, string[]][] {
+  return [...Map.groupBy(missing, ({ name }) => name)].map(
+    ([name, needs]) => [name, [...new Set(needs.map(scopeOf))]],
+  );
+}
+
+/**
+ * The narrowest flags that grant the permissions, for a shell: one for each
+ * kind.
+ *
+ * @internal
+ */
+export function flagsFor(missing: readonly PermissionNeed[]): string {
+  return scopesOf(missing).map(([name, scopes]) => {
+    const flag = `--allow-${name}`;
+    // To a flag, a comma ends a scope.
+    return scopes.some((scope) => scope.includes(","))
+      ? flag
+      : `${flag}=${shellWord(scopes.join(","))}`;
+  }).join(" ");
+}
+
+/** A word of a command line, quoted where a shell needs it. */
+function shellWord(text: string): string {
+  return /^[\w./:@%+,=-]+$/.test(text)
+    ? text
+    : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** The same as a part of `deno.json`, where paths are relative to the file. */
+function configFor(missing: readonly PermissionNeed[]): string {
+  const absolute = missing.map((need) =>
+    "path" in need ? { ...need, path: resolve(need.path) } : need
+  );
+  return JSON.stringify({
+    permissions: { default: Object.fromEntries(scopesOf(absolute)) },
+  });
+}
+
+/** Why what looks as if it were granted is missing. */
+function* notesFor(missing: readonly PermissionNeed[]): Generator<string> {
+  for (const need of missing) {
+    if (stateOf(need) === "denied") {
+      yield `${scopeOf(need)} is denied by --deny-${need.name} or at a prompt`;
+    }
+    if (need.name !== "net") continue;
+    const [, host, port] = /^(.+):(\d+)$/.exec(need.host) ?? [];
+    if (!LOOPBACK_HOSTS.includes(host)) continue;
+    for (const other of LOOPBACK_HOSTS) {
+      const granted = `${other}:${port}`;
+      if (stateOf({ name: "net", host: granted }) !== "granted") continue;
+      yield `${granted} is granted, and is another name to Deno`;
+    }
+  }
+}
+
+/** Whether the platform would ask a person for a permission. */
+function hasTerminal(): boolean {
+  return Deno.stdin.isTerminal() && Deno.stderr.isTerminal();
+}
+
+/** Has the platform ask a person, where it would, up to the first refusal. */
+function ask(missing: readonly PermissionNeed[]): void {
+  // Nobody can grant what is denied.
+  if (missing.some((need) => stateOf(need) === "denied")) return;
+  if (!hasTerminal()) return;
+  for (const need of missing) {
+    if (Deno.permissions.requestSync(need).state !== "granted") return;
+  }
+}
+
+/** What to do about missing permissions. */
+function remedyFor(
+  needed: readonly PermissionNeed[],
+  missing: readonly PermissionNeed[],
+  command: readonly string[],
+): string {
+  if (command.length > 0) {
+    const words = command.map(shellWord).join(" ");
+    return `run: deno run ${flagsFor(needed)} ${words}`;
+  }
+  const which = missing.length === 1 ? "it" : "them";
+  return `run with ${flagsFor(missing)}, or grant ${which} in deno.json: ${
+    configFor(missing)
+  } and run with -P`;
+}
+
+/**
+ * Requires all permissions at once. Where Deno would ask a person at a
+ * terminal, it asks.
+ *
+ * ```ts
+ * import { permissionsFor, requirePermissions } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const address = { transport: "tcp", hostname: "::1", port: 8080 } as const;
+ * const needed = permissionsFor(address);
+ * assertEquals(needed, [{ name: "net", host: "[::1]:8080" }]);
+ * requirePermissions("listen on", address, needed);
+ * ```
+ *
+ * @param action What they are for, as in "listen on".
+ * @param address Where it is done.
+ * @param needed The permissions, of any kind.
+ * @param command The module and the arguments of a program, whose error then
+ * gives the whole command line to run instead.
+ * @throws {Deno.errors.NotCapable} If any are missing: with the flags, and the
+ * part of `deno.json`, that grant all of those.
+ * @throws {URIError} If the host cannot be one.
+ */
+export function requirePermissions(
+  action: string,
+  address: Address,
+  needed: readonly PermissionNeed[],
+  command: readonly string[] = [],
+): void {
+  checkArgument("action", action, typeof action === "string", "a string");
+  checkAddress(address);
+  checkArgument(
+    "needed",
+    needed,
+    Array.isArray(needed) && needed.every((need) => "name" in Object(need)),
+    "an array of permissions",
+  );
+  checkArgument(
+    "command",
+    command,
+    Array.isArray(command) && command.every((word) => typeof word === "string"),
+    "an array of strings",
+  );
+  let missing = missingPermissions(needed);
+  if (missing.length === 0) return;
+  ask(missing);
+  missing = missingPermissions(missing);
+  if (missing.length === 0) return;
+  const what = missing.length === 1 ? "permission" : "permissions";
+  const notes = [...notesFor(missing)].map((note) => `; ${note}`).join("");
+  throw new Deno.errors.NotCapable(
+    `Cannot ${action} ${textOf(address)}: missing ${what}; ${
+      remedyFor(needed, missing, command)
+    }${notes}`,
+  );
+}
+
+/**
+ * Gives up the permissions of the process. What is open stays open, and a
+ * listener goes on accepting; nothing else can be opened from then on.
+ *
+ * Where there is a terminal, the platform asks there before it refuses, and the
+ * whole process waits for the answer: run with `--no-prompt`.
+ *
+ * @param kept Of these, the kinds stay that were granted for single files.
+ * @internal
+ */
+export function dropPermissions(kept: readonly PermissionNeed[] = []): void {
+  for (const name of ALL_NAMES) {
+    const needs = kept.filter((need) => need.name === name);
+    // What is granted as a whole cannot be narrowed.
+    const isWhole = stateOf({ name } as PermissionNeed) === "granted";
+    const isKept = needs.length > 0 && !isWhole &&
+      missingPermissions(needs).length === 0;
+    // Without a host, a path or anything of the kind, all that is granted goes.
+    if (!isKept) Deno.permissions.revokeSync({ name });
+  }
+}
+
+/** Whether the platform did not allow something. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable;
+}

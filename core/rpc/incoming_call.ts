@@ -1,0 +1,168 @@
+/**
+ * A call from the side that answers it.
+ *
+ * @module
+ */
+import type { Connection } from "../connection/connection.ts";
+import type { RpcId, RpcRequest } from "./jsonrpc.ts";
+import { apiOf } from "./api.ts";
+import type { Caller } from "./caller.ts";
+import type {
+  RpcApi,
+  RpcCallOptions,
+  RpcContext,
+  RpcReply,
+  RpcUntyped,
+} from "./contract.ts";
+import type { OutgoingStream } from "./outgoing_stream.ts";
+import type { Batch } from "./replies.ts";
+
+/** What all calls of a connection have in common. */
+export interface Surroundings {
+  /** On which they come. */
+  readonly connection: Connection;
+  /** What they call back with. */
+  readonly caller: Caller;
+  /** Milliseconds that a method has to answer, or to begin a stream. */
+  readonly handlerTimeout: number;
+  /** The time now, in milliseconds. */
+  now(): number;
+}
+
+/** A call as its method has it, and what there is to know about it. */
+export class RunningCall implements RpcContext {
+  /** What it is known by; `undefined` for a notification. */
+  readonly id: RpcId | undefined;
+  /** What is called; `undefined` if there is no such method. */
+  readonly method: string | undefined;
+  /** With what it is called. */
+  readonly params: object | undefined;
+  /** Bytes of its message, or its share of that of a batch. */
+  readonly bytes: number;
+  /** With what it is answered together. */
+  readonly batch: Batch | undefined;
+  /**
+   * Where it is: `new` if nobody else knows of it, `parked` until there is a
+   * slot for it, `running` in that slot, `streaming` in one of those for streams,
+   * `over` if nobody waits for it.
+   */
+  state: "new" | "parked" | "running" | "streaming" | "over" = "new";
+  /** What it streams. */
+  stream: OutgoingStream | undefined;
+  readonly #surroundings: Surroundings;
+  /** When the caller stops waiting. */
+  #callerDeadline = Infinity;
+  #deadline: number | undefined;
+  #controller: AbortController | undefined;
+  #overController: AbortController | undefined;
+  /** What the signal says: that it is over, or first that it is to end soon. */
+  #told: { reason: unknown } | undefined;
+  #abortion: { reason: unknown } | undefined;
+
+  /** Makes a call of a request. */
+  constructor(
+    { id, params, timeout }: RpcRequest,
+    method: string | undefined,
+    bytes: number,
+    batch: Batch | undefined,
+    surroundings: Surroundings,
+  ) {
+    this.id = id;
+    this.method = method;
+    this.params = params ?? undefined;
+    this.bytes = bytes;
+    this.batch = batch;
+    this.#surroundings = surroundings;
+    // Another protocol's member of that name is none of ours.
+    if (typeof timeout === "number" && timeout > 0) {
+      this.#callerDeadline = surroundings.now() + timeout;
+    }
+  }
+
+  /**
+   * When it is late: where its method runs, for its answer to begin. Not worth
+   * a look at the clock where the method answers at once.
+   */
+  get deadline(): number {
+    if (this.state === "parked" || this.stream !== undefined) {
+      return this.#callerDeadline;
+    }
+    return this.#deadline ??= Math.min(
+      this.#callerDeadline,
+      this.#surroundings.now() + this.#surroundings.handlerTimeout,
+    );
+  }
+
+  /** See {@linkcode RpcContext.signal}. Few methods look at it. */
+  get signal(): AbortSignal {
+    return (this.#controller ??= controllerOf(this.#told)).signal;
+  }
+
+  /** Aborted when nobody waits for it any more: calls within it are given up. */
+  get over(): AbortSignal {
+    return (this.#overController ??= controllerOf(this.#abortion)).signal;
+  }
+
+  /** See {@linkcode RpcContext.timeLeft}. */
+  get timeLeft(): number {
+    return Math.max(0, this.deadline - this.#surroundings.now());
+  }
+
+  /** See {@linkcode RpcContext.connection}. */
+  get connection(): Connection {
+    return this.#surroundings.connection;
+  }
+
+  /** See {@linkcode RpcRemote.api}. */
+  get api(): RpcApi<RpcUntyped> {
+    return apiOf((method, params) => this.call(method, params));
+  }
+
+  /** See {@linkcode RpcRemote.call}. */
+  call(
+    method: string,
+    params?: object,
+    options?: RpcCallOptions,
+  ): RpcReply<unknown> {
+    return this.#surroundings.caller.call(method, params, options, this);
+  }
+
+  /** See {@linkcode RpcRemote.notify}. */
+  notify(method: string, params?: object): Promise<void> {
+    return this.#surroundings.caller.notify(method, params);
+  }
+
+  /**
+   * The answer is still wanted, but not for long: the method's signal says so.
+   */
+  endSoon(reason: unknown): void {
+    this.#tell(reason);
+  }
+
+  /** Nobody waits for the answer any more. */
+  abort(reason: unknown): void {
+    this.#abortion = { reason };
+    this.#tell(reason);
+    this.#overController?.abort(reason);
+    this.stream?.stop();
+  }
+
+  #tell(reason: unknown): void {
+    this.#told ??= { reason };
+    this.#controller?.abort(reason);
+  }
+
+  /** Whether it was aborted for that reason. */
+  isAbortedFor(reason: unknown): boolean {
+    return this.#abortion !== undefined && this.#abortion.reason === reason ||
+      this.#told !== undefined && this.#told.reason === reason;
+  }
+}
+
+function controllerOf(
+  abortion: { reason: unknown } | undefined,
+): AbortController {
+  const controller = new AbortController();
+  if (abortion !== undefined) controller.abort(abortion.reason);
+  return controller;
+}

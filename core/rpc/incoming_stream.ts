@@ -1,0 +1,266 @@
+/**
+ * The calling end of a stream: items that have come, for whom iterates over
+ * them.
+ *
+ * The answering end sends until a window of items or bytes is on its way; this
+ * end gives credit for what was taken, half a window at a time.
+ *
+ * @module
+ */
+import { Queue } from "../tools/queue.ts";
+import { quiet, quietSoon } from "../tools/quiet.ts";
+
+/** Items that may be on their way: sent, and not taken yet. */
+export const WINDOW_ITEMS = 1_024;
+/**
+ * Bytes that may be on their way. They are counted by the end that sends, and
+ * may be exceeded by one frame, as its size is known only when it is made.
+ */
+export const WINDOW_BYTES = 262_144;
+/**
+ * UTF-16 units, in which the sending end counts, are up to three bytes each, in
+ * which the receiving end does.
+ */
+const MOST_BYTES = 3 * WINDOW_BYTES;
+/**
+ * Bytes that all streams of a connection hold, before the frame at hand: 16
+ * windows that are full, of streams that nobody reads.
+ */
+export const MOST_STREAM_BYTES = 4_194_304;
+
+/** What all streams of a connection hold together. */
+export interface StreamTotal {
+  /** Bytes that have come and were not taken yet. */
+  bytes: number;
+}
+
+/** Makes the error for one who waits, where it is waited for. */
+export type Failure = () => unknown;
+
+/** Throws what a failure makes, with the stack of who waits. */
+export function raise(failure: Failure): never {
+  throw failure();
+}
+
+/** The error of one who iterates over a call that has one result. */
+export function notAStream(): TypeError {
+  return new TypeError(
+    "Cannot iterate over reply: the method answered with one value, not with a stream",
+  );
+}
+
+/** Where a stream's items come from, and what it says to that end. */
+export interface StreamSource {
+  /** So many more items are taken. */
+  credit(items: number): void;
+  /** No more is wanted. */
+  cancel(): void;
+  /** Somebody reads it. Called once. */
+  begin(): void;
+}
+
+interface Frame<T> {
+  readonly items: readonly T[];
+  readonly bytes: number;
+}
+
+interface Waiting<T, R> {
+  resolve(result: IteratorResult<T, R>): void;
+  reject(failure: Failure): void;
+}
+
+const NONE: readonly never[] = Object.freeze([]);
+
+/**
+ * The calling end: holds what has come until it is iterated over. What is held
+ * when the stream ends is still handed out; what is held when it is left is
+ * not.
+ */
+export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
+  readonly #source: StreamSource;
+  readonly #total: StreamTotal;
+  readonly #frames = new Queue<Frame<T>>();
+  readonly #waiting = new Queue<Waiting<T, R>>();
+  #frame: Frame<T> = { items: NONE, bytes: 0 };
+  #next = 0;
+  #itemsHeld = 0;
+  #bytesHeld = 0;
+  #itemsTaken = 0;
+  #bytesTaken = 0;
+  #isRead = false;
+  #isOver = false;
+  /** What comes behind the last item, until it was handed out. */
+  #outcome: { result: R } | { failure: Failure } | undefined;
+
+  /** Makes a stream to which nothing has come yet. */
+  constructor(source: StreamSource, total: StreamTotal) {
+    this.#source = source;
+    this.#total = total;
+  }
+
+  /** Items that have come and were not taken yet. */
+  get itemsHeld(): number {
+    return this.#itemsHeld;
+  }
+
+  /**
+   * Takes the items of a frame in. Fails if there were more than the window
+   * allows: a peer cannot make us hold more.
+   */
+  push(items: readonly T[], bytes: number): void {
+    if (this.#isOver || items.length === 0) return;
+    const isBeyondWindow = this.#itemsHeld + items.length > WINDOW_ITEMS ||
+      this.#bytesHeld > MOST_BYTES;
+    if (isBeyondWindow || this.#total.bytes > MOST_STREAM_BYTES) {
+      return this.#refuse(
+        isBeyondWindow
+          ? `${this.#itemsHeld + items.length} items and ${
+            this.#bytesHeld + bytes
+          } bytes wait, limit is ${WINDOW_ITEMS} items and ${MOST_BYTES} bytes`
+          : `${
+            this.#total.bytes + bytes
+          } bytes of all streams wait, limit is ${MOST_STREAM_BYTES} bytes`,
+      );
+    }
+    this.#frames.push({ items, bytes });
+    this.#itemsHeld += items.length;
+    this.#bytesHeld += bytes;
+    this.#total.bytes += bytes;
+    this.#serve();
+  }
+
+  #refuse(reason: string): void {
+    this.#source.cancel();
+    this.drop(() => new RangeError(`Cannot receive stream: ${reason}`));
+  }
+
+  /** There is no more to come. */
+  finish(result: R): void {
+    this.#end({ result });
+  }
+
+  /** There is no more to come, and not because all has come. */
+  fail(failure: Failure): void {
+    this.#end({ failure });
+  }
+
+  /** The same, and what is held is not wanted any more. */
+  drop(failure: Failure): void {
+    this.#discard();
+    this.#end({ failure });
+  }
+
+  #end(outcome: { result: R } | { failure: Failure }): void {
+    if (this.#isOver) return;
+    // Nothing but the stream itself holds its items from now on.
+    this.#total.bytes -= this.#bytesHeld;
+    this.#isOver = true;
+    this.#outcome = outcome;
+    this.#serve();
+  }
+
+  #discard(): void {
+    while (this.#frames.shift() !== undefined);
+    if (!this.#isOver) this.#total.bytes -= this.#bytesHeld;
+    this.#frame = { items: NONE, bytes: 0 };
+    this.#next = this.#itemsHeld = this.#bytesHeld = 0;
+  }
+
+  /** Gives those who wait what there is. */
+  #serve(): void {
+    while (this.#waiting.size > 0 && (this.#itemsHeld > 0 || this.#isOver)) {
+      const { resolve, reject } = this.#waiting.shift()!;
+      if (this.#itemsHeld > 0) resolve({ done: false, value: this.#take() });
+      else this.#settle(resolve, reject);
+    }
+  }
+
+  /** Takes the next item of those that are held. */
+  #take(): T {
+    if (this.#next === this.#frame.items.length) {
+      this.#frame = this.#frames.shift()!;
+      this.#next = 0;
+    }
+    const item = this.#frame.items[this.#next++];
+    this.#itemsHeld--;
+    if (this.#next === this.#frame.items.length) this.#giveCredit();
+    return item;
+  }
+
+  /** Hands out the end: as it was the first time, as none from then on. */
+  #settle(
+    resolve: (result: IteratorResult<T, R>) => void,
+    reject: (failure: Failure) => void,
+  ): void {
+    const outcome = this.#outcome;
+    this.#outcome = undefined;
+    if (outcome === undefined) resolve({ done: true, value: undefined as R });
+    else if ("failure" in outcome) reject(outcome.failure);
+    else resolve({ done: true, value: outcome.result });
+  }
+
+  /** A frame was taken; half a window is worth a message. */
+  #giveCredit(): void {
+    const { items, bytes } = this.#frame;
+    this.#bytesHeld -= bytes;
+    if (!this.#isOver) this.#total.bytes -= bytes;
+    this.#itemsTaken += items.length;
+    this.#bytesTaken += bytes;
+    if (
+      this.#isOver || this.#itemsTaken < WINDOW_ITEMS / 2 &&
+        this.#bytesTaken < WINDOW_BYTES / 2
+    ) return;
+    this.#source.credit(this.#itemsTaken);
+    this.#itemsTaken = this.#bytesTaken = 0;
+  }
+
+  /** Gives the next item, when there is one, or the end. */
+  next(): Promise<IteratorResult<T, R>> {
+    if (!this.#isRead) {
+      this.#isRead = true;
+      this.#source.begin();
+    }
+    if (this.#itemsHeld > 0) {
+      return Promise.resolve({ done: false, value: this.#take() });
+    }
+    const next = new Promise<IteratorResult<T, R>>((resolve, reject) => {
+      if (this.#isOver) this.#settle(resolve, reject);
+      else this.#waiting.push({ resolve, reject });
+    }).then(undefined, (failure) => {
+      quietSoon(next);
+      return raise(failure);
+    });
+    return next;
+  }
+
+  /** Leaves the stream, which ends the generator at the other end. */
+  return(value: R | PromiseLike<R>): Promise<IteratorResult<T, R>> {
+    this.#leave();
+    return Promise.resolve(value).then((value) => ({ done: true, value }));
+  }
+
+  /** Leaves the stream, and rejects with `error`. */
+  throw(error: unknown): Promise<IteratorResult<T, R>> {
+    this.#leave();
+    return quiet(Promise.reject(error));
+  }
+
+  #leave(): void {
+    if (!this.#isOver) this.#source.cancel();
+    this.#discard();
+    this.#isOver = true;
+    this.#outcome = undefined;
+    this.#serve();
+  }
+
+  /** The stream itself: it can be iterated over once. */
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Leaves the stream. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#leave();
+    return Promise.resolve();
+  }
+}

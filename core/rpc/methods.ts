@@ -1,0 +1,190 @@
+/**
+ * Methods as they are called: looked up, their parameters checked.
+ *
+ * @module
+ */
+import { RPC_ERRORS, RpcError } from "./jsonrpc.ts";
+import type {
+  RpcContext,
+  RpcFunction,
+  RpcMethod,
+  RpcMethods,
+  SchemaIssue,
+  SchemaResult,
+  StandardSchema,
+} from "./contract.ts";
+import { escape } from "../tools/escape.ts";
+import { isPlain, show } from "../tools/show.ts";
+
+/** Calls one method: with what `this` is, and the parameters as they came. */
+export type Invoke = (call: RpcContext, params: object | undefined) => unknown;
+
+/** Methods by their names: nothing that is not a method has a name here. */
+export type MethodTable = ReadonlyMap<string, Invoke>;
+
+/** More parameters by position could take more stack than there is. */
+const MOST_PARAMS = 10_000;
+const PARTS = ["description", "params", "handler"];
+
+/**
+ * Checks methods, and makes a table of them, which later changes do not change.
+ * `discover` adds a method that lists them.
+ */
+export function tableOf(
+  methods: RpcMethods,
+  discover: boolean,
+): MethodTable {
+  if (
+    typeof methods !== "object" || methods === null || Array.isArray(methods) ||
+    methods instanceof Promise
+  ) {
+    throw new TypeError(
+      `Cannot serve methods: received ${show(methods)}, expected an object`,
+    );
+  }
+  checkInherited(methods);
+  checkOwn(methods);
+  const table = new Map<string, Invoke>();
+  const list: { name: string; description?: string }[] = [];
+  for (const [name, definition] of Object.entries(methods)) {
+    if (/^(rpc\.|\$\/)/.test(name)) {
+      throw new TypeError(
+        `Cannot serve method "${name}": names that begin with "rpc." or "$/" are taken`,
+      );
+    }
+    const method = typeof definition === "function"
+      ? { handler: definition }
+      : definition;
+    check(name, method);
+    const { handler, params, description } = method;
+    table.set(
+      name,
+      params === undefined ? plain(handler) : checked(params, handler),
+    );
+    list.push({ name, description });
+  }
+  if (discover) table.set("rpc.discover", () => ({ methods: list }));
+  return table;
+}
+
+/**
+ * Rejects an instance of a class with methods: they would need `this` to be the
+ * instance, and not the call.
+ */
+function checkInherited(methods: object): void {
+  for (
+    let prototype = Object.getPrototypeOf(methods);
+    prototype !== null && prototype !== Object.prototype;
+    prototype = Object.getPrototypeOf(prototype)
+  ) {
+    const name = Object.getOwnPropertyNames(prototype)
+      .find((name) => name !== "constructor");
+    if (name === undefined) continue;
+    throw new TypeError(
+      `Cannot serve method "${name}": it is a member of a class, expected a plain object like { ${name}: (...params) => instance.${name}(...params) }`,
+    );
+  }
+}
+
+/** Rejects members that are no methods by their keys, and having none of any. */
+function checkOwn(methods: object): void {
+  const symbol = Object.getOwnPropertySymbols(methods)
+    .find((key) => Object.prototype.propertyIsEnumerable.call(methods, key));
+  if (symbol !== undefined) {
+    throw new TypeError(
+      `Cannot serve method ${
+        escape(String(symbol))
+      }: its key is a symbol, expected a string`,
+    );
+  }
+  if (!isPlain(methods) && Object.keys(methods).length === 0) {
+    throw new TypeError(
+      `Cannot serve methods: received ${
+        show(methods)
+      } without methods of its own, expected a plain object like { name: (...params) => result }`,
+    );
+  }
+}
+
+function check(name: string, method: Partial<RpcMethod>): void {
+  if (typeof method !== "object" || method === null) {
+    throw new TypeError(
+      `Cannot serve method "${name}": received ${
+        show(method)
+      }, expected a function or an object with a handler`,
+    );
+  }
+  const unknown = Object.keys(method).find((key) => !PARTS.includes(key));
+  const { description, params, handler } = method;
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `Cannot serve method "${name}": ${
+        handler === undefined
+          ? `it is an object without a handler, and methods do not nest; write "${name}.${unknown}" as the name of what is inside`
+          : `it has a part "${unknown}", which does not exist`
+      }`,
+    );
+  }
+  if (typeof handler !== "function") {
+    throw new TypeError(
+      `Cannot serve method "${name}": its handler is ${
+        show(handler)
+      }, expected a function`,
+    );
+  }
+  if (/^class\b/.test(Function.prototype.toString.call(handler))) {
+    throw new TypeError(
+      `Cannot serve method "${name}": it is a class, expected a function like (...params) => new ${handler.name}(...params)`,
+    );
+  }
+  if (description !== undefined && typeof description !== "string") {
+    throw new TypeError(
+      `Cannot serve method "${name}": its description is ${
+        show(description)
+      }, expected a string`,
+    );
+  }
+  if (
+    params !== undefined &&
+    typeof params?.["~standard"]?.validate !== "function"
+  ) {
+    throw new TypeError(
+      `Cannot serve method "${name}": its params are no Standard Schema`,
+    );
+  }
+}
+
+/** By position they are parameters, by name they are one. */
+function plain(handler: RpcFunction): Invoke {
+  return (call, params) => {
+    if (params === undefined) return handler.call(call);
+    if (!Array.isArray(params)) return handler.call(call, params);
+    if (params.length <= MOST_PARAMS) return handler.apply(call, params);
+    const [code, message] = RPC_ERRORS.invalidParams;
+    throw new RpcError(code, message);
+  };
+}
+
+/** All together are one parameter, as the schema makes it. */
+function checked(schema: StandardSchema, handler: RpcFunction): Invoke {
+  return (call, params) => {
+    function handle(result: SchemaResult<unknown>): unknown {
+      if (result.issues === undefined) return handler.call(call, result.value);
+      const [code, message] = RPC_ERRORS.invalidParams;
+      throw new RpcError(code, message, result.issues.map(issueOf));
+    }
+    const result = schema["~standard"].validate(params);
+    return result instanceof Promise ? result.then(handle) : handle(result);
+  };
+}
+
+/** An issue as it is sent, without what a library adds to it. */
+function issueOf({ message, path }: SchemaIssue): object {
+  return {
+    message,
+    path: path?.map((part) => {
+      const key = typeof part === "object" ? part.key : part;
+      return typeof key === "number" ? key : String(key);
+    }),
+  };
+}

@@ -1,0 +1,119 @@
+/**
+ * What is to be known before a peer is made: its options and methods.
+ *
+ * @module
+ */
+import type { RpcMethods } from "./contract.ts";
+import { type MethodTable, tableOf } from "./methods.ts";
+import type { RpcErrorHandler } from "./replies.ts";
+import {
+  defaultsOf,
+  flag,
+  hook,
+  limit,
+  type OptionTable,
+  resolveOptions,
+  timeout,
+} from "../tools/options.ts";
+
+/** Options of a peer. */
+export interface RpcOptions {
+  /**
+   * Milliseconds for the answer to a call to begin, where the call has no
+   * timeout of its own: to come, or to turn out to be a stream that is read here.
+   *
+   * @default {30_000}
+   */
+  timeout?: number;
+  /**
+   * Milliseconds for a method to answer, or to begin a stream, where the caller
+   * allows no less; then the answer is -32001, and the method's `signal` is
+   * aborted. Nothing can stop a method that never awaits anything.
+   *
+   * @default {60_000}
+   */
+  handlerTimeout?: number;
+  /**
+   * Calls of the peer that methods work on at the same time, streams that have
+   * begun not counted; together they hold as many bytes as a message may have,
+   * 1 MiB at most, or are one. A call that is given up frees its slot, but counts
+   * until its method ends, and no more than as many go on. More wait for a slot,
+   * until all of them hold as many bytes; then no more is read; or, where
+   * something here waits for what the peer sends next, those beyond are answered
+   * with -32000.
+   *
+   * @default {100}
+   */
+  maxInFlight?: number;
+  /**
+   * Streams to the peer that are open at the same time; together they hold 1 MiB
+   * of parameters at most, or are one, with those that were given up and whose
+   * methods go on. The call for one more is answered with -32000.
+   *
+   * @default {1_000}
+   */
+  maxStreams?: number;
+  /**
+   * Calls to the peer that are open at the same time; more are rejected. A peer
+   * that has answered more calls that were never made is cut off.
+   *
+   * @default {65_536}
+   */
+  maxOpenCalls?: number;
+  /**
+   * Messages in a batch; a longer one is answered with a single error.
+   *
+   * @default {100}
+   */
+  maxBatch?: number;
+  /**
+   * Whether `rpc.discover` lists the methods and their descriptions.
+   *
+   * @default {false}
+   */
+  discover?: boolean;
+  /**
+   * Called with what a method failed with, unless it is an `RpcError` that was
+   * made for this caller, and with the error of an answer that cannot be sent:
+   * the caller sees only "Internal error". Without it such an error is printed.
+   *
+   * Called without the name of a method where there is none: with an error that
+   * the peer has sent for none of the calls that are open. What the hook throws,
+   * or rejects with, is printed and ends nothing.
+   */
+  onError?: RpcErrorHandler;
+}
+
+/** What each option may be. */
+export const RPC_OPTIONS: OptionTable<RpcOptions> = {
+  timeout: timeout(30_000),
+  handlerTimeout: timeout(60_000),
+  maxInFlight: limit(100),
+  maxStreams: limit(1_000),
+  maxOpenCalls: limit(65_536),
+  maxBatch: limit(100),
+  discover: flag(false),
+  onError: hook(),
+};
+
+/** The defaults of {@linkcode RpcOptions}. */
+export const RPC_DEFAULTS: Readonly<Required<Omit<RpcOptions, "onError">>> =
+  defaultsOf(RPC_OPTIONS);
+
+/**
+ * Options and methods that are checked: the same for all connections of a
+ * server.
+ * @internal
+ */
+export class RpcSettings {
+  /** The options, with defaults. */
+  readonly options: typeof RPC_DEFAULTS & RpcOptions;
+  /** The methods. */
+  readonly methods: MethodTable;
+
+  /** Checks options and methods. */
+  constructor(methods: RpcMethods, options: RpcOptions) {
+    this.options = resolveOptions(RPC_OPTIONS, RPC_DEFAULTS, options);
+    this.methods = tableOf(methods, this.options.discover);
+  }
+}

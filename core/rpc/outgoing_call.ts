@@ -1,0 +1,188 @@
+/**
+ * A call that waits for its answer.
+ *
+ * @module
+ */
+import { whenAborted } from "../tools/abort.ts";
+import type { RpcReply } from "./contract.ts";
+import {
+  type Failure,
+  IncomingStream,
+  notAStream,
+  raise,
+  type StreamTotal,
+} from "./incoming_stream.ts";
+import { quiet, quietSoon } from "../tools/quiet.ts";
+
+/** Whose calls they are. */
+export interface CallOwner {
+  /** Gives a call up, for a reason that whoever waits for it is to know. */
+  giveUp(call: OpenCall, failure?: Failure): void;
+  /** Gives credit for items of a stream. */
+  credit(id: number, items: number): void;
+  /** What the streams of all calls hold. */
+  readonly streams: StreamTotal;
+}
+
+/** Limits that few calls have, and that cost nothing for the others. */
+export interface CallLimits {
+  /** Milliseconds until it is late. */
+  readonly limit: number;
+  /** When all of it has to be over. */
+  readonly deadline: number;
+}
+
+/** The key under which a reply has its call. */
+const CALL = Symbol("call");
+
+type Reply = RpcReply<unknown> & { [CALL]: OpenCall };
+
+/** What a reply has as its way to be iterated over. */
+function iterate(this: Reply): AsyncGenerator<unknown, unknown, void> {
+  return this[CALL].iterate(this);
+}
+
+const captured: {
+  resolve: (result: unknown) => void;
+  reject: (failure: Failure) => void;
+} = { resolve() {}, reject() {} };
+
+/**
+ * The executor of every promise: a closure for each would cost as much again,
+ * and what is allocated for a call is what it costs.
+ */
+function capture(
+  resolve: (result: unknown) => void,
+  reject: (failure: Failure) => void,
+): void {
+  captured.resolve = resolve;
+  captured.reject = reject;
+}
+
+/** One call that waits for its answer, or for the rest of a stream. */
+export class OpenCall {
+  /** What it is known by. */
+  readonly id: number;
+  /**
+   * When it is late: for its answer to begin, and where that is a stream for
+   * somebody to read it; then for all of it.
+   */
+  deadline = Infinity;
+  /** Limits of its own. */
+  limits: CallLimits | undefined;
+  readonly #owner: CallOwner;
+  readonly #settled = new Promise<unknown>(capture);
+  readonly #resolve = captured.resolve;
+  readonly #reject = captured.reject;
+  #reply: Reply | undefined;
+  #stream: IncomingStream<unknown, unknown> | undefined;
+  /** Whether items have come, or that there will be some. */
+  #isStream = false;
+  #isRead = false;
+  /** What iterating over it fails with. */
+  #failure: Failure | undefined;
+  #stopListening: (() => void) | undefined;
+
+  /** Makes a call that waits. */
+  constructor(owner: CallOwner, id: number) {
+    this.#owner = owner;
+    this.id = id;
+  }
+
+  /** What whoever calls has of it; made once. */
+  reply(): RpcReply<unknown> {
+    // The error is made behind a promise of its own, where the engine finds the
+    // stack of whoever awaits that one.
+    const reply = this.#settled.then(undefined, raise) as Reply;
+    reply[Symbol.asyncIterator] = iterate;
+    reply[CALL] = this;
+    return this.#reply = reply;
+  }
+
+  /** Gives up when a signal is aborted. */
+  listen(signals: (AbortSignal | undefined)[]): void {
+    const stops = signals.filter((signal) => signal !== undefined).map(
+      (signal) =>
+        whenAborted(
+          signal,
+          (reason) => this.#owner.giveUp(this, () => reason),
+        ),
+    );
+    this.#stopListening = () => stops.forEach((stop) => stop());
+  }
+
+  /** The answer is a stream, or is taken for one. */
+  #open(): IncomingStream<unknown, unknown> {
+    const stream = new IncomingStream({
+      credit: (items) => this.#owner.credit(this.id, items),
+      cancel: () => this.#owner.giveUp(this),
+      begin: () => {
+        this.#isRead = true;
+        this.#extend();
+      },
+    }, this.#owner.streams);
+    this.#resolve(stream);
+    return this.#stream = stream;
+  }
+
+  /** Gives what `reply`, which is this call's, is iterated over with. */
+  iterate(reply: Promise<unknown>): AsyncGenerator<unknown, unknown, void> {
+    const stream = this.#stream ?? this.#open();
+    if (this.#failure !== undefined) {
+      // It is told where it is iterated.
+      quiet(reply);
+      stream.fail(this.#failure);
+    }
+    return stream;
+  }
+
+  /** Whether the other end waits until more of a stream is taken here. */
+  get isBehind(): boolean {
+    return this.#stream !== undefined && this.#stream.itemsHeld > 0;
+  }
+
+  /** Whether its answer has begun. */
+  get isAnswered(): boolean {
+    return this.#isStream;
+  }
+
+  /** Items have come. */
+  push(items: readonly unknown[], bytes: number): void {
+    this.#isStream = true;
+    this.#extend();
+    (this.#stream ?? this.#open()).push(items, bytes);
+  }
+
+  /** A stream that is read may take as long as all of the call. */
+  #extend(): void {
+    if (!this.#isStream || !this.#isRead) return;
+    this.deadline = this.limits?.deadline ?? Infinity;
+  }
+
+  /** The result has come. */
+  succeed(result: unknown): void {
+    this.#stopListening?.();
+    if (this.#isStream) return this.#stream!.finish(result);
+    this.#failure = notAStream;
+    this.#resolve(result);
+    this.#stream?.fail(notAStream);
+  }
+
+  /** There will be no result; what came before is still handed out. */
+  fail(failure: Failure): void {
+    this.#stopListening?.();
+    this.#failure = failure;
+    if (this.#stream !== undefined) return this.#stream.fail(failure);
+    this.#reject(failure);
+    if (this.#reply !== undefined) quietSoon(this.#reply);
+  }
+
+  /** Nobody waits for it any more. */
+  drop(failure?: Failure): void {
+    if (failure === undefined) this.#stopListening?.();
+    else {
+      this.#stream?.drop(failure);
+      this.fail(failure);
+    }
+  }
+}

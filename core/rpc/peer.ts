@@ -1,0 +1,328 @@
+/**
+ * JSON-RPC 2.0 over a connection: either end may call the other.
+ *
+ * @module
+ */
+import { clearTimeout, setTimeout } from "node:timers";
+import {
+  type Decoded,
+  InvalidMessageError,
+  type JsonValue,
+} from "../framing/framing.ts";
+import type { Connection, ConnectionEnd } from "../connection/connection.ts";
+import {
+  failureOf,
+  idOf,
+  kindOf,
+  RPC_ERRORS,
+  type RpcRequest,
+  type RpcResponse,
+} from "./jsonrpc.ts";
+import { stayAlive } from "./alive.ts";
+import { Answerer } from "./answerer.ts";
+import { apiOf } from "./api.ts";
+import { Caller } from "./caller.ts";
+import type {
+  RpcApi,
+  RpcArguments,
+  RpcCallOptions,
+  RpcName,
+  RpcRemote,
+  RpcReply,
+  RpcResult,
+  RpcUntyped,
+} from "./contract.ts";
+import { Batch, Replies } from "./replies.ts";
+import type { RpcSettings } from "./options.ts";
+
+/**
+ * Replies that are handed out before those who wait for them get their turn, so
+ * that their next calls leave while the rest follows.
+ */
+const REPLY_RUN = 16;
+const RESOLVED = Promise.resolve();
+/** The longest that a timer takes; what is later is looked at again then. */
+const MOST_DELAY = 2 ** 31 - 1;
+
+/** What a peer has to do with, now and so far. */
+export interface RpcStats {
+  /** Calls to the peer that wait for their answer, or for more of a stream. */
+  readonly callsOpen: number;
+  /** Calls of the peer that methods work on, or that wait for a place. */
+  readonly callsRunning: number;
+  /**
+   * Replies, items, credits and cancellations so far that belong to no call:
+   * late ones, mostly.
+   */
+  readonly strays: number;
+}
+
+/**
+ * One end of a connection that speaks JSON-RPC 2.0: calls the methods of the
+ * other end, and answers with its own. Made by {@linkcode rpc},
+ * {@linkcode connectRpc} and {@linkcode serveRpc}.
+ *
+ * @typeParam Remote The contract of what the other end serves: an interface of
+ * its methods, or the type of the object that has them. Nothing checks it at
+ * run time.
+ */
+export class RpcPeer<Remote = RpcUntyped>
+  implements RpcRemote<Remote>, AsyncDisposable {
+  /** The connection, which belongs to the peer from now on. */
+  readonly connection: Connection;
+  readonly #settings: RpcSettings;
+  readonly #caller: Caller;
+  readonly #answerer: Answerer;
+  readonly #replies: Replies;
+  #api: RpcApi<Remote> | undefined;
+  #end: ConnectionEnd | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timerAt = Infinity;
+  #settled = 0;
+  /** What was answered with an error as no request, since the last request. */
+  #refused: Batch | "message" | undefined;
+
+  /** Takes a connection over; use {@linkcode rpc}. */
+  constructor(connection: Connection, settings: RpcSettings) {
+    this.connection = connection;
+    this.#settings = settings;
+    const { methods, options } = settings;
+    this.#caller = new Caller(connection, options, now, (deadline) => {
+      this.#watch(deadline);
+      this.#answerer.heed();
+    }, (error) => this.#replies.report(error, undefined));
+    this.#replies = new Replies(
+      connection,
+      options.onError,
+      () => this.#answerer.sent(),
+    );
+    this.#answerer = new Answerer(
+      methods,
+      {
+        connection,
+        caller: this.#caller,
+        handlerTimeout: options.handlerTimeout,
+        now,
+      },
+      this.#replies,
+      {
+        maxInFlight: options.maxInFlight,
+        maxStreams: options.maxStreams,
+        onDeadline: (deadline) => this.#watch(deadline),
+        onRest: () => connection.closeFor(this.#end ?? { clean: true }),
+      },
+    );
+    const [answerer, caller] = [this.#answerer, this.#caller];
+    connection.limitDepth();
+    connection.consume({
+      name: "rpc()",
+      get size() {
+        return answerer.size + caller.behind;
+      },
+      receive: (message, bytes) => this.#receive(message, bytes),
+      end: (end) => this.#endReceiving(end),
+      drain: () => answerer.drain(),
+    });
+    stayAlive(connection, answerer);
+    connection.closed.then(() => this.#over());
+  }
+
+  /** The methods of the other end, to be called like functions. */
+  get api(): RpcApi<Remote> {
+    return this.#api ??= apiOf((method, params) =>
+      this.#caller.call(method, params, undefined)
+    );
+  }
+
+  /** What the peer has to do with, now and so far. */
+  get stats(): RpcStats {
+    return {
+      callsOpen: this.#caller.size,
+      callsRunning: this.#answerer.size,
+      strays: this.#caller.strays + this.#answerer.strays,
+    };
+  }
+
+  /**
+   * Calls a method of the other end.
+   *
+   * @param method Its name.
+   * @param rest Its parameters, as an array or, by name, as an object; and
+   * options of the call.
+   * @returns A promise of the result; see {@linkcode RpcReply}.
+   * @throws {RpcError} If the other end answers with an error.
+   * @throws {ConnectionClosedError} If the connection has ended, or ends before
+   * the answer has come.
+   * @throws {DOMException} With the name `TimeoutError`, if the answer does not
+   * come in time.
+   * @throws {BackpressureError} If `maxOpenCalls` are open already.
+   * @throws {InvalidMessageError} If JSON cannot carry the parameters.
+   */
+  call<Name extends RpcName<Remote>>(
+    method: Name,
+    ...rest: RpcArguments<Remote[Name], [options?: RpcCallOptions]>
+  ): RpcReply<RpcResult<Remote[Name]>> {
+    const [params, options] = rest as [
+      params?: object,
+      options?: RpcCallOptions,
+    ];
+    return this.#caller.call(method, params, options) as RpcReply<
+      RpcResult<Remote[Name]>
+    >;
+  }
+
+  /**
+   * Calls a method of the other end that is not to answer.
+   *
+   * @param method Its name.
+   * @param rest Its parameters, as an array or, by name, as an object.
+   * @returns A promise that resolves when there is room for more.
+   * @throws {ConnectionClosedError} If the connection has ended.
+   * @throws {InvalidMessageError} If JSON cannot carry the parameters.
+   */
+  notify<Name extends RpcName<Remote>>(
+    method: Name,
+    ...rest: RpcArguments<Remote[Name], []>
+  ): Promise<void> {
+    return this.#caller.notify(method, ...rest as [params?: object]);
+  }
+
+  #receive(
+    message: Decoded<JsonValue>,
+    bytes: number,
+  ): Promise<void> | undefined {
+    const { waiting, count } = this.#replies;
+    if (message instanceof InvalidMessageError) {
+      if (!this.#caller.settleBadly(undefined)) {
+        this.#refuse(failureOf(null, RPC_ERRORS.parseError));
+      }
+    } else if (Array.isArray(message)) this.#receiveBatch(message, bytes);
+    else this.#dispatch(message, bytes);
+    if (this.#replies.waiting > waiting) this.#replies.bytesRefused += bytes;
+    if (this.#settled < REPLY_RUN) {
+      return this.#answerer.pause(this.#replies.count > count);
+    }
+    this.#settled = 0;
+    return RESOLVED;
+  }
+
+  #receiveBatch(messages: JsonValue[], bytes: number): void {
+    const { length } = messages;
+    if (length === 0 || length > this.#settings.options.maxBatch) {
+      this.#refuse(failureOf(null, RPC_ERRORS.invalidRequest));
+      return;
+    }
+    const batch = new Batch(length, this.#replies);
+    for (const message of messages) {
+      // What is held of them is counted, and one may be all of it.
+      const share = length === 1 ? bytes : JSON.stringify(message).length;
+      this.#dispatch(message, share, batch);
+    }
+  }
+
+  #dispatch(message: JsonValue, bytes: number, batch?: Batch): void {
+    const kind = kindOf(message);
+    if (kind === "request") {
+      this.#refused = undefined;
+      const request = message as unknown as RpcRequest;
+      if (request.method.startsWith("$/")) this.#control(request, bytes, batch);
+      else this.#answerer.receive(request, bytes, batch);
+    } else if (kind === "response") {
+      this.#settled++;
+      this.#caller.settle(message as unknown as RpcResponse);
+      batch?.add();
+    } else if (this.#caller.settleBadly(message)) batch?.add();
+    else {
+      const id = idOf(message);
+      const failure = failureOf(id, RPC_ERRORS.invalidRequest);
+      const isRequest = id !== null &&
+        (message as Partial<RpcRequest>).method !== undefined;
+      if (!isRequest) this.#refuse(failure, batch);
+      else if (batch === undefined) this.#replies.send(failure);
+      else batch.add(failure);
+    }
+  }
+
+  /**
+   * Answers what is no request with an error: once, until a request has come, as
+   * two ends that both answer what is none would never come to rest.
+   */
+  #refuse(failure: RpcResponse, batch?: Batch): void {
+    const isFirst = this.#refused === undefined ||
+      batch !== undefined && this.#refused === batch;
+    if (isFirst) this.#refused = batch ?? "message";
+    if (batch !== undefined) batch.add(isFirst ? failure : undefined);
+    else if (isFirst) this.#replies.send(failure);
+  }
+
+  /** What is about calls: none of it has an answer. */
+  #control(
+    { method, params, id }: RpcRequest,
+    bytes: number,
+    batch: Batch | undefined,
+  ): void {
+    if (id !== undefined) {
+      const failure = failureOf(id, RPC_ERRORS.methodNotFound);
+      if (batch === undefined) this.#replies.send(failure);
+      else batch.add(failure);
+      return;
+    }
+    batch?.add();
+    const named = params ?? {};
+    if (method === "$/stream") this.#caller.push(named, bytes);
+    else if (method === "$/credit") this.#answerer.credit(named);
+    else if (method === "$/cancelRequest") this.#answerer.cancel(named);
+  }
+
+  #endReceiving(end: ConnectionEnd): void {
+    this.#end = end;
+    this.#caller.end(end);
+    this.#answerer.end();
+  }
+
+  #over(): void {
+    this.#timerAt = -Infinity;
+    clearTimeout(this.#timer);
+    this.#answerer.abort(this.connection.gone("go on"));
+  }
+
+  /** Looks for late calls at that time. */
+  #watch(deadline: number): void {
+    if (deadline >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = deadline;
+    this.#timer = setTimeout(
+      () => this.#lookForLate(),
+      Math.min(Math.max(1, Math.ceil(deadline - now())), MOST_DELAY),
+    );
+    // Whoever waits for the connection keeps the process alive.
+    this.#timer.unref();
+  }
+
+  #lookForLate(): void {
+    this.#timerAt = Infinity;
+    const time = now();
+    this.#caller.giveUpLate(time);
+    this.#answerer.stopLate(time);
+    this.#watch(Math.min(this.#caller.earliest, this.#answerer.earliest));
+  }
+
+  /**
+   * Closes the connection once everything sent before has left. Calls that are
+   * open reject, and the other end hears that they are given up; methods at work
+   * are aborted.
+   */
+  close(): Promise<void> {
+    this.#caller.close();
+    return this.connection.close();
+  }
+
+  /** The same as {@linkcode RpcPeer.close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function now(): number {
+  return Math.floor(performance.now());
+}

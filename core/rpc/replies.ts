@@ -1,0 +1,214 @@
+/**
+ * Answers on their way out.
+ *
+ * @module
+ */
+import { FrameTooLargeError } from "../framing/framing.ts";
+import {
+  BackpressureError,
+  type Connection,
+  ConnectionClosedError,
+} from "../connection/connection.ts";
+import { failureOf, RPC_ERRORS, type RpcResponse } from "./jsonrpc.ts";
+import { callHook, report } from "../tools/report.ts";
+
+/** See {@linkcode RpcOptions.onError}. */
+export type RpcErrorHandler = (
+  error: unknown,
+  method: string | undefined,
+  connection: Connection,
+) => unknown;
+
+/**
+ * Answers that leave together: those to the calls of a batch. Once they are too
+ * large together, each is an error: what has come is dropped, and what comes is
+ * not looked at any more.
+ */
+export class Batch {
+  readonly #replies: Replies;
+  #answers: RpcResponse[] = [];
+  /** Bytes of the answers, each with the comma or bracket behind it. */
+  #bytes = 0;
+  #isTooLarge = false;
+  #left: number;
+
+  /** Waits until each of so many messages has its answer, or none. */
+  constructor(size: number, replies: Replies) {
+    this.#left = size;
+    this.#replies = replies;
+  }
+
+  /** Adds the answer to a message, if it has one. */
+  add(response?: RpcResponse, method?: string): void {
+    if (response !== undefined) {
+      const answer = this.#isTooLarge
+        ? insteadOf(response)
+        : this.#fit(response, method);
+      this.#answers.push(answer);
+    }
+    this.#left--;
+    if (this.#left > 0) return;
+    this.#replies.bytesKept -= this.#bytes;
+    if (this.#answers.length > 0) {
+      this.#replies.send(this.#answers, undefined, this.#isTooLarge);
+    }
+  }
+
+  /** Counts an answer; gives what is sent of it. */
+  #fit(response: RpcResponse, method: string | undefined): RpcResponse {
+    try {
+      const bytes = this.#replies.measure(response) + 1;
+      const { maxBytes } = this.#replies;
+      this.#bytes += bytes;
+      this.#replies.bytesKept += bytes;
+      if (this.#bytes < maxBytes) return response;
+      throw new FrameTooLargeError("encode", this.#bytes + 1, maxBytes);
+    } catch (error) {
+      this.#replies.report(error, method);
+      if (error instanceof FrameTooLargeError) {
+        this.#isTooLarge = true;
+        this.#answers = this.#answers.map(insteadOf);
+        this.#replies.bytesKept -= this.#bytes;
+        this.#bytes = 0;
+      }
+      return insteadOf(response);
+    }
+  }
+}
+
+/** Sends answers, all of which find a way to the other end. */
+export class Replies {
+  /** Answers that were sent, or wait. */
+  count = 0;
+  /** Bytes of the answers to batches that are not complete. */
+  bytesKept = 0;
+  /** Bytes of messages that were answered at once while answers have to wait. */
+  bytesRefused = 0;
+  readonly #connection: Connection;
+  readonly #onError: RpcErrorHandler | undefined;
+  readonly #onSent: () => void;
+  #waiting = 0;
+
+  /** Calls `onSent` when an answer that had to wait is sent. */
+  constructor(
+    connection: Connection,
+    onError: RpcErrorHandler | undefined,
+    onSent: () => void,
+  ) {
+    this.#connection = connection;
+    this.#onError = onError;
+    this.#onSent = onSent;
+  }
+
+  /** Answers that wait until there is room for them. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Bytes of the largest message. */
+  get maxBytes(): number {
+    return this.#connection.framing.maxFrameBytes;
+  }
+
+  /** Gives the size of an answer in bytes; throws where it cannot be sent. */
+  measure(response: RpcResponse): number {
+    return this.#connection.measure(response) -
+      this.#connection.framing.prefixBytes;
+  }
+
+  /**
+   * Sends an answer, or those to a batch, when there is room for it. One that
+   * cannot be sent is reported, unless it was before, and replaced by an error,
+   * with the id if that is not too long.
+   */
+  send(
+    message: RpcResponse | RpcResponse[],
+    method?: string,
+    isReplaced = false,
+  ): void {
+    this.count++;
+    try {
+      if (this.#enqueue(message)) return;
+      // What waits is no larger than what can be sent.
+      this.#connection.measure(message);
+    } catch (error) {
+      if (error instanceof ConnectionClosedError) return; // nobody reads it
+      return this.#replace(message, method, isReplaced, error);
+    }
+    this.#waiting++;
+    this.#sendLater(message, method, isReplaced);
+  }
+
+  /** Hands an answer to the connection; gives whether there was room for it. */
+  #enqueue(message: RpcResponse | RpcResponse[]): boolean {
+    try {
+      this.#connection.enqueue(message);
+      return true;
+    } catch (error) {
+      if (error instanceof BackpressureError) return false;
+      throw error;
+    }
+  }
+
+  #sendLater(
+    message: RpcResponse | RpcResponse[],
+    method: string | undefined,
+    isReplaced: boolean,
+  ): void {
+    const room = this.#connection.room() ?? Promise.resolve();
+    room.then(() => {
+      try {
+        if (!this.#enqueue(message)) {
+          return this.#sendLater(message, method, isReplaced);
+        }
+      } catch (error) {
+        if (!(error instanceof ConnectionClosedError)) {
+          this.#replace(message, method, isReplaced, error);
+        }
+      }
+      this.#sentLater();
+    }, () => this.#sentLater());
+  }
+
+  #sentLater(): void {
+    this.#waiting--;
+    if (this.#waiting === 0) this.bytesRefused = 0;
+    this.#onSent();
+  }
+
+  #replace(
+    message: RpcResponse | RpcResponse[],
+    method: string | undefined,
+    isReplaced: boolean,
+    error: unknown,
+  ): void {
+    if (!isReplaced) {
+      this.report(error, method);
+      this.send(
+        Array.isArray(message) ? message.map(insteadOf) : insteadOf(message),
+        method,
+        true,
+      );
+    } else if (Array.isArray(message) || message.id !== null) {
+      this.send(failureOf(null, RPC_ERRORS.internalError), method, true);
+    }
+  }
+
+  /**
+   * Tells what went wrong, and is not for the other end to know. What is no
+   * method's doing is not printed.
+   */
+  report(error: unknown, method: string | undefined): void {
+    if (this.#onError !== undefined) {
+      callHook(this.#onError, error, method, this.#connection);
+    } else if (method !== undefined) report(error);
+  }
+}
+
+/** The error in place of an answer; one without data takes no more room. */
+function insteadOf(response: RpcResponse): RpcResponse {
+  const { id, error } = response;
+  return error && error.data === undefined
+    ? response
+    : failureOf(id, RPC_ERRORS.internalError);
+}

@@ -1,0 +1,105 @@
+/**
+ * Who may have one more connection: limits for each peer.
+ *
+ * @module
+ */
+import type { Address } from "../connection/connection.ts";
+
+/** Failures after which a peer has to wait. */
+const MOST_FAILURES = 5;
+/** Milliseconds for which failures count. */
+const FAILURE_TIME = 1_000;
+/** Peers whose failures are kept; beyond it, the oldest are forgotten. */
+const MOST_PEERS = 10_000;
+
+interface Failures {
+  count: number;
+  since: number;
+}
+
+/**
+ * What counts as one peer: an IPv4 address, also where IPv6 carries it; the
+ * first half of an IPv6 address, as whoever has one has all of the other half.
+ * A Unix socket does not tell.
+ */
+export function peerOf(address: Address): string | undefined {
+  if (address.transport === "unix") return undefined;
+  const { hostname } = address;
+  const mapped = /^::ffff:([\d.]+)$/i.exec(hostname);
+  if (mapped !== null) return mapped[1];
+  if (!hostname.includes(":")) return hostname;
+  const [head, tail] = hostname.split("::");
+  const groups = head === "" ? [] : head.split(":");
+  const after = tail ? tail.split(":").length : 0;
+  if (tail !== undefined) {
+    while (groups.length < 8 - after) groups.push("0");
+    if (after > 0) groups.push(...tail.split(":"));
+  }
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}
+
+/**
+ * Counts the connections of each peer, and its failures to authenticate. It
+ * keeps nothing of those who have none.
+ */
+export class Admission {
+  readonly #most: number;
+  readonly #connections = new Map<string, number>();
+  /** The oldest first. */
+  readonly #failures = new Map<string, Failures>();
+
+  /** Allows each peer so many connections at a time. */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Peers of whom anything is kept. */
+  get size(): number {
+    return this.#connections.size + this.#failures.size;
+  }
+
+  /** Counts one more connection, unless the peer has as many as it may have. */
+  enter(peer: string): boolean {
+    const count = this.#connections.get(peer) ?? 0;
+    if (count >= this.#most) return false;
+    this.#connections.set(peer, count + 1);
+    return true;
+  }
+
+  /** Counts one connection less. */
+  leave(peer: string): void {
+    const count = this.#connections.get(peer) ?? 0;
+    if (count > 1) this.#connections.set(peer, count - 1);
+    else this.#connections.delete(peer);
+  }
+
+  /** Counts one more failure to log in; `now` is in milliseconds. */
+  fail(peer: string, now: number): void {
+    this.#forget(now);
+    const failures = this.#failures.get(peer);
+    if (failures === undefined) {
+      if (this.#failures.size >= MOST_PEERS) this.#forgetOldest();
+      this.#failures.set(peer, { count: 1, since: now });
+    } else failures.count++;
+  }
+
+  /** Whether a peer has failed so often that it has to wait. */
+  isBarred(peer: string, now: number): boolean {
+    this.#forget(now);
+    return (this.#failures.get(peer)?.count ?? 0) >= MOST_FAILURES;
+  }
+
+  #forgetOldest(): void {
+    for (const [peer] of this.#failures) {
+      this.#failures.delete(peer);
+      return;
+    }
+  }
+
+  #forget(now: number): void {
+    for (const [peer, { since }] of this.#failures) {
+      if (now - since < FAILURE_TIME) return;
+      this.#failures.delete(peer);
+    }
+  }
+}

@@ -1,0 +1,258 @@
+/**
+ * Request and reply on the side that replies: a handler's answers, in the order
+ * of the messages.
+ *
+ * @module
+ */
+import {
+  type Decoded,
+  InvalidMessageError,
+  type JsonValue,
+} from "../framing/framing.ts";
+import {
+  type Connection,
+  ConnectionClosedError,
+  type ConnectionEnd,
+  type Consumer,
+} from "../connection/connection.ts";
+import { isFailureOf, markFailure } from "../connection/failures.ts";
+import { isPromiseLike } from "../tools/promise_like.ts";
+import { Queue } from "../tools/queue.ts";
+import { report } from "../tools/report.ts";
+
+/**
+ * Answers a message. What it returns, or resolves to, is sent as the reply;
+ * `undefined` sends nothing. The replies leave in the order of the messages. A
+ * handler that throws or rejects is a matter for the {@linkcode ErrorHandler}.
+ *
+ * @typeParam T What the messages of the peer are taken to be; nothing checks
+ * it.
+ */
+export type Handler<T = JsonValue> = (
+  message: T,
+  connection: Connection<T>,
+) => unknown;
+
+/**
+ * Answers in place of a handler that threw, of a reply that cannot be sent, and
+ * of a message that is not UTF-8 or not JSON (an `InvalidMessageError`). What
+ * it returns, or resolves to, is sent as the reply. If it returns `undefined`
+ * or throws, the connection is closed once the replies before have left: a
+ * reply left out would have every later one taken for the wrong request's.
+ */
+export type ErrorHandler<T = JsonValue> = (
+  error: unknown,
+  connection: Connection<T>,
+) => unknown;
+
+interface Reply {
+  settled: boolean;
+  value: unknown;
+  /** Size of the message that it answers. */
+  bytes: number;
+  /** Whether it stands in for a reply that could not be sent. */
+  replaced: boolean;
+}
+
+/** In place of a reply: the connection ends here. */
+class Failure {
+  constructor(readonly cause: unknown) {}
+
+  /** Whether that is one: a handler's Proxy may throw when it is asked. */
+  static is(reply: unknown): reply is Failure {
+    try {
+      return reply instanceof Failure;
+    } catch {
+      return false;
+    }
+  }
+}
+
+function orFailure(reply: unknown, error: unknown): unknown {
+  return reply === undefined ? new Failure(error) : reply;
+}
+
+/**
+ * Hands the messages of one connection to a handler and sends its replies in
+ * order; closes it when it is at an end and all are sent.
+ */
+export class Responder<T> implements Consumer<T> {
+  readonly name = "serve()";
+  readonly #connection: Connection<T>;
+  readonly #handler: Handler<T>;
+  readonly #onError: ErrorHandler<T> | undefined;
+  readonly #maxInFlight: number;
+  readonly #maxBytesInFlight: number;
+  readonly #replies = new Queue<Reply>();
+  #bytesInFlight = 0;
+  /** Whether a handler is being called now: it may shut the server down. */
+  #calling = false;
+  /** Wakes the reading that waits until fewer replies are outstanding. */
+  #wake: (() => void) | undefined;
+  /** How receiving ended, once it has. */
+  #ended: ConnectionEnd | undefined;
+
+  constructor(
+    connection: Connection<T>,
+    handler: Handler<T>,
+    onError: ErrorHandler<T> | undefined,
+    maxInFlight: number,
+    maxBytesInFlight: number,
+  ) {
+    this.#connection = connection;
+    this.#handler = handler;
+    this.#onError = onError;
+    this.#maxInFlight = maxInFlight;
+    this.#maxBytesInFlight = maxBytesInFlight;
+    connection.consume(this);
+  }
+
+  /** Replies that are outstanding. */
+  get size(): number {
+    return this.#replies.size;
+  }
+
+  get #isFull(): boolean {
+    return this.#replies.size >= this.#maxInFlight ||
+      this.#bytesInFlight >= this.#maxBytesInFlight;
+  }
+
+  /** There will be no more messages. */
+  end(end: ConnectionEnd): void {
+    this.#ended = end;
+    this.#wake?.();
+    this.#closeIfDone();
+  }
+
+  #closeIfDone(): void {
+    if (
+      this.#ended !== undefined && this.#replies.size === 0 && !this.#calling
+    ) this.#connection.closeFor(this.#ended);
+  }
+
+  /**
+   * Answers a message; resolves, if there is something to wait for, when there
+   * is room for the next.
+   */
+  receive(message: Decoded<T>, bytes: number): Promise<void> | undefined {
+    let reply: unknown;
+    this.#calling = true;
+    try {
+      reply = message instanceof InvalidMessageError
+        ? this.#replyToBad(message)
+        : this.#handler(message, this.#connection);
+    } catch (error) {
+      reply = this.#replyTo(error);
+    }
+    this.#calling = false;
+    if (isPromiseLike(reply)) this.#settle(this.#hold(bytes), reply);
+    else if (this.#replies.size === 0) {
+      const replacement = this.#send(reply);
+      if (replacement === undefined) {
+        if (this.#ended !== undefined) this.#closeIfDone();
+        return this.#connection.room();
+      }
+      const held = this.#hold(bytes);
+      held.replaced = true;
+      this.#settle(held, replacement);
+    } else {
+      const held = this.#hold(bytes);
+      held.settled = true;
+      held.value = reply;
+    }
+    if (this.#ended !== undefined) this.#closeIfDone();
+    return this.#isFull
+      ? new Promise((resolve) => this.#wake = resolve)
+      : this.#connection.room();
+  }
+
+  /** A place in the order of the replies. */
+  #hold(bytes: number): Reply {
+    const reply = { settled: false, value: undefined, bytes, replaced: false };
+    this.#replies.push(reply);
+    this.#bytesInFlight += bytes;
+    return reply;
+  }
+
+  /** The reply to a message of the peer's that is none. */
+  #replyToBad(error: InvalidMessageError): unknown {
+    markFailure(error, this.#connection);
+    return this.#replyTo(error);
+  }
+
+  /** The reply to an error: the user's, or the end of the connection. */
+  #replyTo(error: unknown): unknown {
+    if (this.#onError === undefined) return this.#failed(error);
+    try {
+      const reply = this.#onError(error, this.#connection);
+      if (!isPromiseLike(reply)) return orFailure(reply, error);
+      return Promise.resolve(reply).then(
+        (reply) => orFailure(reply, error),
+        (thrown) => this.#failed(thrown, error),
+      );
+    } catch (thrown) {
+      return this.#failed(thrown, error);
+    }
+  }
+
+  /**
+   * Ends the connection for `cause`, and reports what no hook has taken, unless
+   * the link itself has failed.
+   */
+  #failed(error: unknown, cause: unknown = error): Failure {
+    if (!isFailureOf(this.#connection, error)) report(error);
+    return new Failure(cause);
+  }
+
+  #settle(reply: Reply, promise: PromiseLike<unknown>): void {
+    Promise.resolve(promise).catch((error) => this.#replyTo(error)).then(
+      (value) => {
+        reply.settled = true;
+        reply.value = value;
+        this.#sendSettled();
+      },
+    );
+  }
+
+  #sendSettled(): void {
+    for (let reply; (reply = this.#replies.peek())?.settled;) {
+      const room = this.#connection.room();
+      if (room !== undefined) {
+        room.then(() => this.#sendSettled(), () => this.#sendSettled());
+        return;
+      }
+      const replacement = this.#send(reply.value, reply.replaced);
+      if (replacement !== undefined) {
+        reply.settled = false;
+        reply.replaced = true;
+        this.#settle(reply, replacement);
+        break;
+      }
+      this.#replies.shift();
+      this.#bytesInFlight -= reply.bytes;
+    }
+    if (!this.#isFull) this.#wake?.();
+    this.#closeIfDone();
+  }
+
+  /**
+   * Sends a reply; one that cannot be sent is replaced, once. Returns the
+   * replacement if it is yet to come.
+   */
+  #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
+    if (reply === undefined) return;
+    if (Failure.is(reply)) {
+      this.#connection.closeFor({ clean: false, cause: reply.cause });
+      return;
+    }
+    try {
+      this.#connection.enqueue(reply);
+    } catch (error) {
+      // Nobody is left to read it.
+      if (error instanceof ConnectionClosedError) return;
+      const replacement = replaced ? this.#failed(error) : this.#replyTo(error);
+      if (isPromiseLike(replacement)) return replacement;
+      return this.#send(replacement, true);
+    }
+  }
+}
