@@ -7,10 +7,13 @@
 import { onAbort } from "./core/tools/abort.ts";
 import {
   checkHeartbeatInterval,
+  Client,
+  type ClientEvent,
   CONNECT_DEFAULTS,
   CONNECT_OPTIONS,
   type ConnectOptions,
-} from "./core/client/options.ts";
+  type ReconnectOptions,
+} from "./core/client/client.ts";
 import {
   logIn,
   type Prover,
@@ -20,30 +23,27 @@ import {
 import {
   type Address,
   Connection,
+  keepAlive,
   Settings,
 } from "./core/connection/connection.ts";
-import { addressOf, checkEndpoint } from "./core/platform/endpoint.ts";
-import { Events } from "./core/tools/events.ts";
-import { keepAlive } from "./core/connection/keepalive.ts";
-import { addressText, nameEndpoint } from "./core/tools/address.ts";
 import {
+  addressOf,
+  checkEndpoint,
+  closeSocket,
+  dial,
   isDenied,
   permissionsFor,
   requirePermissions,
-} from "./core/platform/permissions.ts";
-import { dial } from "./core/platform/dial.ts";
-import { closeSocket, type Socket } from "./core/platform/socket.ts";
-import { Client } from "./core/client/client.ts";
-import type { ClientEvent, ReconnectOptions } from "./core/client/reconnect.ts";
+  type Socket,
+} from "./core/platform/platform.ts";
+import { Events } from "./core/tools/events.ts";
+import { addressText, nameEndpoint } from "./core/tools/address.ts";
 import { secureClient, TlsClientContext } from "./core/tls/tls.ts";
 import { readOptions } from "./core/tools/options.ts";
 import { startTimer } from "./core/tools/timer.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
 
-export {
-  CONNECT_DEFAULTS,
-  type ConnectOptions,
-} from "./core/client/options.ts";
+export { CONNECT_DEFAULTS, type ConnectOptions } from "./core/client/client.ts";
 
 /** Options of {@linkcode connect} for a client that connects again. */
 export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {

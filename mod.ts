@@ -54,12 +54,12 @@ export {
   type TlsName,
   type TlsVersion,
 } from "./core/connection/connection.ts";
-export { type EndpointOptions } from "./core/platform/endpoint.ts";
 export {
+  type EndpointOptions,
   type PermissionNeed,
   permissionsFor,
   requirePermissions,
-} from "./core/platform/permissions.ts";
+} from "./core/platform/platform.ts";
 export {
   type Authentication,
   AuthenticationError,
@@ -78,13 +78,13 @@ export {
   type TlsOptions,
   type TlsServerOptions,
 } from "./core/tls/tls.ts";
-export { type Client } from "./core/client/client.ts";
 export {
+  type Client,
   type ClientEvent,
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
-} from "./core/client/reconnect.ts";
-export { type ErrorHandler, type Handler } from "./core/server/respond.ts";
+} from "./core/client/client.ts";
+export type { ErrorHandler, Handler } from "./core/server/server.ts";
 export {
   type AcceptOptions,
   type ConnectionHandler,

@@ -34,8 +34,8 @@ import {
 import {
   checkHeartbeatInterval,
   CONNECT_OPTIONS,
-} from "./core/client/options.ts";
-import { Connection } from "./core/connection/connection.ts";
+} from "./core/client/client.ts";
+import { Connection, keepAlive } from "./core/connection/connection.ts";
 import {
   checkArgument,
   flag,
@@ -43,8 +43,7 @@ import {
   pickOptions,
   readOptions,
 } from "./core/tools/options.ts";
-import { SERVER_OPTIONS } from "./core/server/options.ts";
-import { keepAlive } from "./core/connection/keepalive.ts";
+import { SERVER_OPTIONS } from "./core/server/server.ts";
 import { RpcClient } from "./core/rpc/client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc/contract.ts";
 import { RpcPeer } from "./core/rpc/peer.ts";

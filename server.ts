@@ -5,7 +5,29 @@
  * @module
  */
 import { onAbort, whenAborted } from "./core/tools/abort.ts";
-import { Admission, peerOf } from "./core/server/peers.ts";
+import {
+  Admission,
+  checkForAddress,
+  type ConnectionHandler,
+  handle,
+  type Handler,
+  LISTEN_DEFAULTS,
+  LISTEN_OPTIONS,
+  type ListenOptions,
+  peerOf,
+  type PendingConnection,
+  PendingConnections,
+  type RejectionReason,
+  Responder,
+  SERVE_DEFAULTS,
+  SERVE_OPTIONS,
+  type ServeOptions,
+  SERVER_OPTIONS,
+  type ServerEvent,
+  type ServerOptions,
+  type ServerStats,
+  Timers,
+} from "./core/server/server.ts";
 import {
   admit,
   AuthenticationError,
@@ -21,46 +43,24 @@ import {
   Connection,
   type ConnectionEnd,
   type ConnectionInfo,
+  isFailureOf,
   Settings,
 } from "./core/connection/connection.ts";
 import {
   addressOf,
+  bind,
+  type Binding,
   checkEndpoint,
-  peerAddressOf,
-} from "./core/platform/endpoint.ts";
-import { isFailureOf } from "./core/connection/failures.ts";
-import { Events } from "./core/tools/events.ts";
-import { dropPermissions } from "./core/platform/permissions.ts";
-import { bind, type Binding } from "./core/platform/bind.ts";
-import {
   closeSocket,
+  dropPermissions,
   isClosed,
   isOfPeer,
+  peerAddressOf,
   type Socket,
-} from "./core/platform/socket.ts";
+} from "./core/platform/platform.ts";
+import { Events } from "./core/tools/events.ts";
 import { Framing, type JsonValue } from "./core/framing/framing.ts";
 import { Queue } from "./core/tools/queue.ts";
-import {
-  type PendingConnection,
-  PendingConnections,
-} from "./core/server/pending.ts";
-import { type ConnectionHandler, handle } from "./core/server/handle.ts";
-import { Timers } from "./core/server/timers.ts";
-import { type Handler, Responder } from "./core/server/respond.ts";
-import {
-  checkForAddress,
-  LISTEN_DEFAULTS,
-  LISTEN_OPTIONS,
-  type ListenOptions,
-  type RejectionReason,
-  SERVE_DEFAULTS,
-  SERVE_OPTIONS,
-  type ServeOptions,
-  SERVER_OPTIONS,
-  type ServerEvent,
-  type ServerOptions,
-  type ServerStats,
-} from "./core/server/options.ts";
 import { secureServer, TlsServerContext } from "./core/tls/tls.ts";
 import {
   checkArgument,
@@ -73,6 +73,7 @@ import { callHook, report } from "./core/tools/report.ts";
 import { startTimer } from "./core/tools/timer.ts";
 
 export {
+  type ConnectionHandler,
   LISTEN_DEFAULTS,
   type ListenOptions,
   type RejectionReason,
@@ -81,9 +82,7 @@ export {
   type ServerEvent,
   type ServerOptions,
   type ServerStats,
-} from "./core/server/options.ts";
-
-export type { ConnectionHandler } from "./core/server/handle.ts";
+} from "./core/server/server.ts";
 
 /** Most bytes of a frame before its sender is authenticated. */
 const STRANGER_FRAME_BYTES = 16_384;

@@ -32,6 +32,18 @@ import {
   type WaitingLimits,
   WaitingMessages,
 } from "./waiting.ts";
+export {
+  checkHeartbeatInterval,
+  CONNECT_DEFAULTS,
+  CONNECT_OPTIONS,
+  type ConnectOptions,
+} from "./options.ts";
+export {
+  type ClientEvent,
+  RECONNECT_DEFAULTS,
+  type ReconnectOptions,
+} from "./reconnect.ts";
+export type { Waiting } from "./waiting.ts";
 
 const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };
 

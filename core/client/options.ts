@@ -12,7 +12,7 @@ import {
   CONNECTION_OPTIONS,
   type ConnectionOptions,
 } from "../connection/connection.ts";
-import { type EndpointOptions, endpointOptions } from "../platform/endpoint.ts";
+import { type EndpointOptions, endpointOptions } from "../platform/platform.ts";
 import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
 import type { TlsClientOptions } from "../tls/tls.ts";
 import {

@@ -5,7 +5,7 @@
  */
 import { FrameEncoder, limitDepth } from "../framing/framing.ts";
 import { whenAborted } from "../tools/abort.ts";
-import { BackpressureError, type Settings } from "../connection/options.ts";
+import { BackpressureError, type Settings } from "../connection/connection.ts";
 import { quiet } from "../tools/quiet.ts";
 import { startTimer } from "../tools/timer.ts";
 

@@ -47,8 +47,28 @@ import { nextTurn, Share } from "../tools/schedule.ts";
 export type { ByteDuplex } from "./duplex.ts";
 export type { ByteStreams } from "./streams.ts";
 export type { Consumer } from "./inbox.ts";
-export { unsent } from "./unsent.ts";
-export * from "./options.ts";
+export { isMistake, unsent } from "./unsent.ts";
+export { keepAlive } from "./keepalive.ts";
+export {
+  type Address,
+  AuthenticationError,
+  BackpressureError,
+  CONNECTION_DEFAULTS,
+  CONNECTION_OPTIONS,
+  ConnectionClosedError,
+  type ConnectionEnd,
+  type ConnectionOptions,
+  type ConnectionStats,
+  REQUEST_DEFAULTS,
+  REQUEST_OPTIONS,
+  type RequestOptions,
+  Settings,
+  type TlsCertificate,
+  type TlsInfo,
+  type TlsName,
+  type TlsVersion,
+} from "./options.ts";
+export { isFailureOf, markFailure } from "./failures.ts";
 
 /** What only the maker of a connection knows. */
 export interface ConnectionInfo<T = JsonValue> {

@@ -5,7 +5,7 @@
  */
 import { setImmediate } from "node:timers";
 import { onAbort } from "../tools/abort.ts";
-import type { Address } from "../connection/options.ts";
+import type { Address } from "../connection/connection.ts";
 import { addressText } from "../tools/address.ts";
 import { startTimer } from "../tools/timer.ts";
 import { closeSocket, type Socket, tuned } from "./socket.ts";

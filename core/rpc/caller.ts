@@ -9,6 +9,7 @@ import {
   BackpressureError,
   type Connection,
   type ConnectionEnd,
+  isMistake,
   unsent,
 } from "../connection/connection.ts";
 import {
@@ -21,7 +22,6 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
-import { isMistake } from "../connection/unsent.ts";
 import { trimmed } from "./api.ts";
 import { isPlain, show } from "../tools/show.ts";
 import type { RpcCallOptions, RpcReply } from "./contract.ts";

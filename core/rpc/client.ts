@@ -3,8 +3,7 @@
  *
  * @module
  */
-import type { Client } from "../client/client.ts";
-import type { Waiting } from "../client/waiting.ts";
+import type { Client, Waiting } from "../client/client.ts";
 import {
   BackpressureError,
   type Connection,

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import type { Connection } from "../connection/connection.ts";
-import { isFailureOf } from "../connection/failures.ts";
+import { type Connection, isFailureOf } from "../connection/connection.ts";
 import { report } from "../tools/report.ts";
 
 /**

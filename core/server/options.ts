@@ -21,7 +21,7 @@ import {
   type EndpointOptions,
   endpointOptions,
   isAbstract,
-} from "../platform/endpoint.ts";
+} from "../platform/platform.ts";
 import type { ErrorHandler } from "./respond.ts";
 import type { TlsServerOptions } from "../tls/tls.ts";
 import {

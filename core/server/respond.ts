@@ -14,8 +14,9 @@ import {
   ConnectionClosedError,
   type ConnectionEnd,
   type Consumer,
+  isFailureOf,
+  markFailure,
 } from "../connection/connection.ts";
-import { isFailureOf, markFailure } from "../connection/failures.ts";
 import { isPromiseLike } from "../tools/promise_like.ts";
 import { Queue } from "../tools/queue.ts";
 import { report } from "../tools/report.ts";
