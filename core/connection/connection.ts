@@ -467,7 +467,8 @@ export class Connection<T = JsonValue>
    * Iterates over the messages. Leaving the iteration early leaves the
    * connection open, and so does its end: what is sent still leaves, until the
    * connection is closed or nothing was sent for `idleTimeout` (60 s where that
-   * is `Infinity`).
+   * is `Infinity`). So does one with messages that nobody has asked for when the
+   * peer ends its side.
    *
    * @throws {TypeError} At the first message, if something else reads the
    * connection.
@@ -715,8 +716,11 @@ export class Connection<T = JsonValue>
       !end.clean && this.#closingFor === undefined || this.#writeEnded
     ) {
       this.#shut(this.#closingFor ?? end);
-    } else if (!this.#inbox.isRead) {
-      // No reply comes any more, and nobody is at work for the peer.
+    } else if (
+      !this.#inbox.isRead && !(this.#peerEnded && this.#inbox.hasUnclaimed)
+    ) {
+      // No reply comes any more, nobody is at work for the peer, and nothing is
+      // left that could be answered.
       this.#close(end);
     }
     consumer?.end(end);
@@ -971,7 +975,7 @@ export class Connection<T = JsonValue>
    * link: no read is pending that would tell.
    */
   #probe(): void {
-    if (!this.#canProbe || !this.#inbox.isRead) return;
+    if (!this.#canProbe || !this.#inbox.isRead && !this.#peerEnded) return;
     this.#canProbe = false;
     this.#duplex.write(NOTHING).then(
       () => this.#canProbe = true,

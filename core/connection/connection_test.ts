@@ -733,10 +733,20 @@ Deno.test("watch() notices the end of the peer although nobody waits, and leaves
   await far.write(encodeFrame("too"));
   await turn();
   assertEquals(one.stats.messagesReceived, 2);
+  const { over } = one;
   await far.closeWrite();
-  assertEquals(await one.closed, { clean: true });
+  await over;
+  assert(!one.isEnded);
   assertEquals((await next(one)).value, "unasked");
   assertEquals((await next(one)).value, "too");
+  assertEquals((await next(one)).done, true);
+  await one.close();
+
+  // Nothing waits that could be answered.
+  const quiet = connectionPair();
+  quiet.one.watch();
+  await quiet.far.closeWrite();
+  assertEquals(await quiet.one.closed, { clean: true });
 });
 
 Deno.test("limit() lets larger frames through from then on", async () => {

@@ -151,6 +151,11 @@ export class Inbox<T> {
       : this.isWatched && this.#bytes <= MOST_UNCLAIMED_BYTES;
   }
 
+  /** Whether messages wait that nobody has asked for. */
+  get hasUnclaimed(): boolean {
+    return this.#unclaimed !== undefined;
+  }
+
   /** Whether a consumer has to take first what came before it. */
   get isBehind(): boolean {
     return this.#unclaimed !== undefined && this.#consumer !== undefined;

@@ -324,8 +324,38 @@ Deno.test("a client notices the end of its link while messages wait", async () =
   two.watch();
   await peer.send("nobody asks for it");
   await turn();
-  await peer.close();
-  assertEquals(await two.closed, { clean: true });
+  const { over } = two;
+  await peer.closeWrite();
+  await over;
+  await assertRejects(() => two.request("late"), ConnectionClosedError);
+  await close(two, peer);
+});
+
+Deno.test("messages that wait when the peer ends its side can still be answered, until nothing was sent for idleTimeout", async () => {
+  for (const by of ["watch", "request"]) {
+    const [one, peer] = pair({ idleTimeout: TIMEOUT });
+    if (by === "watch") one.watch();
+    else {
+      const reply = one.request("first");
+      await written(one);
+      await peer.send("reply");
+      await reply;
+    }
+    for (const n of [1, 2, 3]) await peer.send(n);
+    const { over } = one;
+    await peer.closeWrite();
+    await over;
+    tick(20);
+    for await (const n of one) await one.send(["answer", n]);
+    await written(one);
+    tick(20);
+    assert(!one.isEnded);
+    tick(2);
+    assertEquals(await one.closed, { clean: true });
+    const received = await Array.fromAsync(peer);
+    assertEquals(received.slice(-3), [1, 2, 3].map((n) => ["answer", n]));
+    await peer.close();
+  }
 });
 
 Deno.test("a message that has come before a request is not its reply", async () => {
