@@ -13,7 +13,7 @@ Deno.test("the lowest rate of the default writeTimeout is that of the pages", as
   const [, kilobytes] = /^(\d+) KB/.exec(
     rateBelow(CONNECTION_DEFAULTS.writeTimeout),
   )!;
-  for (const page of ["../settings.ts", "../../README.md"]) {
+  for (const page of ["./options.ts", "../../README.md"]) {
     const text = await Deno.readTextFile(new URL(page, import.meta.url));
     const words = text.replaceAll(/\s+(\* )?/g, " ");
     assert(words.includes(`${kilobytes} KB a second`), page);
