@@ -58,7 +58,7 @@ Deno.test("both programs start with an empty cache and no registry", async () =>
   try {
     await using server = start(Deno.execPath(), [
       ...["run", "--no-prompt", "--allow-net=127.0.0.1", "server.ts"],
-      ...["--hostname", "127.0.0.1", "--port", "0"],
+      ...["--hostname", "127.0.0.1", "--port", "0", "--log=text"],
     ], options);
     const [, port] = await server.line(/^Listening on 127\.0\.0\.1:(\d+)$/);
     await using client = start(Deno.execPath(), [

@@ -12,7 +12,8 @@ export interface Running extends AsyncDisposable {
   stderr(): Promise<string>;
   /**
    * The match of the next line of stdout that matches; lines before it are
-   * skipped. Rejects with all the output if stdout ends first.
+   * skipped. Rejects with all the output if stdout ends first, or none came in
+   * {@linkcode GUARD}.
    */
   line(pattern: RegExp): Promise<RegExpMatchArray>;
   /** Writes to its stdin, which must be "piped". */
@@ -22,6 +23,12 @@ export interface Running extends AsyncDisposable {
   /** Sends a signal, "SIGTERM" if none is given. */
   kill(signal?: Deno.Signal): void;
 }
+
+/**
+ * Milliseconds after which a line is given up that does not come. No program
+ * takes that long; it only ends a test that would hang.
+ */
+const GUARD = 60_000;
 
 /** Options of {@linkcode start}. */
 export interface StartOptions {
@@ -60,15 +67,22 @@ export function start(
     stdout: () => stdout.ended,
     stderr: () => stderr.ended,
     async line(pattern) {
-      for (;;) {
-        const line = await stdout.line();
-        if (line === undefined) break;
-        const match = line.match(pattern);
-        if (match !== null) return match;
+      const late = Promise.withResolvers<boolean>();
+      const timer = setTimeout(late.resolve, GUARD, false);
+      try {
+        for (;;) {
+          const line = await stdout.line(late.promise);
+          if (line === undefined) break;
+          const match = line.match(pattern);
+          if (match !== null) return match;
+        }
+        await Promise.race([stderr.ended, late.promise]);
+      } finally {
+        clearTimeout(timer);
       }
       throw new Error(
-        `${command} ended its output before a line matched ${pattern}\n` +
-          `stdout: ${await stdout.ended}\nstderr: ${await stderr.ended}`,
+        `${command} printed no line that matches ${pattern}\n` +
+          `stdout: ${stdout.text}\nstderr: ${stderr.text}`,
       );
     },
     async write(text) {
@@ -111,7 +125,8 @@ class Output {
   /** The whole text, when the stream has ended. */
   readonly ended: Promise<string>;
   readonly #reader: ReadableStreamDefaultReader<string>;
-  #text = "";
+  /** All that has come so far. */
+  text = "";
   #position = 0;
   #more = Promise.withResolvers<boolean>();
 
@@ -124,26 +139,29 @@ class Output {
     for (;;) {
       const { done, value } = await this.#reader.read();
       if (done) break;
-      this.#text += value;
+      this.text += value;
       this.#more.resolve(true);
       this.#more = Promise.withResolvers();
     }
     this.#more.resolve(false);
-    return this.#text;
+    return this.text;
   }
 
-  /** The next line, without its end; `undefined` after the last. */
-  async line(): Promise<string | undefined> {
+  /**
+   * The next line, without its end; `undefined` after the last, or when `late`
+   * resolves to `false`.
+   */
+  async line(late: Promise<boolean>): Promise<string | undefined> {
     for (;;) {
       const from = this.#position;
-      const end = this.#text.indexOf("\n", from);
+      const end = this.text.indexOf("\n", from);
       if (end >= 0) {
         this.#position = end + 1;
-        return this.#text.slice(from, end).replace(/\r$/, "");
+        return this.text.slice(from, end).replace(/\r$/, "");
       }
-      if (await this.#more.promise) continue;
-      this.#position = this.#text.length;
-      return from < this.#text.length ? this.#text.slice(from) : undefined;
+      if (await Promise.race([this.#more.promise, late])) continue;
+      this.#position = this.text.length;
+      return from < this.text.length ? this.text.slice(from) : undefined;
     }
   }
 
