@@ -96,7 +96,8 @@ export const SERVE_RPC_DEFAULTS: typeof SERVE_DEFAULTS & typeof RPC_DEFAULTS =
 export interface ConnectRpcOptions
   extends Omit<ConnectOptions, "heartbeat">, RpcOptions {
   /**
-   * Whether to call `rpc.ping` when nothing has come for `heartbeatInterval`.
+   * Whether to call `rpc.ping` when nothing was sent or nothing has come for
+   * `heartbeatInterval`.
    * Any peer answers it, if only that there is no such method, and one that
    * does not is gone.
    *

@@ -562,7 +562,7 @@ faultTest(
 );
 
 faultTest(
-  "heartbeat is a message like any other, sent while nothing comes and only then",
+  "heartbeat is a message like any other, sent while nothing is sent or comes, and only then",
   async () => {
     using clock = new Clock(1_000);
     using listener = Deno.listen(LOCAL);

@@ -66,13 +66,14 @@ export interface ConnectOptions<T = JsonValue>
   /** Proves to the server who we are: `sharedToken`, or `sharedSecret`. */
   authenticate?: Authentication | Prover;
   /**
-   * A message for the server to answer when nothing has come from it for
-   * `heartbeatInterval`: any will do, as any answer is a proof that it lives.
+   * A message for the server to answer, sent when nothing was sent to it or
+   * nothing has come from it for `heartbeatInterval`: any will do, as any answer
+   * is a proof that it lives.
    * It is sent as a request, so it is for servers that answer each message.
    */
   heartbeat?: unknown;
   /**
-   * Milliseconds without a message before a heartbeat is sent, and after which
+   * Milliseconds without a message one way before a heartbeat is sent, and after which
    * a heartbeat that is not answered ends the connection: more than the slowest
    * answer takes. Only with a `heartbeat`.
    *

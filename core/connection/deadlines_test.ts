@@ -322,6 +322,34 @@ Deno.test("keepAlive() sends the message when nothing came for the interval, and
   await serving;
 });
 
+Deno.test("keepAlive() sends the message when nothing was sent for the interval, or nothing came, and only then", async () => {
+  for (const [sends, receives] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+    const { near, far, one } = connection({});
+    let beats = 0;
+    keepAlive(one, () => {
+      beats++;
+      return one.send("are you there?");
+    }, TIMEOUT);
+    const messages = one[Symbol.asyncIterator]();
+    const reading = (async () => {
+      while (!(await messages.next()).done);
+    })();
+    await turn();
+    for (let i = 0; i < 66; i++) {
+      if (sends === 1) one.send(i);
+      if (receives === 1) far.write(encodeFrame(i));
+      // A peer that is silent answers its heartbeats.
+      else if (i % 21 === 20) far.write(encodeFrame("yes"));
+      await turn();
+      tick(1);
+    }
+    assertEquals(beats, sends + receives === 2 ? 0 : 3, `${sends} ${receives}`);
+    assertEquals(near.closed, 0);
+    one.abort();
+    await reading.catch(() => {});
+  }
+});
+
 Deno.test("keepAlive() ends a connection whose peer does not answer", async () => {
   const { one } = connection({});
   keepAlive(one, () => one.request("are you there?"), TIMEOUT);

@@ -9,7 +9,10 @@ import { sweepFor } from "../tools/sweep.ts";
 interface Watched {
   readonly isOver: boolean;
   readonly isListening: boolean;
-  readonly stats: { readonly messagesReceived: number };
+  readonly stats: {
+    readonly messagesReceived: number;
+    readonly messagesSent: number;
+  };
   readonly peerName: string;
   readonly closed: Promise<unknown>;
   watch(): void;
@@ -17,9 +20,10 @@ interface Watched {
 }
 
 /**
- * Calls `beat` whenever nothing has come for `interval` milliseconds, and aborts
- * the connection if nothing comes for as long again. It asks the peer something
- * that looks like any other message; whatever it answers is proof enough.
+ * Calls `beat` whenever nothing was sent, or nothing has come, for `interval`
+ * milliseconds, and aborts the connection if nothing comes for as long again. It
+ * asks the peer something that looks like any other message; whatever it answers
+ * is proof enough.
  */
 export function keepAlive(
   connection: Watched,
@@ -29,31 +33,32 @@ export function keepAlive(
   const sweep = sweepFor(interval);
   if (sweep === undefined) return;
   const most = sweep.ticks(interval);
-  let seen = 0;
-  let ticks = 0;
+  let { messagesReceived, messagesSent } = connection.stats;
+  /** Ticks in which nothing has come, and in which nothing was sent. */
+  let silent = 0;
+  let idle = 0;
   const heartbeat = {
     tick() {
       // Where no reply can come any more, there is nothing to ask for.
       if (connection.isOver) return sweep.delete(heartbeat);
-      // Not the peer is silent: nobody listens.
-      if (!connection.isListening) {
-        ticks = 0;
-        return;
-      }
-      const { messagesReceived } = connection.stats;
-      if (messagesReceived !== seen) {
-        seen = messagesReceived;
-        ticks = 0;
-      } else if (++ticks === most) {
-        // Whatever keeps it from being answered ends the connection.
-        beat().catch(() => {});
-      } else if (ticks > 2 * most) {
+      const { stats } = connection;
+      const hasCome = stats.messagesReceived !== messagesReceived;
+      const wasSent = stats.messagesSent !== messagesSent;
+      ({ messagesReceived, messagesSent } = stats);
+      // Where nobody listens, it is not the peer that is silent.
+      silent = hasCome || !connection.isListening ? 0 : silent + 1;
+      idle = wasSent ? 0 : idle + 1;
+      if (silent > 2 * most) {
         connection.abort(
           new DOMException(
             `Cannot receive message: ${connection.peerName} did not answer a heartbeat within ${interval} ms (heartbeatInterval)`,
             "TimeoutError",
           ),
         );
+      } else if (silent === most || idle >= most) {
+        idle = 0;
+        // Whatever keeps it from being answered ends the connection.
+        beat().catch(() => {});
       }
     },
   };
