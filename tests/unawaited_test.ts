@@ -2,9 +2,19 @@
  * No method has to be awaited: whatever a link does, it ends no process for
  * that.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf } from "@std/assert";
+import { ConnectionRpcTransport } from "../adapters/capnweb.ts";
+import { ConnectionTransport } from "../adapters/mcp.ts";
+import {
+  ConnectionMessageReader,
+  ConnectionMessageWriter,
+} from "../adapters/vscode_jsonrpc.ts";
 import { Client } from "../core/client/client.ts";
-import { Connection, Settings } from "../core/connection/connection.ts";
+import {
+  Connection,
+  ConnectionClosedError,
+  Settings,
+} from "../core/connection/connection.ts";
 import { Events } from "../core/tools/events.ts";
 import { RpcClient } from "../core/rpc/client.ts";
 import type { RpcMethods } from "../core/rpc/contract.ts";
@@ -229,6 +239,111 @@ subject<RpcClient>("RpcClient", {
   calls: REMOTE_CALLS as unknown as Subject<RpcClient>["calls"],
 });
 
+/** An adapter whose connection is known. */
+const CONNECTIONS = new WeakMap<object, Connection>();
+
+function adapt<Adapter extends object>(
+  link: Link,
+  make: (connection: Connection) => Adapter,
+): Adapter {
+  const connection = connectionOf(link);
+  const adapter = make(connection);
+  CONNECTIONS.set(adapter, connection);
+  return adapter;
+}
+
+function abortAdapter(adapter: object): void {
+  CONNECTIONS.get(adapter)!.abort();
+}
+
+/** A message of JSON-RPC. */
+const HELLO = { jsonrpc: "2.0", method: "hello" };
+
+/** Does what can be done once; a second time is a mistake of the caller's. */
+const BEGUN = new WeakSet<object>();
+
+function once(target: object, begin: () => unknown): void {
+  if (!BEGUN.has(target)) begin();
+  BEGUN.add(target);
+}
+
+subject<ConnectionTransport>("ConnectionTransport", {
+  make: (link) =>
+    adapt(link, (connection) => new ConnectionTransport(connection)),
+  abort: abortAdapter,
+  calls: {
+    start: (transport) => once(transport, () => transport.start()),
+    send(transport) {
+      once(transport, () => transport.start());
+      for (let i = 0; i < 10; i++) transport.send(HELLO);
+      transport.send({ ...HELLO, id: 1 });
+    },
+    close(transport) {
+      transport.send(HELLO);
+      transport.close();
+      transport.close();
+    },
+  },
+});
+
+subject<ConnectionMessageReader>("ConnectionMessageReader", {
+  make: (link) =>
+    adapt(link, (connection) => new ConnectionMessageReader(connection)),
+  abort: abortAdapter,
+  calls: {
+    listen: (reader) => once(reader, () => reader.listen(() => {})),
+    dispose(reader) {
+      once(reader, () => reader.listen(() => {}));
+      reader.dispose();
+    },
+  },
+});
+
+subject<ConnectionMessageWriter>("ConnectionMessageWriter", {
+  make: (link) =>
+    adapt(link, (connection) => new ConnectionMessageWriter(connection)),
+  abort: abortAdapter,
+  calls: {
+    write(writer) {
+      for (let i = 0; i < 10; i++) writer.write(HELLO);
+    },
+    end(writer) {
+      writer.write(HELLO);
+      writer.end();
+      writer.end();
+    },
+    dispose: (writer) => writer.dispose(),
+  },
+});
+
+subject<ConnectionRpcTransport>("ConnectionRpcTransport", {
+  make: (link) =>
+    adapt(link, (connection) => new ConnectionRpcTransport(connection)),
+  abort: abortAdapter,
+  calls: {
+    send(transport) {
+      for (let i = 0; i < 10; i++) trySend(() => transport.send(["pull", i]));
+    },
+    receive(transport) {
+      transport.receive();
+      transport.receive();
+    },
+    abort(transport) {
+      transport.receive();
+      transport.abort(new Error("enough"));
+    },
+  },
+});
+
+/** Calls what throws at once where a link has ended. */
+function trySend(send: () => void): void {
+  try {
+    send();
+  } catch (error) {
+    assertInstanceOf(error, ConnectionClosedError);
+  }
+}
+
 /** Runs, and gives the rejections that nobody has handled. */
 async function unhandled(run: () => Promise<void>): Promise<unknown[]> {
   const reasons: unknown[] = [];
@@ -299,11 +414,15 @@ faultTest("no method of Listener and Server has to be awaited", async () => {
   );
 });
 
+/** Of these every method is called, as some begin what rejects later. */
+const ADAPTERS = /^ConnectionM|Transport$/;
 /** What need not be awaited is tested above; the codec waits for nothing. */
 const OTHERS = ["Listener", "Server", "RpcServer"];
 
 Deno.test("every public class whose methods can be awaited is tested without", async () => {
-  const args = ["doc", "--json", "mod.ts", "rpc.ts"];
+  const adapters = ["capnweb", "mcp", "vscode_jsonrpc"];
+  const files = adapters.map((name) => `adapters/${name}.ts`);
+  const args = ["doc", "--json", "mod.ts", "rpc.ts", ...files];
   const { stdout } = await new Deno.Command(Deno.execPath(), {
     args,
     cwd: ROOT,
@@ -323,7 +442,9 @@ Deno.test("every public class whose methods can be awaited is tested without", a
             tag.kind === "internal"
           );
           const type = functionDef.returnType?.repr ?? "";
-          if (isInternal || !/^Promise|^Async|^RpcReply/.test(type)) continue;
+          const isAdapter = ADAPTERS.test(name);
+          const isAwaitable = /^Promise|^Async|^RpcReply/.test(type);
+          if (isInternal || !isAdapter && !isAwaitable) continue;
           count++;
           assert(
             SUBJECTS[name]?.calls[method] !== undefined,
