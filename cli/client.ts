@@ -91,12 +91,9 @@ async function converse(given: Given): Promise<number> {
     if (isConversation) {
       const connecting = connect({ ...options, reconnect: true });
       const client = await told(connecting, place);
-      const explain = (error: unknown) => clause(why(error));
       const exitCode = await prompt(client, {
-        ...manner,
-        repeat,
-        place,
-        explain,
+        ...{ ...manner, repeat, place },
+        explain: (error) => clause(why(error)),
       });
       // A user who interrupts does not wait for what is still on its way.
       if (exitCode === 0) await client.close();

@@ -6,14 +6,17 @@
  */
 import { escape } from "../core/tools/escape.ts";
 
+/** A text that a user has entered. */
+export interface EnteredText {
+  readonly type: "text";
+  readonly text: string;
+  /** Whether it stands on the terminal already. */
+  readonly wasShown: boolean;
+}
+
 /** What a user has done at a terminal. */
 export type EditorEvent =
-  /** Entered a text; `wasShown` if it stands on the terminal already. */
-  | {
-    readonly type: "text";
-    readonly text: string;
-    readonly wasShown: boolean;
-  }
+  | EnteredText
   /** Ctrl-C. */
   | { readonly type: "interrupt" }
   /** Ctrl-D where nothing is written. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Connection, JsonValue } from "../mod.ts";
+import { startTimer } from "../core/tools/timer.ts";
 import { type Format, print } from "./output.ts";
 import { lateReply, Progress, until } from "./waiting.ts";
 
@@ -39,24 +40,26 @@ export async function exchange(
 ): Promise<void> {
   const progress = new Progress();
   let settled = 0;
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let stopTimer = () => {};
   let text = "";
   try {
     const requests = sendAhead(connection, messages, () => settled++);
     for await (const { reply } of requests) {
-      if (settled === progress.replies && timeout !== Infinity) {
-        const late = lateReply(timeout);
-        timer = setTimeout(() => connection.abort(late), timeout);
+      if (settled === progress.replies) {
+        stopTimer = startTimer(
+          timeout,
+          () => connection.abort(lateReply(timeout)),
+        );
       }
       text += `${format.text(await reply)}\n`;
-      clearTimeout(timer);
+      stopTimer();
       progress.replies++;
       if (settled > progress.replies && text.length < PRINT_RUN) continue;
       await print(text, format.paint);
       text = "";
     }
   } finally {
-    clearTimeout(timer);
+    stopTimer();
     progress.stop();
     await print(text, format.paint);
   }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { clauseOf } from "../core/tools/address.ts";
 
 /** Why a program ends, told to its user in one line. */
 export class Failure extends Error {
@@ -53,9 +54,7 @@ export function clause(error: unknown): string {
       /\((timeout|\w+(?:Timeout|Bytes))\)$/,
       (_, name) => `(${flagOf(name)})`,
     );
-  return /^[A-Z][a-z]/.test(text)
-    ? text[0].toLowerCase() + text.slice(1)
-    : text;
+  return clauseOf(text);
 }
 
 function flagOf(name: string): string {

@@ -9,7 +9,7 @@ import {
   type Connection,
   type JsonValue,
 } from "../mod.ts";
-import { Editor, type EditorEvent } from "./editor.ts";
+import { Editor, type EnteredText } from "./editor.ts";
 import type { ExchangeOptions } from "./exchange.ts";
 import { Failure } from "./failure.ts";
 import { control, print, printLine } from "./output.ts";
@@ -37,9 +37,10 @@ export async function prompt(
 ): Promise<number> {
   const conversation = new Conversation(client, options);
   const interrupted = Promise.withResolvers<number>();
-  const texts = new Texts(interrupted.resolve);
   async function converse(): Promise<number> {
-    for await (const text of texts) {
+    const texts = textsOf(() => interrupted.resolve(130));
+    for await (const { text, wasShown } of texts) {
+      await control(wasShown ? "\n" : Editor.transcript(text));
       if (text.trim() !== "") await conversation.answer(text);
     }
     return 0;
@@ -56,58 +57,35 @@ export async function prompt(
   }
 }
 
-/** The texts that are entered at the terminal, which is read all the time. */
-class Texts {
-  readonly #interrupt: (exitCode: number) => void;
-  readonly #editor = new Editor();
-  readonly #entered: EditorEvent[] = [];
-  #wake = () => {};
-
-  constructor(interrupt: (exitCode: number) => void) {
-    this.#interrupt = interrupt;
-    this.#read().then(
-      () => this.#take([{ type: "end" }]),
-      () => this.#take([{ type: "end" }]),
-    );
-  }
-
-  /** Shows the prompt whenever the next text is wanted. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<string, void> {
-    for (;;) {
-      if (this.#entered.length === 0) {
-        const { promise, resolve } = Promise.withResolvers<void>();
-        this.#wake = resolve;
-        await control(this.#editor.show(columns()));
-        await promise;
+/**
+ * The texts that are entered at the terminal, which is read all the time. The
+ * prompt is shown whenever the next one is wanted.
+ */
+function textsOf(interrupt: () => void): ReadableStream<EnteredText> {
+  const editor = new Editor();
+  let isOpen = true;
+  return new ReadableStream<EnteredText>({
+    start(controller) {
+      function end(): void {
+        if (isOpen) controller.close();
+        isOpen = false;
       }
-      const event = this.#entered.shift();
-      if (event?.type === "end") return;
-      if (event?.type !== "text") continue;
-      const { text, wasShown } = event;
-      await control(wasShown ? "\n" : Editor.transcript(text));
-      yield text;
-    }
-  }
-
-  async #read(): Promise<void> {
-    const space = new Uint8Array(65_536);
-    const decoder = new TextDecoder();
-    for (;;) {
-      const length = await Deno.stdin.read(space);
-      if (length === null) return;
-      const input = decoder.decode(space.subarray(0, length), { stream: true });
-      this.#take(this.#editor.feed(input));
-      await control(this.#editor.refresh(columns()));
-    }
-  }
-
-  #take(events: Iterable<EditorEvent>): void {
-    for (const event of events) {
-      if (event.type === "interrupt") this.#interrupt(130);
-      else this.#entered.push(event);
-    }
-    if (this.#entered.length > 0) this.#wake();
-  }
+      async function read(): Promise<void> {
+        const decoder = new TextDecoder();
+        for await (const chunk of Deno.stdin.readable) {
+          const input = decoder.decode(chunk, { stream: true });
+          for (const event of editor.feed(input)) {
+            if (event.type === "interrupt") interrupt();
+            else if (event.type === "end") end();
+            else if (isOpen) controller.enqueue(event);
+          }
+          await control(editor.refresh(columns()));
+        }
+      }
+      read().then(end, end);
+    },
+    pull: () => control(editor.show(columns())),
+  }, { highWaterMark: 0 });
 }
 
 function columns(): number {

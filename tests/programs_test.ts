@@ -1009,7 +1009,14 @@ Deno.test("client connects again where the server has dropped it at its prompt, 
   server.kill();
 });
 
-Deno.test("client stays at its prompt when the server is gone, and says why there is no reply", async () => {
+/**
+ * A client at its prompt that has had a reply, and has seen its server go: what
+ * is sent next is not sent over the old connection.
+ */
+async function withoutServer(
+  args: string[],
+  test: (terminal: Running) => Promise<void>,
+): Promise<void> {
   const left = Promise.withResolvers<void>();
   await using server = startPeer(async (wire) => {
     await wire.receive();
@@ -1018,32 +1025,31 @@ Deno.test("client stays at its prompt when the server is gone, and says why ther
     assertEquals(await wire.receive(), undefined);
     left.resolve();
   });
-  await using terminal = onTerminal(server.port, ["--raw", "--timeout=300"]);
+  await using terminal = onTerminal(server.port, ["--raw", ...args]);
   await terminal.write("1\n");
   await terminal.line(/^"bye"$/);
   await left.promise;
   server.stop();
   await terminal.write("2\n");
-  const [, why] = await terminal.line(/^Sorry, (.*)$/);
-  assertEquals(why, "still not connected after 300 ms; nothing was sent");
-  await terminal.write("\x04");
-  assertEquals((await terminal.status).code, 0);
-});
+  await test(terminal);
+}
 
-Deno.test("client says after a second at its prompt that it is not connected yet", async () => {
-  await using server = await startServer();
-  await using terminal = onTerminal(server.port, ["--raw"]);
-  await terminal.write("1\n");
-  await terminal.line(/^{"status":"error",.*}$/);
-  server.kill();
-  await server.status;
-  await terminal.write("2\n");
-  await terminal.line(
-    /^Not connected to 127\.0\.0\.1:\d+ yet; still trying \(Ctrl-C to stop\)$/,
-  );
-  await terminal.write("\x03");
-  assertEquals((await terminal.status).code, 130);
-});
+Deno.test("client stays at its prompt when the server is gone, and says why there is no reply", () =>
+  withoutServer(["--timeout=300"], async (terminal) => {
+    const [, why] = await terminal.line(/^Sorry, (.*)$/);
+    assertEquals(why, "still not connected after 300 ms; nothing was sent");
+    await terminal.write("\x04");
+    assertEquals((await terminal.status).code, 0);
+  }));
+
+Deno.test("client says after a second at its prompt that it is not connected yet", () =>
+  withoutServer([], async (terminal) => {
+    await terminal.line(
+      /^Not connected to 127\.0\.0\.1:\d+ yet; still trying \(Ctrl-C to stop\)$/,
+    );
+    await terminal.write("\x03");
+    assertEquals((await terminal.status).code, 130);
+  }));
 
 Deno.test("client prints no push in place of a reply that came before the request", async () => {
   await using peer = startPeer(async (wire) => {
