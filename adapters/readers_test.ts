@@ -3,6 +3,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import type { Connection } from "../core/connection/connection.ts";
 import { rpc } from "../rpc.ts";
 import { memoryConnections, turn } from "../tests/connection_pairs.ts";
+import { written } from "../tests/memory_pair.ts";
 import { ConnectionRpcTransport } from "./capnweb.ts";
 import { ConnectionTransport } from "./mcp.ts";
 import { ConnectionMessageReader } from "./vscode_jsonrpc.ts";
@@ -29,9 +30,11 @@ const READERS: Record<
   },
   "a request": (one, other) => {
     const reply = one.request(1);
-    return () => {
+    return async () => {
+      // What comes before the request has left is no reply to it.
+      await written(one);
       other.send("good");
-      return reply;
+      return await reply;
     };
   },
   "rpc()": (one, other) => {

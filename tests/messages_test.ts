@@ -13,7 +13,7 @@ import {
 import { rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
 import { Clock } from "./ledger.ts";
-import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
+import { type MemoryEnd, memoryPair, written } from "./memory_pair.ts";
 import { LOCAL, portOf, prefix } from "./peers.ts";
 import { turn } from "./turns.ts";
 
@@ -164,6 +164,7 @@ for (const { name, options, act, reason } of ENDS) {
     });
     const reply = connection.request("open");
     const failure = assertRejects(() => reply, Error, "Cannot receive reply: ");
+    await written(connection);
     await turn();
     await act(near, far, connection);
     assertEquals((await failure).message, `Cannot receive reply: ${reason}`);
