@@ -6,7 +6,7 @@ import { codeLines, functionsOf, tokensOf } from "./source.ts";
 const LARGE_FILES = [
   "core/connection/connection.ts",
   "core/rpc/answerer.ts",
-  "server.ts",
+  "core/server/listener.ts",
 ];
 const LONG_FUNCTIONS = ["core/connection/connection.ts #pump"];
 

@@ -3,6 +3,20 @@
  *
  * @module
  */
+import type { JsonValue } from "../framing/framing.ts";
+import type { Address, Connection } from "../connection/connection.ts";
+import { onAbort } from "../tools/abort.ts";
+import { Events } from "../tools/events.ts";
+import { callHook } from "../tools/report.ts";
+import { startTimer } from "../tools/timer.ts";
+import { Listener } from "./listener.ts";
+import {
+  SERVE_DEFAULTS,
+  type ServerEvent,
+  type ServerOptions,
+  type ServerStats,
+} from "./options.ts";
+
 export { type ErrorHandler, type Handler, Responder } from "./respond.ts";
 export {
   checkForAddress,
@@ -18,7 +32,113 @@ export {
   type ServerOptions,
   type ServerStats,
 } from "./options.ts";
-export { Admission, peerOf } from "./peers.ts";
-export { type PendingConnection, PendingConnections } from "./pending.ts";
 export { type ConnectionHandler, handle } from "./handle.ts";
-export { Timers } from "./timers.ts";
+export { type AcceptOptions, Listener } from "./listener.ts";
+
+/**
+ * Serves its connections until it is shut down. Made by `serve`, and by
+ * `listen` with a handler.
+ */
+export class Server<T = JsonValue> implements AsyncDisposable {
+  /**
+   * Resolves when the server has shut down and its last connection is closed.
+   */
+  readonly finished: Promise<void>;
+  readonly #listener: Listener<T>;
+  readonly #events: Events<ServerEvent<T>>;
+  readonly #shutdownTimeout: number;
+  readonly #over = new AbortController();
+  #shutdown: Promise<void> | undefined;
+
+  /**
+   * Opens the socket and serves, with options that were read; use
+   * `serve`. What `attach` does with a connection has to close it in
+   * the end.
+   * @internal
+   */
+  constructor(
+    options: ServerOptions<T>,
+    attach: (connection: Connection<T>) => void,
+  ) {
+    const {
+      shutdownTimeout = SERVE_DEFAULTS.shutdownTimeout,
+      onListen,
+      signal,
+      ...rest
+    } = options;
+    this.#shutdownTimeout = shutdownTimeout;
+    this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
+    this.#listener = new Listener(rest);
+    this.finished = this.#run(attach);
+    callHook(onListen, this.addr);
+    onAbort(signal, () => void this.shutdown(), this.#over.signal);
+  }
+
+  /** Where clients connect to. */
+  get addr(): Address {
+    return this.#listener.addr;
+  }
+
+  /** The connections that are open. */
+  get connections(): ReadonlySet<Connection<T>> {
+    return this.#listener.connections;
+  }
+
+  /** What happened so far, and what is open now. */
+  stats(): ServerStats {
+    return this.#listener.stats();
+  }
+
+  async #run(attach: (connection: Connection<T>) => void): Promise<void> {
+    for await (const connection of this.#listener) attach(connection);
+    await Promise.all([...this.connections].map(({ closed }) => closed));
+    this.#over.abort();
+  }
+
+  /**
+   * Stops accepting and reading, lets the handlers at work finish, sends their
+   * replies, and closes the connections; those that are left after
+   * `shutdownTimeout` are aborted. It may be called more than once.
+   */
+  shutdown(): Promise<void> {
+    return this.#shutdown ??= this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    this.#events.emit({
+      type: "draining",
+      connections: this.connections.size,
+    });
+    this.#listener.close();
+    for (const connection of this.connections) connection.drain();
+    const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
+    await this.finished;
+    stopTimer();
+  }
+
+  #abort(): void {
+    const reason = new DOMException(
+      `The server shut down, and the connection was open after ${this.#shutdownTimeout} ms`,
+      "TimeoutError",
+    );
+    for (const connection of this.connections) connection.abort(reason);
+  }
+
+  /** Makes the server keep the process alive, as it does by default. */
+  ref(): void {
+    this.#listener.ref();
+  }
+
+  /**
+   * Lets the process end although the server waits for connections and
+   * messages.
+   */
+  unref(): void {
+    this.#listener.unref();
+  }
+
+  /** The same as {@linkcode Server.shutdown}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+}
