@@ -1,0 +1,465 @@
+/** How many may connect: descriptors, connections, addresses, pending handshakes. */
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertLessOrEqual,
+  assertMatch,
+  assertRejects,
+} from "@std/assert";
+import { connect as connectNode } from "node:net";
+import {
+  connect,
+  type Connection,
+  ConnectionClosedError,
+  type JsonValue,
+  listen,
+  serve,
+  type Server,
+  type ServerEvent,
+  type ServerStats,
+  sharedSecret,
+} from "../mod.ts";
+import { delay, faultTest, Now, Sockets, until } from "./ledger.ts";
+import { frame, LOCAL, Peer, portOf } from "./peers.ts";
+import { processorTime, startLimited, startScript } from "./scripts.ts";
+
+const SECRET = sharedSecret("a secret of the tests");
+
+function echo(message: JsonValue): JsonValue {
+  return message;
+}
+
+/** Events, and how many there are of a type. */
+class EventLog {
+  readonly events: ServerEvent[] = [];
+  readonly onEvent = (event: ServerEvent) => void this.events.push(event);
+
+  of<Type extends ServerEvent["type"]>(
+    type: Type,
+  ): Extract<ServerEvent, { type: Type }>[] {
+    return this.events.filter((event) => event.type === type) as never;
+  }
+
+  /** Every connection that began has ended, once. */
+  assertBalanced(): void {
+    const begun = this.of("connected").map(({ connection }) => connection);
+    const ended = this.of("closed").map(({ connection }) => connection);
+    assertEquals(new Set(begun).size, begun.length);
+    assertEquals(ended.length, begun.length);
+    assertEquals(new Set(ended), new Set(begun));
+  }
+}
+
+/** The reply to a message from another address of this machine. */
+function askFrom(localAddress: string, port: number): Promise<void> {
+  const socket = connectNode({ host: "127.0.0.1", port, localAddress });
+  return new Promise((resolve, reject) => {
+    socket.on("connect", () => socket.write(frame("1")));
+    socket.on("data", () => {
+      resolve();
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
+
+/** That one who knows the secret is served. */
+async function assertFriendGetsIn(server: Server): Promise<void> {
+  await using friend = await connect({ ...server.addr, authenticate: SECRET });
+  assertEquals(await friend.request(1), 1);
+}
+
+faultTest(
+  "serve() serves 80 clients where it may have 64 descriptors, and hardly works while it has none",
+  async () => {
+    // Deno sets up its signals half a second after the start, and panics if it
+    // has no descriptor for them then; who listens for one has them at once.
+    await using child = await startScript(
+      `Deno.addSignalListener("SIGTERM", () => Deno.exit());
+    const server = networking.serve(
+      { hostname: "127.0.0.1", port: 0 },
+      (message) => message === "stats" ? server.stats() : message,
+    );
+    console.log(server.addr.port);`,
+      { descriptors: 64 },
+    );
+    const port = Number((await child.line(/^\d+$/))[0]);
+    const clients = await Promise.all(
+      Array.from({ length: 80 }, () => connect({ ...LOCAL, port })),
+    );
+    const served: Connection[] = [];
+    const replies = clients.map(async (client, i) => {
+      assertEquals(await client.request(i), i);
+      served.push(client);
+      return client;
+    });
+    const witness = await Promise.race(replies);
+    const stats = async () =>
+      await witness.request("stats") as unknown as ServerStats;
+    await until(async () => (await stats()).acceptFailures > 0, "all got in");
+
+    const start = performance.now();
+    const { acceptFailures, accepted } = await stats();
+    assertEquals(accepted, served.length);
+    const processor = processorTime(child.pid);
+    let more = 0;
+    await until(async () => {
+      await delay(50);
+      more = (await stats()).acceptFailures - acceptFailures;
+      return more >= 5;
+    }, "it does not try again");
+    const busy = processorTime(child.pid) - processor;
+    const time = performance.now() - start;
+    console.log(
+      `${served.length} of 80 served; in ${time.toFixed()} ms without a descriptor ${more} attempts, ${busy} ms of work`,
+    );
+    assertLessOrEqual(more, time / 100 + 1); // each waits 100 ms
+    assertLessOrEqual(busy, time / 4);
+    assertEquals(
+      await Promise.all(served.map((client, i) => client.request(i))),
+      served.map((_, i) => i),
+    );
+
+    const leave = [...served];
+    await Promise.all(leave.map((client) => client.close()));
+    await Promise.all(replies);
+    assertEquals(served.length, 80);
+    await Promise.all(clients.map((client) => client.close()));
+  },
+);
+
+faultTest(
+  "the server program serves 80 clients where it may have 64 descriptors, and says why some wait",
+  async () => {
+    await using server = startLimited(64, [
+      ...["run", "--no-prompt", "--allow-net=127.0.0.1:0", "server.ts"],
+      ...["--hostname=127.0.0.1", "--port=0", "--log=text"],
+    ]);
+    const port = Number((await server.line(/127\.0\.0\.1:(\d+)/))[1]);
+    const clients = await Promise.all(
+      Array.from({ length: 80 }, () => connect({ ...LOCAL, port })),
+    );
+    let served = 0;
+    const over = Promise.withResolvers<void>();
+    const late = over.promise.then(() => clients.length - served);
+    const replies = clients.map(async (client, i) => {
+      assertEquals(await client.request({ message: i }), {
+        status: "success",
+        echo: i,
+      });
+      if (++served === 30) setTimeout(over.resolve, 200);
+      await over.promise;
+      await client.close();
+    });
+    await Promise.all(replies);
+    server.kill();
+    assertEquals((await server.status).code, 0);
+    const lines = (await server.stderr()).trim().split("\n");
+    // One more behind each that was let in, and none for each attempt.
+    assertLessOrEqual(lines.length, 1 + await late);
+    for (const line of lines) {
+      assertMatch(
+        line,
+        /^server: cannot accept a connection: .+; trying again$/,
+      );
+    }
+  },
+);
+
+faultTest(
+  "serve() has those beyond maxConnections wait, and serves them when a place is free",
+  async () => {
+    let most = 0;
+    await using server = serve({ ...LOCAL, maxConnections: 5 }, (message) => {
+      most = Math.max(most, server.connections.size);
+      return message;
+    });
+    const clients = await Promise.all(
+      Array.from({ length: 16 }, () => connect(server.addr)),
+    );
+    const replies = clients.map((client, i) => client.request(i));
+    await Promise.all(replies.slice(0, 5));
+    for (let i = 5; i < clients.length; i++) {
+      await clients[i - 5].close();
+      assertEquals(await replies[i], i);
+    }
+    assertEquals(most, 5);
+    await Promise.all(clients.map((client) => client.close()));
+  },
+);
+
+faultTest(
+  "serve() keeps maxConnectionsPerIp of one address, and lets others in",
+  async () => {
+    const log = new EventLog();
+    await using server = serve(
+      { ...LOCAL, maxConnectionsPerIp: 20, onEvent: log.onEvent },
+      echo,
+    );
+    const peers = await Promise.all(
+      Array.from({ length: 200 }, () => Peer.connect(server.addr)),
+    );
+    await until(() => server.stats().rejected === 180, "none was rejected");
+    assertEquals(server.connections.size, 20);
+    assert(
+      log.of("rejected").every(({ reason }) =>
+        reason === "maxConnectionsPerIp"
+      ),
+    );
+    for (let i = 0; i < 5; i++) {
+      await askFrom("127.0.0.2", portOf(server.addr));
+    }
+    const rejected = new Set(
+      log.of("rejected").map(({ remoteAddr }) => portOf(remoteAddr)),
+    );
+    for (const peer of peers) {
+      // Those who were rejected know it.
+      if (rejected.has(peer.conn.localAddr.port)) await peer.ended();
+      peer[Symbol.dispose]();
+    }
+    await until(() => server.connections.size === 0, "connections are open");
+    for (let i = 0; i < 20; i++) {
+      const peer = await Peer.connect(server.addr);
+      await peer.write(frame("1"));
+      assertEquals(await peer.take(1), [1]);
+      peers.push(peer);
+    }
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() takes an IPv4 address that IPv6 carries for the same peer, and counts nobody behind a Unix socket",
+  async () => {
+    const log = new EventLog();
+    await using server = serve({
+      hostname: "::",
+      port: 0,
+      maxConnectionsPerIp: 1,
+      onEvent: log.onEvent,
+    }, echo);
+    const port = portOf(server.addr);
+    await using first = await connect({ ...LOCAL, port });
+    assertEquals(await first.request(1), 1);
+    await using second = await connect({ ...LOCAL, port });
+    await assertRejects(() => second.request(2), ConnectionClosedError);
+    await using other = await connect({ hostname: "::1", port });
+    assertEquals(await other.request(3), 3);
+    assertEquals(log.of("rejected").map(({ reason }) => reason), [
+      "maxConnectionsPerIp",
+    ]);
+
+    const directory = await Deno.makeTempDir();
+    {
+      const path = `${directory}/socket`;
+      await using server = serve({ path }, echo);
+      for (const i of [1, 2, 3]) {
+        await using _client = await connect(server.addr);
+        assertEquals(await _client.request(i), i);
+      }
+      const clients = await Promise.all(
+        [1, 2, 3].map(() => connect(server.addr)),
+      );
+      const replies = clients.map((client, i) => client.request(i));
+      assertEquals(await Promise.all(replies), [0, 1, 2]);
+      await Promise.all(clients.map((client) => client.close()));
+    }
+    await Deno.remove(directory);
+  },
+);
+
+faultTest(
+  "serve() never has more than maxPending strangers, drops the oldest, and lets a friend in",
+  async () => {
+    const log = new EventLog();
+    let most = 0;
+    await using server = serve({
+      ...LOCAL,
+      maxPending: 20,
+      handshakeTimeout: Infinity,
+      authenticate: SECRET,
+      onEvent(event) {
+        log.onEvent(event);
+        if (event.type === "rejected") {
+          most = Math.max(most, server.stats().pending);
+        }
+      },
+    }, echo);
+    const peers: Peer[] = [];
+    for (let i = 0; i < 10; i++) {
+      peers.push(
+        ...await Promise.all(
+          Array.from({ length: 20 }, () => Peer.connect(server.addr)),
+        ),
+      );
+    }
+    await until(() => server.stats().accepted === 200, "not all were accepted");
+    await until(() => server.stats().rejected === 180, "none made room");
+    assertEquals(server.stats().pending, 20);
+    assertLessOrEqual(most, 20);
+    const rejected = log.of("rejected");
+    assert(rejected.every(({ reason }) => reason === "maxPending"));
+    assertEquals(rejected.length, 180);
+    const last = new Set(
+      peers.slice(-20).map(({ conn }) => conn.localAddr.port),
+    );
+    assert(rejected.every(({ remoteAddr }) => !last.has(portOf(remoteAddr))));
+    await assertFriendGetsIn(server);
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() lets a friend in while 200 strangers come and say nothing",
+  async () => {
+    await using server = serve({
+      ...LOCAL,
+      maxPending: 20,
+      handshakeTimeout: Infinity,
+      authenticate: SECRET,
+    }, echo);
+    const peers: Peer[] = [];
+    const flood = (async () => {
+      while (peers.length < 200) {
+        peers.push(await Peer.connect(server.addr));
+        await delay(1);
+      }
+    })();
+    let friends = 0;
+    while (peers.length < 200) {
+      await assertFriendGetsIn(server);
+      friends++;
+    }
+    await flood;
+    assertGreater(friends, 0);
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() lets a friend in where strangers that say nothing have taken all places",
+  async () => {
+    const log = new EventLog();
+    using now = new Now();
+    const start = performance.now();
+    const times: number[] = [];
+    await using server = serve({
+      ...LOCAL,
+      maxConnections: 5,
+      handshakeTimeout: Infinity,
+      authenticate: SECRET,
+      onEvent(event) {
+        log.onEvent(event);
+        if (event.type === "rejected") times.push(performance.now());
+      },
+    }, echo);
+    const sockets = new Sockets();
+    const peers = await Promise.all(
+      Array.from({ length: 12 }, () => Peer.connect(server.addr)),
+    );
+    await until(() => server.stats().pending === 5, "they are not pending");
+    let isIn = false;
+    const connecting = connect({ ...server.addr, authenticate: SECRET })
+      .finally(() => isIn = true);
+    await until(() => {
+      now.advance(10);
+      return isIn;
+    }, "the friend is not let in");
+    await using friend = await connecting;
+    assertEquals(await friend.request(1), 1);
+    // Nobody had less than its time, and nobody left whose place was not needed.
+    assertGreater(times[0] - start, 249);
+    assertGreater(times[5] - times[0], 249);
+    const { pending, accepted } = server.stats();
+    assertEquals([pending, accepted], [4, 13]);
+    assertEquals(
+      log.of("rejected").map(({ reason }) => reason),
+      Array(8).fill("maxPending"),
+    );
+    // Those of the peers and of the friend, and of the five that are in.
+    await until(() => sockets.open === 18, "they were not freed");
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() lets a friend in where strangers that were refused stay in all places",
+  async () => {
+    await using server = serve({
+      ...LOCAL,
+      maxConnections: 4,
+      handshakeTimeout: Infinity,
+      authenticate: SECRET,
+    }, echo);
+    const peers = await Promise.all(
+      Array.from({ length: 4 }, () => Peer.connect(server.addr)),
+    );
+    for (const peer of peers) {
+      await peer.write(frame('"let me in"'));
+      assertEquals(await peer.take(1), [{ $login: "refused" }]);
+    }
+    await assertFriendGetsIn(server);
+    for (const peer of peers) peer[Symbol.dispose]();
+  },
+);
+
+faultTest(
+  "serve() drops no stranger while nobody waits for its place, and none that is quick",
+  async () => {
+    using now = new Now();
+    const log = new EventLog();
+    const entered = Promise.withResolvers<void>();
+    await using server = serve({
+      ...LOCAL,
+      maxConnections: 2,
+      authenticate: async () => {
+        await entered.promise;
+        return true;
+      },
+      onEvent: log.onEvent,
+    }, echo);
+    const options = { ...server.addr, authenticate: () => ({ $login: "own" }) };
+    const clients = [connect(options), connect(options)];
+    await until(() => server.stats().pending === 2, "they are not pending");
+    now.advance(10_000);
+    entered.resolve();
+    const connections = await Promise.all(clients);
+    const third = connect(options);
+    assertEquals(await connections[0].request(1), 1);
+    await connections[0].close();
+    await (await third).close();
+    await connections[1].close();
+    assertEquals(log.of("rejected"), []);
+  },
+);
+
+faultTest(
+  "serve() counts nobody as refused who left without a word",
+  async () => {
+    await using server = serve({ ...LOCAL, authenticate: SECRET }, echo);
+    for (let i = 0; i < 20; i++) (await Peer.connect(server.addr)).conn.close();
+    await until(() => server.stats().rejected === 20, "not all were rejected");
+    await using friend = await connect({
+      ...server.addr,
+      authenticate: SECRET,
+    });
+    assertEquals(await friend.request(1), 1);
+  },
+);
+
+faultTest(
+  "accept() may be called many times before anybody comes",
+  async () => {
+    using listener = listen(LOCAL);
+    const accepted = Promise.all(
+      Array.from({ length: 5 }, () => listener.accept()),
+    );
+    const clients = await Promise.all(
+      Array.from({ length: 5 }, () => connect(listener.addr)),
+    );
+    const connections = await accepted;
+    assertEquals(new Set(connections).size, 5);
+    await Promise.all([...clients, ...connections].map((one) => one.close()));
+  },
+);

@@ -1,0 +1,399 @@
+/** Clients that connect again. */
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertLessOrEqual,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import {
+  type Address,
+  AuthenticationError,
+  type Client,
+  type ClientEvent,
+  connect,
+  ConnectionClosedError,
+  type JsonValue,
+  type ReconnectOptions,
+  serve,
+  type ServeOptions,
+  type Server,
+  sharedSecret,
+} from "../mod.ts";
+import { Clock, delay, faultTest, until } from "./ledger.ts";
+import { frame, LOCAL, portOf } from "./peers.ts";
+import { SEED, seeded } from "./random.ts";
+
+const SECRET = sharedSecret("a secret of the tests");
+
+/** Comes back at once. */
+const AT_ONCE: ReconnectOptions = { minDelay: 1, maxDelay: 1 };
+
+function echo(message: JsonValue): JsonValue {
+  return message;
+}
+
+/** Events of a client. */
+class EventLog {
+  readonly events: ClientEvent[] = [];
+  readonly onEvent = (event: ClientEvent) => void this.events.push(event);
+
+  count(type: ClientEvent["type"]): number {
+    return this.events.filter((event) => event.type === type).length;
+  }
+
+  /** Every attempt has an outcome, and every connection an end. */
+  assertBalanced(): void {
+    assertEquals(
+      this.count("connecting"),
+      this.count("connected") + this.count("failed"),
+    );
+    assertEquals(this.count("connected"), this.count("disconnected"));
+  }
+}
+
+/** Serves on the port of a server that is no more. */
+function serveAgain(addr: Address, options: ServeOptions = {}): Server {
+  return serve({ ...LOCAL, port: portOf(addr), ...options }, echo);
+}
+
+/** Most numbers that lie within so much of each other. */
+function mostTogether(numbers: number[], distance: number): number {
+  return Math.max(
+    ...numbers.map((from) =>
+      numbers.filter((number) => number >= from && number < from + distance)
+        .length
+    ),
+  );
+}
+
+faultTest(
+  "connect({ reconnect }) brings 100 clients back after a restart, and not together",
+  seeded(async (random) => {
+    console.log(`TEST_SEED=${SEED}`);
+    const { random: original } = Math;
+    Math.random = () => random.integer(0, 999_999) / 1_000_000;
+    try {
+      await restartUnder100Clients();
+    } finally {
+      Math.random = original;
+    }
+  }),
+);
+
+async function restartUnder100Clients(): Promise<void> {
+  const delays: number[] = [];
+  const arrivals: number[] = [];
+  const first = serve(LOCAL, echo);
+  const clients = await Promise.all(
+    Array.from({ length: 100 }, () =>
+      connect({
+        ...first.addr,
+        reconnect: { minDelay: 250 },
+        onEvent(event) {
+          if (event.type === "waiting" && event.attempt === 1) {
+            delays.push(event.delay);
+          }
+        },
+      })),
+  );
+  const staying = clients.map(async (client) => {
+    for await (const _connection of client);
+  });
+  await first.shutdown();
+  await using second = serveAgain(first.addr, {
+    onEvent(event) {
+      if (event.type === "connected") arrivals.push(performance.now());
+    },
+  });
+  await until(() => arrivals.length === 100, "not all came back");
+  const planned = mostTogether(delays, 10);
+  console.log(
+    `100 clients came back within ${
+      (arrivals[99] - arrivals[0]).toFixed(0)
+    } ms; in 10 ms at most ${planned} were to come, and ${
+      mostTogether(arrivals, 10)
+    } came`,
+  );
+  assertEquals(delays.length, 100);
+  assertLessOrEqual(planned, 20);
+  assertEquals(
+    await Promise.all(clients.map((client, i) => client.request(i))),
+    clients.map((_, i) => i),
+  );
+  assertEquals(second.connections.size, 100);
+  await Promise.all(clients.map((client) => client.close()));
+  await Promise.all(staying);
+}
+
+/** Ways in which a connection is lost while a request is on its way. */
+const KILLS = ["before", "inside", "after", "client", "none"] as const;
+
+faultTest(
+  "Client.request() sends nothing twice, however often the connection is lost",
+  seeded(async (random) => {
+    console.log(`TEST_SEED=${SEED}`);
+    const seen = new Map<JsonValue, number>();
+    let kills = 0;
+    const large = "x".repeat(500_000);
+    await using server = serve(LOCAL, async (message, connection) => {
+      seen.set(message, (seen.get(message) ?? 0) + 1);
+      const kill = random.pick(KILLS);
+      if (kill === "before") {
+        kills++;
+        connection.abort();
+      } else if (kill === "inside" && random.integer(0, 9) === 0) {
+        kills++;
+        setTimeout(() => connection.abort(), 0);
+        return large;
+      } else if (kill === "after") {
+        kills++;
+        setTimeout(() => connection.abort(), 0);
+      } else if (kill === "none") await delay(0);
+      return message;
+    });
+    const log = new EventLog();
+    const clients = await Promise.all(
+      Array.from({ length: 4 }, () =>
+        connect({
+          ...server.addr,
+          reconnect: AT_ONCE,
+          onEvent: log.onEvent,
+        })),
+    );
+    let sent = 0;
+    let answered = 0;
+    async function ask(client: Client): Promise<void> {
+      while (kills < 1_000) {
+        const id = sent++;
+        try {
+          const connection = await client.connected();
+          const reply = connection.request(id);
+          if (random.integer(0, 9) === 0) connection.abort();
+          const message = await reply;
+          if (message !== large) assertEquals(message, id);
+          answered++;
+        } catch (error) {
+          assertInstanceOf(error, ConnectionClosedError);
+        }
+      }
+    }
+    await Promise.all(
+      clients.flatMap((client) => Array.from({ length: 5 }, () => ask(client))),
+    );
+    await Promise.all(clients.map((client) => client.close()));
+    await delay(0);
+    console.log(
+      `${sent} requests, ${answered} replies, ${kills} kills, ${
+        log.count("connected")
+      } connections`,
+    );
+    const twice = [...seen].filter(([, times]) => times > 1);
+    assertEquals(twice, []);
+    assertLessOrEqual(answered, seen.size);
+    log.assertBalanced();
+  }),
+);
+
+faultTest(
+  "Client connects again for the request after a fault of the server, which still holds the connection",
+  async () => {
+    const answers = [
+      Uint8Array.of(255, 255, 255, 255), // too large
+      Uint8Array.of(0, 0, 0, 9, 0x22), // never completed
+      frame("}"), // no JSON, which is no reason to connect again
+      frame('"whole"'),
+    ];
+    using listener = Deno.listen(LOCAL);
+    let connections = 0;
+    const conns: Deno.Conn[] = [];
+    async function answer(conn: Deno.Conn): Promise<void> {
+      connections++;
+      conns.push(conn);
+      const space = new Uint8Array(100);
+      while (await conn.read(space).catch(() => null) !== null) {
+        await conn.write(answers.shift()!);
+      }
+    }
+    (async () => {
+      for await (const conn of listener) answer(conn);
+    })();
+    await using client = await connect({
+      ...LOCAL,
+      port: listener.addr.port,
+      frameTimeout: 40,
+      reconnect: AT_ONCE,
+    });
+    await assertRejects(() => client.request(1), ConnectionClosedError);
+    await assertRejects(() => client.request(2), ConnectionClosedError);
+    await assertRejects(() => client.request(3), SyntaxError);
+    assertEquals(await client.request(4), "whole");
+    assertEquals(connections, 3);
+    await client.close();
+    for (const conn of conns) conn.close();
+  },
+);
+
+faultTest(
+  "Client.close() ends its wait and its attempts at once",
+  async () => {
+    // A backlog of none, and a connection that nobody accepts: the next attempt
+    // hangs.
+    const full = Deno.listen(
+      { ...LOCAL, tcpBacklog: 0 } as Deno.TcpListenOptions,
+    );
+    const { port } = full.addr;
+    const log = new EventLog();
+    const connecting = connect({
+      ...LOCAL,
+      port,
+      connectTimeout: Infinity,
+      reconnect: AT_ONCE,
+      onEvent: log.onEvent,
+    });
+    const conn = await full.accept();
+    const client = await connecting;
+    conn.close();
+    const filler = await Deno.connect({ ...LOCAL, port });
+    const reply = assertRejects(() => client.request(1), ConnectionClosedError);
+    await until(() => log.count("connecting") === 2, "it does not try");
+    await delay(0);
+    await client.close();
+    await reply;
+    log.assertBalanced();
+    filler.close();
+    full.close();
+
+    const server = serve(LOCAL, echo);
+    const waiting = await connect({
+      ...server.addr,
+      reconnect: { minDelay: 600_000, maxDelay: 600_000 },
+    });
+    const { closed } = await waiting.connected();
+    await server.shutdown();
+    await closed;
+    const request = assertRejects(
+      () => waiting.request(1),
+      ConnectionClosedError,
+      "Cannot connect: the client is closed",
+    );
+    await delay(0);
+    await waiting.close();
+    await request;
+  },
+);
+
+faultTest(
+  "Client closed by whoever hears of the new connection keeps none",
+  async () => {
+    await using server = serve(LOCAL, echo);
+    const log = new EventLog();
+    const client: Client = await connect({
+      ...server.addr,
+      reconnect: AT_ONCE,
+      onEvent(event) {
+        log.onEvent(event);
+        if (log.count("connected") === 2) client.close();
+      },
+    });
+    await until(() => server.connections.size === 1, "it is not connected");
+    for (const connection of server.connections) connection.abort();
+    await (await client.connected()).closed;
+    await assertRejects(() => client.request(1), ConnectionClosedError);
+    await until(() => server.connections.size === 0, "it is connected");
+    log.assertBalanced();
+  },
+);
+
+faultTest(
+  "Client stops when its signal is aborted, with the reason",
+  async () => {
+    const asked = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    await using server = serve(LOCAL, () => {
+      asked.resolve();
+      return gate.promise;
+    });
+    const controller = new AbortController();
+    const client = await connect({
+      ...server.addr,
+      reconnect: AT_ONCE,
+      signal: controller.signal,
+    });
+    const connection = await client.connected();
+    const reply = assertRejects(() => client.request(1), ConnectionClosedError);
+    await asked.promise;
+    const reason = new Error("enough");
+    controller.abort(reason);
+    assertStrictEquals((await reply).cause, reason);
+    assertStrictEquals((await connection.closed).cause, reason);
+    await assertRejects(() => client.request(2), ConnectionClosedError);
+    gate.resolve();
+  },
+  {},
+);
+
+faultTest(
+  "Client tries once, and never again, when it is not let in any more",
+  async () => {
+    const first = serve({ ...LOCAL, authenticate: SECRET }, echo);
+    const log = new EventLog();
+    await using client = await connect({
+      ...first.addr,
+      authenticate: SECRET,
+      reconnect: AT_ONCE,
+      onEvent: log.onEvent,
+    });
+    assertEquals(await client.request(1), 1);
+    const { closed } = await client.connected();
+    await first.shutdown();
+    await closed;
+    await using second = serveAgain(first.addr, {
+      authenticate: sharedSecret("another secret of the tests"),
+    });
+    const refusal = await assertRejects(
+      () => client.request(2),
+      AuthenticationError,
+    );
+    const asked = [
+      () => client.request(3),
+      () => client.send(4),
+      () => client.connected(),
+      () => Array.fromAsync(client),
+    ];
+    for (const ask of asked) {
+      assertStrictEquals(await assertRejects(ask), refusal);
+    }
+    assertEquals(second.stats().accepted, 1);
+    assertEquals(second.stats().rejected, 1);
+    // It waits for nothing more.
+    assertEquals(log.events.at(-1)?.type, "failed");
+    assertEquals(log.count("failed"), 1);
+  },
+);
+
+faultTest(
+  "Client comes back as soon as before each time that a server that serves has closed an idle connection",
+  async () => {
+    using clock = new Clock(1_000);
+    await using server = serve({ ...LOCAL, idleTimeout: 1_000 }, echo);
+    const log = new EventLog();
+    await using client = await connect({
+      ...server.addr,
+      reconnect: { minDelay: 1 },
+      onEvent: log.onEvent,
+    });
+    for (let i = 0; i < 8; i++) {
+      assertEquals(await client.request(i), i);
+      const { closed } = await client.connected();
+      clock.advance(2_000);
+      assertEquals(await closed, { clean: true });
+    }
+    assertEquals(
+      log.events.flatMap((event) =>
+        event.type === "waiting" ? [event.attempt] : []
+      ),
+      Array(7).fill(1),
+    );
+  },
+);
