@@ -29,8 +29,8 @@ const MOST_SPACE = 65_536;
  */
 const RUN_BYTES = 65_536;
 /**
- * The same for frames: a bad one costs two errors, some twenty times as much as
- * a small good one.
+ * The same for frames: a bad one costs two errors, some fifty times as much as a
+ * small good one.
  */
 const RUN_FRAMES = 128;
 
