@@ -6,7 +6,7 @@
 import type { Connection, JsonValue } from "../mod.ts";
 import { startTimer } from "../core/tools/timer.ts";
 import { type Format, print } from "./output.ts";
-import { lateReply, Progress, until } from "./waiting.ts";
+import { lateReply, Progress } from "./waiting.ts";
 
 /**
  * Requests that may wait for their replies: enough to keep both sides busy, few
@@ -65,29 +65,57 @@ export async function exchange(
   }
 }
 
-/** Requests that are sent as far ahead of their replies as the window allows. */
+/** A request that was sent. */
+interface Sent {
+  readonly reply: Promise<JsonValue>;
+}
+
+/**
+ * Requests that are sent as far ahead of their replies as the window allows. An
+ * error of the messages, or the end of the connection, comes as the last reply:
+ * as one of the stream, it would drop the replies to those before.
+ */
 function sendAhead(
   connection: Connection,
   messages: AsyncIterable<JsonValue>,
   onSettled: () => void,
-): ReadableStream<{ reply: Promise<JsonValue> }> {
-  const source = until(messages, connection.signal);
-  return new ReadableStream({
+): ReadableStream<Sent> {
+  const source = messages[Symbol.asyncIterator]();
+  const { signal } = connection;
+  let isOpen = true;
+  function fail(
+    controller: ReadableStreamDefaultController<Sent>,
+    error: unknown,
+  ): void {
+    if (!isOpen) return;
+    isOpen = false;
+    const reply = Promise.reject(error);
+    reply.catch(() => {});
+    controller.enqueue({ reply });
+    controller.close();
+  }
+  return new ReadableStream<Sent>({
+    start(controller) {
+      const end = () => fail(controller, signal.reason);
+      if (signal.aborted) end();
+      else signal.addEventListener("abort", end);
+    },
     async pull(controller) {
       try {
         const { done, value } = await source.next();
-        if (done) return controller.close();
+        if (!isOpen) return;
+        if (done) {
+          isOpen = false;
+          return controller.close();
+        }
         const reply = connection.request(value, UNTIMED);
         reply.then(onSettled, onSettled);
         controller.enqueue({ reply });
         if (connection.stats.bytesQueued > MOST_QUEUED) await reply;
       } catch (error) {
-        // An error of the stream would drop the replies to those before.
-        const reply = Promise.reject(error);
-        reply.catch(() => {});
-        controller.enqueue({ reply });
-        controller.close();
+        fail(controller, error);
       }
     },
+    cancel: () => void (isOpen = false),
   }, { highWaterMark: WINDOW });
 }
