@@ -506,16 +506,41 @@ client --port 0            | option "--port" expects a whole number from 1 to 65
 client --timeout -1        | option "--timeout" expects a whole number from 1 to 2147483647 or Infinity, received "-1"
 client 1 {message:1}       | message 2 is not JSON; quote it for your shell, as in '{"message":"hi"}'
 `.trim();
-  for (const row of table.split("\n")) {
-    const [command, line] = row.split(/ +\| /);
-    const [program, ...args] = words(command);
+  const rows = table.split("\n").map((row) => row.split(/ +\| /));
+  const expected = rows.map(([command, line]) => {
+    const [program] = words(command);
+    const hint = line.endsWith("See --help") ? "" : "; see --help";
+    return `${program}: ${line}${hint}\n`;
+  });
+  // One of each program as it is; all in one process, which does not end so.
+  for (const i of [0, rows.length - 1]) {
+    const [program, ...args] = words(rows[i][0]);
     await assertEnds(run("", [`${program}.ts`, ...args]), {
       code: 2,
-      stderr: `${program}: ${line}${
-        line.endsWith("See --help") ? "" : "; see --help"
-      }\n`,
+      stderr: expected[i],
     });
   }
+  await using all = run("", ["-"], { stdin: "piped" });
+  await all.write(`
+    import { main as server } from "${new URL("cli/server.ts", ROOT)}";
+    import { main as client } from "${new URL("cli/client.ts", ROOT)}";
+    class Ended extends Error {}
+    Deno.exit = (code) => {
+      console.error("exit", code);
+      throw new Ended();
+    };
+    const lines = ${JSON.stringify(rows.map(([command]) => words(command)))};
+    for (const [program, ...args] of lines) {
+      await (program === "server" ? server : client)(args).catch((error) => {
+        if (!(error instanceof Ended)) throw error;
+      });
+    }
+  `);
+  await all.closeInput();
+  assertEquals(
+    await all.stderr(),
+    expected.map((line) => `${line}exit 2\n`).join(""),
+  );
 });
 
 Deno.test("both programs explain themselves", async () => {
