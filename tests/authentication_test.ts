@@ -17,9 +17,6 @@ import {
   connect,
   type JsonValue,
   serve,
-  type ServeOptions,
-  type Server,
-  type ServerEvent,
   sharedSecret,
   sharedToken,
   type Verifier,
@@ -28,6 +25,7 @@ import { certificates } from "./certificates.ts";
 import { delay, faultTest, Now, until } from "./ledger.ts";
 import { frame, join, LOCAL, Peer, portOf, prefix } from "./peers.ts";
 import { start } from "./process.ts";
+import { connectAll, Guarded, leaveAll, pipe } from "./guarded.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const { ca, server: IDENTITY } = certificates();
@@ -37,72 +35,6 @@ const TOKEN = sharedToken(TEXT);
 
 function echo(message: JsonValue): JsonValue {
   return message;
-}
-
-/** A server, and those whom it rejected. */
-class Guarded implements AsyncDisposable {
-  readonly server: Server;
-  readonly rejected: Extract<ServerEvent, { type: "rejected" }>[] = [];
-  readonly closed: Extract<ServerEvent, { type: "closed" }>[] = [];
-  /** What the handler has seen. */
-  readonly handled: JsonValue[] = [];
-
-  constructor(options: ServeOptions) {
-    this.server = serve({
-      ...LOCAL,
-      ...options,
-      onEvent: (event) => {
-        if (event.type === "rejected") this.rejected.push(event);
-        if (event.type === "closed") this.closed.push(event);
-      },
-    }, (message) => {
-      this.handled.push(message);
-      return message;
-    });
-  }
-
-  get addr(): Address {
-    return this.server.addr;
-  }
-
-  get reasons(): string[] {
-    return this.rejected.map(({ reason }) => reason);
-  }
-
-  async untilRejected(count: number): Promise<void> {
-    await until(
-      () => this.rejected.length >= count,
-      `${count} were to be rejected`,
-    );
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.server.shutdown();
-  }
-}
-
-function connectAll(addr: Address, count: number): Promise<Peer[]> {
-  return Promise.all(
-    Array.from({ length: count }, () => Peer.connect(addr)),
-  );
-}
-
-function leaveAll(peers: Peer[]): void {
-  for (const peer of peers) peer[Symbol.dispose]();
-}
-
-/** Passes bytes on until one of the two links is closed. */
-async function pipe(from: Deno.Conn, to: Deno.Conn): Promise<void> {
-  const space = new Uint8Array(65_536);
-  try {
-    for (;;) {
-      const count = await from.read(space);
-      if (count === null) return;
-      await to.write(space.subarray(0, count));
-    }
-  } catch {
-    // The relay was cut.
-  }
 }
 
 /** All that a server sends to a peer that sends this, until it ends. */

@@ -9,7 +9,6 @@ import {
 } from "@std/assert";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import {
-  type ClientEvent,
   connect,
   Connection,
   ConnectionClosedError,
@@ -23,6 +22,7 @@ import { delay, faultTest, until } from "./ledger.ts";
 import { LOCAL, portOf } from "./peers.ts";
 import { type Running, start } from "./process.ts";
 import { startScript } from "./scripts.ts";
+import { ClientEventLog } from "./event_logs.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
 
@@ -37,32 +37,13 @@ function echo(message: JsonValue): JsonValue {
   return message;
 }
 
-/** Events of a client. */
-class EventLog {
-  readonly events: ClientEvent[] = [];
-  readonly onEvent = (event: ClientEvent) => void this.events.push(event);
-
-  count(type: ClientEvent["type"]): number {
-    return this.events.filter((event) => event.type === type).length;
-  }
-
-  /** Every attempt has an outcome, and every connection an end. */
-  assertBalanced(): void {
-    assertEquals(
-      this.count("connecting"),
-      this.count("connected") + this.count("failed"),
-    );
-    assertEquals(this.count("connected"), this.count("disconnected"));
-  }
-}
-
 faultTest(
   "connect() says why it does not connect, by the error of the platform",
   async () => {
     const gone = Deno.listen(LOCAL);
     const addr = { ...LOCAL, port: gone.addr.port };
     gone.close();
-    const log = new EventLog();
+    const log = new ClientEventLog();
     const cases: [object, ErrorClass, string][] = [
       [addr, Deno.errors.ConnectionRefused, "refused"],
       [{ path: "/nowhere/test.sock" }, Deno.errors.NotFound, ""],
@@ -123,7 +104,7 @@ faultTest(
     const published: unknown[] = [];
     const subscriber = (event: unknown) => void published.push(event);
     subscribe("@blackbelt/networking:client", subscriber);
-    const log = new EventLog();
+    const log = new ClientEventLog();
     await using server = serve(LOCAL, echo);
     const client = await connect({
       ...server.addr,

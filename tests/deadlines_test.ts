@@ -5,14 +5,9 @@ import {
   assertInstanceOf,
   assertRejects,
 } from "@std/assert";
+import { connect, ConnectionClosedError, listen, serve } from "../mod.ts";
 import {
-  connect,
-  ConnectionClosedError,
-  type ConnectionEnd,
-  listen,
-  serve,
-} from "../mod.ts";
-import {
+  assertTimeout,
   Clock,
   faultTest as test,
   until,
@@ -26,12 +21,6 @@ const KIB = 1_024;
 
 function echo(message: unknown): unknown {
   return message;
-}
-
-function assertTimeout({ clean, cause }: ConnectionEnd): void {
-  assert(!clean);
-  assertInstanceOf(cause, DOMException);
-  assertEquals(cause.name, "TimeoutError");
 }
 
 /** Checks that it has not ended early. */

@@ -12,11 +12,11 @@ import {
   ConnectionClosedError,
   type JsonValue,
   serve,
-  type ServerEvent,
   sharedSecret,
 } from "../mod.ts";
 import { delay, faultTest, until, whileServed } from "./ledger.ts";
 import { connectResetter, frame, LOCAL, Peer } from "./peers.ts";
+import { ServerEventLog } from "./event_logs.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
 
@@ -24,31 +24,10 @@ function echo(message: JsonValue): JsonValue {
   return message;
 }
 
-/** Events, and how many there are of a type. */
-class EventLog {
-  readonly events: ServerEvent[] = [];
-  readonly onEvent = (event: ServerEvent) => void this.events.push(event);
-
-  of<Type extends ServerEvent["type"]>(
-    type: Type,
-  ): Extract<ServerEvent, { type: Type }>[] {
-    return this.events.filter((event) => event.type === type) as never;
-  }
-
-  /** Every connection that began has ended, once. */
-  assertBalanced(): void {
-    const begun = this.of("connected").map(({ connection }) => connection);
-    const ended = this.of("closed").map(({ connection }) => connection);
-    assertEquals(new Set(begun).size, begun.length);
-    assertEquals(ended.length, begun.length);
-    assertEquals(new Set(ended), new Set(begun));
-  }
-}
-
 faultTest(
   "serve() outlives hooks and handlers that throw, again and again",
   async () => {
-    const log = new EventLog();
+    const log = new ServerEventLog();
     await using server = serve({
       ...LOCAL,
       authenticate(message) {
@@ -112,7 +91,7 @@ for (const [kind, error] of thrown()) {
     `serve() closes the connection, and tells the peer nothing, when a handler throws or rejects with ${kind}`,
     async () => {
       for (const how of ["throw", "reject"]) {
-        const log = new EventLog();
+        const log = new ServerEventLog();
         await using server = serve(
           { ...LOCAL, onEvent: log.onEvent },
           (message) => {
@@ -141,7 +120,7 @@ faultTest(
   "serve() answers others while a handler never ends, and is freed of it when its peer resets",
   async () => {
     let aborted: Promise<unknown> | undefined;
-    const log = new EventLog();
+    const log = new ServerEventLog();
     await using server = serve(
       { ...LOCAL, onEvent: log.onEvent },
       (message, { signal }) => {
@@ -236,7 +215,7 @@ faultTest(
 );
 
 faultTest("serve() publishes its events on a diagnostics channel", async () => {
-  const log = new EventLog();
+  const log = new ServerEventLog();
   const published: unknown[] = [];
   const subscriber = (event: unknown) => void published.push(event);
   subscribe("@blackbelt/networking:server", subscriber);

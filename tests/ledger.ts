@@ -7,7 +7,12 @@
  *   to be late;
  * - what is counted is the test's own: `Sockets`.
  */
-import { assertEquals, assertGreater } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertInstanceOf,
+} from "@std/assert";
 import {
   type Address,
   connect,
@@ -349,4 +354,11 @@ export function watch(handler: Handler, options: ServeOptions = {}): Watched {
     next: () => ended.promise,
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
+}
+
+/** Checks that a connection has ended since something took too long. */
+export function assertTimeout({ clean, cause }: ConnectionEnd): void {
+  assert(!clean);
+  assertInstanceOf(cause, DOMException);
+  assertEquals(cause.name, "TimeoutError");
 }

@@ -16,39 +16,18 @@ import {
   listen,
   serve,
   type Server,
-  type ServerEvent,
   type ServerStats,
   sharedSecret,
 } from "../mod.ts";
 import { delay, faultTest, Now, Sockets, until } from "./ledger.ts";
 import { frame, LOCAL, Peer, portOf } from "./peers.ts";
 import { processorTime, startLimited, startScript } from "./scripts.ts";
+import { ServerEventLog } from "./event_logs.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
 
 function echo(message: JsonValue): JsonValue {
   return message;
-}
-
-/** Events, and how many there are of a type. */
-class EventLog {
-  readonly events: ServerEvent[] = [];
-  readonly onEvent = (event: ServerEvent) => void this.events.push(event);
-
-  of<Type extends ServerEvent["type"]>(
-    type: Type,
-  ): Extract<ServerEvent, { type: Type }>[] {
-    return this.events.filter((event) => event.type === type) as never;
-  }
-
-  /** Every connection that began has ended, once. */
-  assertBalanced(): void {
-    const begun = this.of("connected").map(({ connection }) => connection);
-    const ended = this.of("closed").map(({ connection }) => connection);
-    assertEquals(new Set(begun).size, begun.length);
-    assertEquals(ended.length, begun.length);
-    assertEquals(new Set(ended), new Set(begun));
-  }
 }
 
 /** The reply to a message from another address of this machine. */
@@ -192,7 +171,7 @@ faultTest(
 faultTest(
   "serve() keeps maxConnectionsPerIp of one address, and lets others in",
   async () => {
-    const log = new EventLog();
+    const log = new ServerEventLog();
     await using server = serve(
       { ...LOCAL, maxConnectionsPerIp: 20, onEvent: log.onEvent },
       echo,
@@ -232,7 +211,7 @@ faultTest(
 faultTest(
   "serve() takes an IPv4 address that IPv6 carries for the same peer, and counts nobody behind a Unix socket",
   async () => {
-    const log = new EventLog();
+    const log = new ServerEventLog();
     await using server = serve({
       hostname: "::",
       port: 0,
@@ -272,7 +251,7 @@ faultTest(
 faultTest(
   "serve() never has more than maxPending strangers, drops the oldest, and lets a friend in",
   async () => {
-    const log = new EventLog();
+    const log = new ServerEventLog();
     let most = 0;
     await using server = serve({
       ...LOCAL,
@@ -340,7 +319,7 @@ faultTest(
 faultTest(
   "serve() lets a friend in where strangers that say nothing have taken all places",
   async () => {
-    const log = new EventLog();
+    const log = new ServerEventLog();
     using now = new Now();
     const start = performance.now();
     const times: number[] = [];
@@ -408,7 +387,7 @@ faultTest(
   "serve() drops no stranger while nobody waits for its place, and none that is quick",
   async () => {
     using now = new Now();
-    const log = new EventLog();
+    const log = new ServerEventLog();
     const entered = Promise.withResolvers<void>();
     await using server = serve({
       ...LOCAL,

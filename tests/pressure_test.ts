@@ -15,12 +15,12 @@ import {
   connect,
   type Connection,
   ConnectionClosedError,
-  type ConnectionEnd,
   SERVE_DEFAULTS,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { startChildServer, type State } from "./child_server.ts";
 import {
+  assertTimeout,
   Clock,
   delay,
   faultTest as test,
@@ -47,12 +47,6 @@ const MIB = 1_048_576;
 
 function echo(message: unknown): unknown {
   return message;
-}
-
-function assertTimeout({ clean, cause }: ConnectionEnd): void {
-  assert(!clean);
-  assertInstanceOf(cause, DOMException);
-  assertEquals(cause.name, "TimeoutError");
 }
 
 test("serve() keeps no more than the high-water mark and one reply for a peer that reads nothing, and gives it up", async () => {

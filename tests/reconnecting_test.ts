@@ -10,7 +10,6 @@ import {
   type Address,
   AuthenticationError,
   type Client,
-  type ClientEvent,
   connect,
   ConnectionClosedError,
   type JsonValue,
@@ -23,6 +22,7 @@ import {
 import { Clock, delay, faultTest, until } from "./ledger.ts";
 import { frame, LOCAL, portOf } from "./peers.ts";
 import { SEED, seeded } from "./random.ts";
+import { ClientEventLog } from "./event_logs.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
 
@@ -31,25 +31,6 @@ const AT_ONCE: ReconnectOptions = { minDelay: 1, maxDelay: 1 };
 
 function echo(message: JsonValue): JsonValue {
   return message;
-}
-
-/** Events of a client. */
-class EventLog {
-  readonly events: ClientEvent[] = [];
-  readonly onEvent = (event: ClientEvent) => void this.events.push(event);
-
-  count(type: ClientEvent["type"]): number {
-    return this.events.filter((event) => event.type === type).length;
-  }
-
-  /** Every attempt has an outcome, and every connection an end. */
-  assertBalanced(): void {
-    assertEquals(
-      this.count("connecting"),
-      this.count("connected") + this.count("failed"),
-    );
-    assertEquals(this.count("connected"), this.count("disconnected"));
-  }
 }
 
 /** Serves on the port of a server that is no more. */
@@ -152,7 +133,7 @@ faultTest(
       } else if (kill === "none") await delay(0);
       return message;
     });
-    const log = new EventLog();
+    const log = new ClientEventLog();
     const clients = await Promise.all(
       Array.from({ length: 4 }, () =>
         connect({
@@ -243,7 +224,7 @@ faultTest(
       { ...LOCAL, tcpBacklog: 0 } as Deno.TcpListenOptions,
     );
     const { port } = full.addr;
-    const log = new EventLog();
+    const log = new ClientEventLog();
     const connecting = connect({
       ...LOCAL,
       port,
@@ -287,7 +268,7 @@ faultTest(
   "Client closed by whoever hears of the new connection keeps none",
   async () => {
     await using server = serve(LOCAL, echo);
-    const log = new EventLog();
+    const log = new ClientEventLog();
     const client: Client = await connect({
       ...server.addr,
       reconnect: AT_ONCE,
@@ -337,7 +318,7 @@ faultTest(
   "Client tries once, and never again, when it is not let in any more",
   async () => {
     const first = serve({ ...LOCAL, authenticate: SECRET }, echo);
-    const log = new EventLog();
+    const log = new ClientEventLog();
     await using client = await connect({
       ...first.addr,
       authenticate: SECRET,
@@ -377,7 +358,7 @@ faultTest(
   async () => {
     using clock = new Clock(1_000);
     await using server = serve({ ...LOCAL, idleTimeout: 1_000 }, echo);
-    const log = new EventLog();
+    const log = new ClientEventLog();
     await using client = await connect({
       ...server.addr,
       reconnect: { minDelay: 1 },

@@ -13,7 +13,6 @@ import {
   type JsonValue,
   listen,
   serve,
-  type ServerEvent,
   sharedSecret,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
@@ -21,33 +20,13 @@ import { delay, faultTest, until } from "./ledger.ts";
 import { frame, LOCAL, Peer } from "./peers.ts";
 import { SEED, seeded } from "./random.ts";
 import { startScript } from "./scripts.ts";
+import { ServerEventLog } from "./event_logs.ts";
 
 const { ca, server: IDENTITY } = certificates();
 const SECRET = sharedSecret("a secret of the tests");
 
 function echo(message: JsonValue): JsonValue {
   return message;
-}
-
-/** Events, and how many there are of a type. */
-class EventLog {
-  readonly events: ServerEvent[] = [];
-  readonly onEvent = (event: ServerEvent) => void this.events.push(event);
-
-  of<Type extends ServerEvent["type"]>(
-    type: Type,
-  ): Extract<ServerEvent, { type: Type }>[] {
-    return this.events.filter((event) => event.type === type) as never;
-  }
-
-  /** Every connection that began has ended, once. */
-  assertBalanced(): void {
-    const begun = this.of("connected").map(({ connection }) => connection);
-    const ended = this.of("closed").map(({ connection }) => connection);
-    assertEquals(new Set(begun).size, begun.length);
-    assertEquals(ended.length, begun.length);
-    assertEquals(new Set(ended), new Set(begun));
-  }
 }
 
 faultTest(
@@ -217,7 +196,7 @@ for (
   faultTest(
     `shutdown() takes on nobody who comes in the same turn: ${kind}`,
     async () => {
-      const log = new EventLog();
+      const log = new ServerEventLog();
       const { listen: original } = Deno;
       Deno.listen = ((options: Deno.TcpListenOptions) => {
         const listener = original(options);
@@ -257,7 +236,7 @@ for (
 faultTest(
   "close() in an event leaves no connection behind that nobody waited for",
   async () => {
-    const log = new EventLog();
+    const log = new ServerEventLog();
     const listener = listen({
       ...LOCAL,
       authenticate: SECRET,

@@ -11,15 +11,12 @@ import {
   assertThrows,
 } from "@std/assert";
 import {
-  type Address,
   connect,
   type Connection,
   ConnectionClosedError,
   type JsonValue,
   serve,
   type ServeOptions,
-  type Server,
-  type ServerEvent,
   TlsError,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
@@ -33,58 +30,6 @@ const { ca, otherCa, folder, server: IDENTITY, client: CLIENT, stranger } =
   certificates();
 function echo(message: JsonValue): JsonValue {
   return message;
-}
-
-/** A server, and those whom it rejected. */
-class Guarded implements AsyncDisposable {
-  readonly server: Server;
-  readonly rejected: Extract<ServerEvent, { type: "rejected" }>[] = [];
-  readonly closed: Extract<ServerEvent, { type: "closed" }>[] = [];
-  /** What the handler has seen. */
-  readonly handled: JsonValue[] = [];
-
-  constructor(options: ServeOptions) {
-    this.server = serve({
-      ...LOCAL,
-      ...options,
-      onEvent: (event) => {
-        if (event.type === "rejected") this.rejected.push(event);
-        if (event.type === "closed") this.closed.push(event);
-      },
-    }, (message) => {
-      this.handled.push(message);
-      return message;
-    });
-  }
-
-  get addr(): Address {
-    return this.server.addr;
-  }
-
-  get reasons(): string[] {
-    return this.rejected.map(({ reason }) => reason);
-  }
-
-  async untilRejected(count: number): Promise<void> {
-    await until(
-      () => this.rejected.length >= count,
-      `${count} were to be rejected`,
-    );
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.server.shutdown();
-  }
-}
-
-function connectAll(addr: Address, count: number): Promise<Peer[]> {
-  return Promise.all(
-    Array.from({ length: count }, () => Peer.connect(addr)),
-  );
-}
-
-function leaveAll(peers: Peer[]): void {
-  for (const peer of peers) peer[Symbol.dispose]();
 }
 
 faultTest(
@@ -361,20 +306,6 @@ faultTest(
   },
 );
 
-/** Passes bytes on until one of the two links is closed. */
-async function pipe(from: Deno.Conn, to: Deno.Conn): Promise<void> {
-  const space = new Uint8Array(65_536);
-  try {
-    for (;;) {
-      const count = await from.read(space);
-      if (count === null) return;
-      await to.write(space.subarray(0, count));
-    }
-  } catch {
-    // The relay was cut.
-  }
-}
-
 faultTest(
   "connections over TLS do not take the end of TCP for the word of the peer",
   async () => {
@@ -483,6 +414,7 @@ with socket.create_connection(("127.0.0.1", port)) as plain:
         print(secured.version(), stream.read(size).decode(), flush=True)
         secured.unwrap()
 `;
+import { connectAll, Guarded, leaveAll, pipe } from "./guarded.ts";
 
 function startPython(port: number, ...certificate: string[]): Running {
   const args = ["-B", "-c", PYTHON_CLIENT, `${port}`, ...certificate];
