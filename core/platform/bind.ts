@@ -4,7 +4,7 @@
  * @module
  */
 import type { Address } from "../connection/connection.ts";
-import { addressOf, isAbstract } from "./endpoint.ts";
+import { isAbstract } from "./endpoint.ts";
 import {
   type PermissionNeed,
   permissionsFor,
@@ -31,11 +31,6 @@ export interface Binding {
   close(): void;
 }
 
-/** Whether it is a Unix socket with a file, not one with a name in memory. */
-function isFile(address: Address): address is Address & { path: string } {
-  return address.transport === "unix" && !isAbstract(address.path);
-}
-
 /**
  * Opens a socket that listens. One that is a file is for its owner alone, as
  * any program that may write to it may connect.
@@ -58,33 +53,24 @@ function open(address: Address, removeStale: boolean): Binding {
     address,
     permissionsFor(address, "listen on"),
   );
-  if (isFile(address)) {
-    const { path } = address;
-    const file = new SocketFile(path, removeStale);
-    return {
-      ...acceptingFrom(file.listener),
-      addr: address,
-      needs: permissionsForFiles(path),
-      close: () => file.close(),
-    };
+  let addr = address;
+  let needs: PermissionNeed[] = [];
+  let socket: SocketFile | Deno.Listener;
+  if (address.transport === "tcp") {
+    socket = Deno.listen(address);
+    addr = socket.addr as Address;
+  } else if (isAbstract(address.path)) socket = Deno.listen(address);
+  else {
+    socket = new SocketFile(address.path, removeStale);
+    needs = permissionsForFiles(address.path);
   }
-  const listener = address.transport === "tcp"
-    ? Deno.listen(address)
-    : Deno.listen(address);
+  const listener = "listener" in socket ? socket.listener : socket;
   return {
-    ...acceptingFrom(listener),
-    addr: addressOf(listener.addr),
-    needs: [],
-    close: () => listener.close(),
-  };
-}
-
-function acceptingFrom(
-  listener: Deno.Listener,
-): Pick<Binding, "accept" | "ref" | "unref"> {
-  return {
+    addr,
+    needs,
     accept: async () => tuned(await listener.accept()),
     ref: () => listener.ref(),
     unref: () => listener.unref(),
+    close: () => socket.close(),
   };
 }

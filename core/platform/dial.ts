@@ -4,10 +4,10 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { onAbort } from "../tools/abort.ts";
+import { abortable } from "../tools/abort.ts";
 import type { Address } from "../connection/connection.ts";
 import { addressText } from "../tools/address.ts";
-import { startTimer } from "../tools/timer.ts";
+import { onTimeout, pause, timeoutError } from "../tools/timer.ts";
 import { closeSocket, type Socket, tuned } from "./socket.ts";
 
 /** Milliseconds before a failure that passes is tried again, doubled each time. */
@@ -42,96 +42,73 @@ export async function dial(
   { timeout, signal }: DialOptions,
 ): Promise<Socket> {
   signal?.throwIfAborted();
-  const attempt = new Attempt(endpoint);
-  const stopTimer = startTimer(timeout, () => attempt.giveUpLate(timeout));
-  const stopListening = onAbort(signal, (reason) => attempt.giveUp(reason));
+  const givenUp = new AbortController();
+  // What the platform hears: later than who waits for the connection.
+  const abandoned = new AbortController();
+  const failure: { cause?: unknown } = {};
+  const stop = onTimeout(
+    timeout,
+    signal,
+    () => late(endpoint, timeout, failure),
+    (reason) => givenUp.abort(reason),
+  );
+  const trying = keepTrying(
+    () => open(endpoint, abandoned.signal),
+    givenUp.signal,
+    failure,
+  );
   try {
-    return tuned(await attempt.run());
+    const conn = await abortable(trying, givenUp.signal);
+    // It may have been given up since the race was over.
+    givenUp.signal.throwIfAborted();
+    return tuned(conn);
+  } catch (error) {
+    trying.then(closeSocket, () => {});
+    // A socket that is aborted at the moment when it is connected is lost to the
+    // platform. By then the platform has told of those that are.
+    setImmediate(() => abandoned.abort());
+    throw error;
   } finally {
-    stopTimer();
-    stopListening();
+    stop();
   }
 }
 
-class Attempt {
-  readonly #endpoint: Address;
-  /** What the platform hears: later than who waits for the connection. */
-  readonly #abandoned = new AbortController();
-  readonly #givenUp = Promise.withResolvers<never>();
-  #isGivenUp = false;
-  /** Why the last try failed. */
-  #cause: unknown;
+function late(
+  endpoint: Address,
+  timeout: number,
+  failure: { cause?: unknown },
+): DOMException {
+  const error = timeoutError(
+    `Cannot connect to ${
+      addressText(endpoint)
+    }: no answer after ${timeout} ms (connectTimeout)`,
+  );
+  if (failure.cause === undefined) return error;
+  return Object.defineProperty(error, "cause", { value: failure.cause });
+}
 
-  constructor(endpoint: Address) {
-    this.#endpoint = endpoint;
-  }
-
-  giveUp(reason: unknown): void {
-    this.#isGivenUp = true;
-    this.#givenUp.reject(reason);
-    // A socket that is aborted at the moment when it is connected is lost to the
-    // platform. By now the platform has told of those that are.
-    setImmediate(() => this.#abandoned.abort());
-  }
-
-  giveUpLate(timeout: number): void {
-    const error = new DOMException(
-      `Cannot connect to ${
-        addressText(this.#endpoint)
-      }: no answer after ${timeout} ms (connectTimeout)`,
-      "TimeoutError",
-    );
-    if (this.#cause !== undefined) {
-      Object.defineProperty(error, "cause", { value: this.#cause });
-    }
-    this.giveUp(error);
-  }
-
-  /** Resolves to a connection, or rejects when there will be none. */
-  async run(): Promise<Deno.Conn> {
-    const trying = this.#tryUntilGivenUp();
-    // One that comes late is closed, and nobody waits for an error.
-    trying.catch(() => {});
-    const conn = await Promise.race([this.#givenUp.promise, trying]);
-    // It may have been given up since the race was over.
-    return this.#isGivenUp ? this.#refuse(conn) : conn;
-  }
-
-  #refuse(conn: Deno.Conn): Promise<never> {
-    closeSocket(conn);
-    return this.#givenUp.promise;
-  }
-
-  async #tryUntilGivenUp(): Promise<Deno.Conn> {
-    for (let pause = FIRST_PAUSE;; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
-      try {
-        const conn = await this.#open();
-        return this.#isGivenUp ? await this.#refuse(conn) : checked(conn);
-      } catch (error) {
-        if (this.#isGivenUp || !isPassing(error)) throw error;
-        this.#cause = error;
-      }
-      await this.#pause(pause);
-    }
-  }
-
-  #open(): Promise<Deno.Conn> {
-    const endpoint = this.#endpoint;
-    return endpoint.transport === "tcp"
-      ? Deno.connect({ ...endpoint, signal: this.#abandoned.signal })
-      : Deno.connect(endpoint);
-  }
-
-  /** Waits, but not once it is given up. */
-  async #pause(milliseconds: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stopTimer = startTimer(milliseconds, resolve);
+/** Tries until it is given up; `failure` tells why the last try failed. */
+async function keepTrying(
+  connect: () => Promise<Deno.Conn>,
+  givenUp: AbortSignal,
+  failure: { cause?: unknown },
+): Promise<Deno.Conn> {
+  for (let delay = FIRST_PAUSE;; delay = Math.min(2 * delay, LONGEST_PAUSE)) {
     try {
-      await Promise.race([promise, this.#givenUp.promise]);
-    } finally {
-      stopTimer();
+      return checked(await connect());
+    } catch (error) {
+      if (givenUp.aborted || !isPassing(error)) throw error;
+      failure.cause = error;
     }
+    await pause(delay, givenUp);
+    givenUp.throwIfAborted();
   }
+}
+
+function open(endpoint: Address, signal: AbortSignal): Promise<Deno.Conn> {
+  return endpoint.transport === "tcp"
+    ? Deno.connect({ ...endpoint, signal })
+    : Deno.connect(endpoint);
 }
 
 function isPassing(error: unknown): boolean {

@@ -6,7 +6,7 @@
  */
 import { resolve } from "node:path";
 import type { Address } from "../connection/connection.ts";
-import { isAbstract } from "./endpoint.ts";
+import { fullPath, isAbstract } from "./endpoint.ts";
 import { checkArgument } from "../tools/options.ts";
 
 /** A permission, as narrow as it can be granted. */
@@ -55,10 +55,8 @@ export function permissionsFor(
   if (address.transport === "tcp") {
     return [{ name: "net", host: textOf(address) }];
   }
-  // A name in memory is no path. The platform grants paths if they are absolute.
-  const isPath = !isAbstract(address.path);
-  const path = isPath ? resolve(address.path) : address.path;
-  if (action === "connect to" || !isPath) {
+  const path = fullPath(address.path);
+  if (action === "connect to" || isAbstract(path)) {
     return [
       { name: "read", path },
       { name: "write", path },
@@ -72,21 +70,15 @@ export function permissionsFor(
 /** Short, as the platform bounds the length of a socket's path. */
 export const EARLY_NAME = "s";
 
-/** What a server makes beside its Unix socket. */
-interface FilesBeside {
-  /** A directory that its owner alone may enter. */
-  readonly directory: string;
-  /** The socket there, before it gets its name: four bytes longer. */
-  readonly early: string;
-  /** Shared by the servers that live. */
-  readonly lock: string;
-}
-
 /**
- * The files that a server makes beside the Unix socket at an absolute path.
+ * The files that a server makes beside the Unix socket at an absolute path: a
+ * directory that its owner alone may enter, the socket there, before it gets its
+ * name, and a lock shared by the servers that live.
  * @internal
  */
-export function filesBeside(path: string): FilesBeside {
+export function filesBeside(
+  path: string,
+): Record<"directory" | "early" | "lock", string> {
   const directory = `${path}.d`;
   return {
     directory,
@@ -210,19 +202,17 @@ function* notesFor(missing: readonly PermissionNeed[]): Generator<string> {
   }
 }
 
-/** Whether the platform would ask a person for a permission. */
-function hasTerminal(): boolean {
-  return Deno.stdin.isTerminal() && Deno.stderr.isTerminal();
-}
-
-/** Has the platform ask a person, where it would, up to the first refusal. */
+/**
+ * Has the platform ask a person, where it would, up to the first refusal; not if
+ * one is denied, as nobody can grant that.
+ */
 function ask(missing: readonly PermissionNeed[]): void {
-  // Nobody can grant what is denied.
-  if (missing.some((need) => stateOf(need) === "denied")) return;
-  if (!hasTerminal()) return;
-  for (const need of missing) {
-    if (Deno.permissions.requestSync(need).state !== "granted") return;
-  }
+  const mayAsk = Deno.stdin.isTerminal() && Deno.stderr.isTerminal() &&
+    missing.every((need) => stateOf(need) !== "denied");
+  if (!mayAsk) return;
+  missing.every((need) =>
+    Deno.permissions.requestSync(need).state === "granted"
+  );
 }
 
 /** What to do about missing permissions. */
@@ -284,10 +274,8 @@ export function requirePermissions(
     Array.isArray(command) && command.every((word) => typeof word === "string"),
     "an array of strings",
   );
-  let missing = missingPermissions(needed);
-  if (missing.length === 0) return;
-  ask(missing);
-  missing = missingPermissions(missing);
+  ask(missingPermissions(needed));
+  const missing = missingPermissions(needed);
   if (missing.length === 0) return;
   const what = missing.length === 1 ? "permission" : "permissions";
   const notes = [...notesFor(missing)].map((note) => `; ${note}`).join("");

@@ -13,11 +13,9 @@ export interface Socket extends ByteDuplex {
   readonly remoteAddr: { readonly transport: string };
   ref(): void;
   unref(): void;
-}
-
-/** What the platform lets one set on TCP sockets alone. */
-interface Tunable extends Socket {
+  /** Of a TCP socket alone. */
   setNoDelay?(on: boolean): void;
+  /** Of a TCP socket alone. */
   setKeepAlive?(on: boolean): void;
 }
 
@@ -26,7 +24,7 @@ interface Tunable extends Socket {
  * delay it. The platform's keepalive finds out after hours that a machine is
  * gone, where no deadline does before.
  */
-export function tuned(socket: Tunable): Socket {
+export function tuned(socket: Socket): Socket {
   try {
     socket.setNoDelay?.(true);
     socket.setKeepAlive?.(true);

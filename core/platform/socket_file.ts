@@ -24,9 +24,6 @@ import {
   permissionsForFiles,
 } from "./permissions.ts";
 
-/** What the platform calls a file, whatever its path. */
-type FileId = string;
-
 function infoOf(path: string): Deno.FileInfo | undefined {
   try {
     return Deno.lstatSync(path);
@@ -36,8 +33,8 @@ function infoOf(path: string): Deno.FileInfo | undefined {
   }
 }
 
-/** The id of a socket; `undefined` for anything else. */
-function idOf(path: string): FileId | undefined {
+/** What tells a socket from others at its path; `undefined` for anything else. */
+function idOf(path: string): string | undefined {
   const info = infoOf(path);
   // The number of a file that is gone is used again; the time is not.
   return info?.isSocket
@@ -51,7 +48,7 @@ export class SocketFile {
   readonly listener: Deno.Listener;
   readonly #path: string;
   readonly #lock: Deno.FsFile;
-  readonly #id: FileId | undefined;
+  readonly #id: string | undefined;
 
   /**
    * Listens at an absolute path.
@@ -99,10 +96,8 @@ export class SocketFile {
 function lockFor(path: string): Deno.FsFile {
   const { lock } = filesBeside(path);
   for (;;) {
-    const file = Deno.openSync(lock, {
-      ...{ read: true, write: true, create: true },
-      mode: 0o600,
-    });
+    const options = { read: true, write: true, create: true, mode: 0o600 };
+    const file = Deno.openSync(lock, options);
     file.lockSync(false);
     if (isAt(lock, file)) return file;
     // The last server has removed it meanwhile.
@@ -144,7 +139,7 @@ function checkLength(path: string): void {
 function create(
   path: string,
   lock: Deno.FsFile,
-): [Deno.Listener, FileId | undefined] {
+): [Deno.Listener, string | undefined] {
   const { directory, early } = filesBeside(path);
   orInUse(path, directory, () => Deno.mkdirSync(directory, { mode: 0o700 }));
   let listener: Deno.Listener | undefined;
@@ -185,30 +180,21 @@ function orInUse<Value>(
       // directory is there, as the lock is.
       error instanceof Deno.errors.NotFound;
     if (!isInUse) throw error;
-    throw new Deno.errors.AddrInUse(
-      `Cannot listen on ${path}: ${
-        blocked === path ? whyNoSocket(path) : whyNoDirectory(blocked)
-      }`,
-    );
+    const kind = blocked === path ? "socket" : "directory";
+    const reason = whyBlocked(blocked, kind);
+    throw new Deno.errors.AddrInUse(`Cannot listen on ${path}: ${reason}`);
   }
 }
 
-const IN_USE = "address already in use";
-
-function whyNoSocket(path: string): string {
+function whyBlocked(path: string, kind: "socket" | "directory"): string {
   // Another server may have removed it meanwhile.
-  return infoOf(path)?.isSocket === false
-    ? `${path} exists and is no socket`
-    : IN_USE;
-}
-
-function whyNoDirectory(directory: string): string {
-  if (infoOf(directory)?.isDirectory === false) {
-    return `${directory} exists and is no directory`;
-  }
-  return namesIn(directory)?.some((name) => name !== EARLY_NAME)
-    ? `${directory} exists and holds other files`
-    : IN_USE;
+  const info = infoOf(path);
+  const isKind = kind === "socket" ? info?.isSocket : info?.isDirectory;
+  if (isKind === false) return `${path} exists and is no ${kind}`;
+  return kind === "directory" &&
+      namesIn(path)?.some((name) => name !== EARLY_NAME)
+    ? `${path} exists and holds other files`
+    : "address already in use";
 }
 
 /** What is in a directory that can be read; `undefined` for anything else. */
@@ -252,7 +238,7 @@ function leftAt(path: string, lock: Deno.FsFile): string[] {
   ];
 }
 
-function linkedBefore(lock: Deno.FsFile): FileId {
+function linkedBefore(lock: Deno.FsFile): string {
   const bytes = new Uint8Array(128);
   lock.seekSync(0, Deno.SeekMode.Start);
   return new TextDecoder().decode(bytes.subarray(0, lock.readSync(bytes) ?? 0));
