@@ -12,14 +12,13 @@ import {
   type PeerCertificate,
 } from "node:tls";
 import type { TlsCertificate, TlsName } from "../connection/connection.ts";
+import { EMPTY } from "../tools/bytes.ts";
 
 /** One value of a certificate, which is written in DER (ITU-T X.690). */
 interface DerItem {
   readonly tag: number;
   readonly content: Uint8Array;
 }
-
-const NOTHING = new Uint8Array(0);
 
 function* derItems(der: Uint8Array): Generator<DerItem, void, undefined> {
   for (let at = 0; at < der.length;) {
@@ -35,7 +34,7 @@ function* derItems(der: Uint8Array): Generator<DerItem, void, undefined> {
 
 /** The content of the first of several values. */
 function derContent(der: Uint8Array): Uint8Array {
-  return derItems(der).next().value?.content ?? NOTHING;
+  return derItems(der).next().value?.content ?? EMPTY;
 }
 
 function ipAddress(bytes: Uint8Array): string {
@@ -71,7 +70,7 @@ function altNames(certificate: Uint8Array): string[] {
       if (id !== SUBJECT_ALT_NAME) continue;
       // Between the two may stand that the extension is critical.
       const value = [...derItems(extension.content)].pop();
-      for (const item of derItems(derContent(value?.content ?? NOTHING))) {
+      for (const item of derItems(derContent(value?.content ?? EMPTY))) {
         const name = altName(item);
         if (name !== undefined) names.push(name);
       }

@@ -22,35 +22,26 @@ export class TlsError extends Error {
   }
 }
 
-/** What `node:tls` says, and what it means; the first that matches counts. */
-const REASONS: readonly [RegExp, string][] = [
-  [
-    /NO_APPLICATION_PROTOCOL|NoApplicationProtocol/,
-    "no ALPN protocol in common",
-  ],
-  [/InvalidContentType/, "the peer does not speak TLS"],
-  [/DID_NOT_RETURN_A_CERTIFICATE/, "the peer shows no certificate"],
-  [/alert: CertificateRequired/, "the peer demands a certificate"],
-  [
+/** What `node:tls` says, by what it means; the first that matches counts. */
+const REASONS = {
+  "no ALPN protocol in common": /NO_APPLICATION_PROTOCOL|NoApplicationProtocol/,
+  "the peer does not speak TLS": /InvalidContentType/,
+  "the peer shows no certificate": /DID_NOT_RETURN_A_CERTIFICATE/,
+  "the peer demands a certificate": /alert: CertificateRequired/,
+  "the peer does not accept the certificate":
     /alert: (UnknownCA|\w*Certificate\w*)/,
-    "the peer does not accept the certificate",
-  ],
-  [/alert: ProtocolVersion|incompatible/, "no version of TLS in common"],
-  [
+  "no version of TLS in common": /alert: ProtocolVersion|incompatible/,
+  "the certificate's issuer is unknown, or it is not valid now":
     /CERT|SIGNATURE|ISSUER|PURPOSE/,
-    "the certificate's issuer is unknown, or it is not valid now",
-  ],
-  [/alert: /, "the peer gave up"],
-];
+  "the peer gave up": /alert: /,
+};
 
 function tlsError(cause: unknown): unknown {
   if (!(cause instanceof Error) || cause instanceof TlsError) return cause;
   const text = `${(cause as { code?: string }).code} ${cause.message}`;
-  const reason = REASONS.find(([pattern]) => pattern.test(text))?.[1];
-  return new TlsError(
-    `Cannot secure the connection: ${reason ?? "TLS failed"}`,
-    { cause },
-  );
+  const [reason = "TLS failed"] =
+    Object.entries(REASONS).find(([, pattern]) => pattern.test(text)) ?? [];
+  return new TlsError(`Cannot secure the connection: ${reason}`, { cause });
 }
 
 /** Least and most bytes to read at once. */

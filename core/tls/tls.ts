@@ -8,13 +8,12 @@
  * @module
  */
 import { isIP } from "node:net";
-import type { Duplex } from "node:stream";
 import {
   connect,
+  type ConnectionOptions,
   createSecureContext,
   createServer,
   type PeerCertificate,
-  type SecureContext,
   type Server,
   type TLSSocket,
 } from "node:tls";
@@ -31,13 +30,15 @@ import type {
   TlsVersion,
 } from "../connection/connection.ts";
 import { type Begin, TlsDuplex, TlsError } from "./duplex.ts";
-import { show } from "../tools/show.ts";
+import { onAbort } from "../tools/abort.ts";
 import {
   anything,
   choice,
   defaultsOf,
   type OptionTable,
   resolveOptions,
+  such,
+  wrongType,
 } from "../tools/options.ts";
 
 export { TlsError };
@@ -86,12 +87,14 @@ export interface TlsClientOptions extends TlsOptions {
   serverName?: string;
 }
 
+const HOST_NAME = "the name or address of a host";
+
 /**
  * What each option may be. Of those that belong together, {@linkcode checkIdentity}
  * tells.
  */
 const TLS_OPTIONS: OptionTable<TlsOptions> = {
-  alpnProtocols: anything(checkAlpn),
+  alpnProtocols: such(areAlpnNames, "an array of names of 1 to 255 bytes"),
   minVersion: choice(["TLSv1.2", "TLSv1.3"], "TLSv1.2"),
 };
 const TLS_SERVER_OPTIONS: OptionTable<TlsServerOptions> = {
@@ -102,7 +105,7 @@ const TLS_SERVER_OPTIONS: OptionTable<TlsServerOptions> = {
 };
 const TLS_CLIENT_OPTIONS: OptionTable<TlsClientOptions> = {
   ...TLS_SERVER_OPTIONS,
-  serverName: anything(checkServerName),
+  serverName: such((name) => asciiName(name) !== undefined, HOST_NAME),
 };
 
 /** The defaults of {@linkcode TlsOptions}. */
@@ -112,16 +115,13 @@ export const TLS_DEFAULTS: Readonly<{ minVersion: TlsVersion }> = defaultsOf(
 
 const NEWEST_VERSION: TlsVersion = "TLSv1.3";
 
-function checkAlpn(name: string, protocols: unknown): void {
-  if (
-    Array.isArray(protocols) && protocols.length > 0 &&
-    protocols.every(isAlpnName)
-  ) return;
-  throw new TypeError(
-    `Cannot use option "${name}": received ${
-      show(protocols)
-    }, expected an array of names of 1 to 255 bytes`,
-  );
+function areAlpnNames(names: unknown): boolean {
+  return Array.isArray(names) && names.length > 0 && names.every(isAlpnName);
+}
+
+function isAlpnName(name: unknown): boolean {
+  return typeof name === "string" && name !== "" &&
+    new TextEncoder().encode(name).length <= 255;
 }
 
 function checkAuthorities(name: string, ca: unknown): void {
@@ -130,25 +130,12 @@ function checkAuthorities(name: string, ca: unknown): void {
   for (const other of others) readCertificates(name, other);
 }
 
-function isAlpnName(name: unknown): boolean {
-  return typeof name === "string" && name !== "" &&
-    new TextEncoder().encode(name).length <= 255;
-}
-
 /** The name as it is written in certificates. */
-function asciiName(name: string): string | undefined {
+function asciiName(name: unknown): string | undefined {
+  if (typeof name !== "string") return undefined;
   if (isIP(name) !== 0) return name;
   const ascii = domainToASCII(name);
   return /^[\w.-]+$/.test(ascii) ? ascii : undefined;
-}
-
-function checkServerName(option: string, name: unknown): void {
-  if (typeof name === "string" && asciiName(name) !== undefined) return;
-  throw new TypeError(
-    `Cannot use option "${option}": received ${
-      show(name)
-    }, expected the name or address of a host`,
-  );
 }
 
 /** The encryption of a server: checked once, for all its connections. */
@@ -185,15 +172,8 @@ export class TlsServerContext {
     };
   }
 
-  /**
-   * Begins a handshake.
-   * @internal
-   */
-  begin(
-    stream: Duplex,
-    secured: (socket: TLSSocket) => void,
-    failed: (error: unknown) => void,
-  ): void {
+  /** Begins a handshake. */
+  readonly begin: Begin = (stream, secured, failed) => {
     // It never listens. One at a time: it does not say whose handshake it was.
     const server = this.#spare.pop() ?? createServer(this.#options);
     server.once("secureConnection", (socket) => {
@@ -208,13 +188,12 @@ export class TlsServerContext {
       );
     });
     server.emit("connection", stream);
-  }
+  };
 }
 
 /** The encryption of a client: checked once, for all its connections. */
 export class TlsClientContext {
-  readonly #context: SecureContext;
-  readonly #alpnProtocols: string[] | undefined;
+  readonly #options: ConnectionOptions;
   readonly #serverName: string | undefined;
 
   /**
@@ -228,39 +207,26 @@ export class TlsClientContext {
     const { cert, key, ca, serverName, alpnProtocols, minVersion } =
       resolveOptions(TLS_CLIENT_OPTIONS, TLS_DEFAULTS, options);
     if (cert !== undefined || key !== undefined) checkIdentity(cert, key);
-    this.#context = createSecureContext({
-      cert,
-      key,
-      ca,
-      minVersion,
-      maxVersion: NEWEST_VERSION,
-    });
-    this.#alpnProtocols = alpnProtocols;
+    const limits = { minVersion, maxVersion: NEWEST_VERSION };
     this.#serverName = serverName;
-  }
-
-  /**
-   * Begins a handshake with a host.
-   * @internal
-   */
-  begin(
-    hostname: string,
-    stream: Duplex,
-    secured: (socket: TLSSocket) => void,
-    failed: (error: unknown) => void,
-  ): void {
-    const name = this.#serverName ?? hostname;
-    const host = asciiName(name);
-    if (host === undefined) checkServerName("serverName", name);
-    const socket = connect({
-      socket: stream,
-      host,
-      secureContext: this.#context,
-      ALPNProtocols: this.#alpnProtocols,
+    this.#options = {
+      secureContext: createSecureContext({ cert, key, ca, ...limits }),
+      ALPNProtocols: alpnProtocols,
       // Said even though it is the default, which the environment can change.
       rejectUnauthorized: true,
       checkServerIdentity: refuseName,
-    });
+    };
+  }
+
+  /** Begins a handshake with a host. */
+  begin(
+    hostname: string,
+    ...[stream, secured, failed]: Parameters<Begin>
+  ): void {
+    const name = this.#serverName ?? hostname;
+    const host = asciiName(name);
+    if (host === undefined) throw wrongType("serverName", name, HOST_NAME);
+    const socket = connect({ ...this.#options, socket: stream, host });
     socket.once("secureConnect", () => secured(socket));
     socket.on("error", failed);
   }
@@ -301,17 +267,15 @@ async function secure(
   begin: Begin,
 ): Promise<SecureDuplex> {
   const secured = new TlsDuplex(duplex);
-  const abort = () => secured.abort(signal?.reason);
-  signal?.addEventListener("abort", abort);
+  const handshake = secured.handshake(begin);
+  const stop = onAbort(signal, (reason) => secured.abort(reason));
   try {
-    const handshake = secured.handshake(begin);
-    if (signal?.aborted) abort();
     return { duplex: secured, info: infoOf(await handshake) };
   } catch (error) {
     secured.abort(error);
     throw error;
   } finally {
-    signal?.removeEventListener("abort", abort);
+    stop();
   }
 }
 
@@ -329,7 +293,7 @@ export function secureServer(
   context: TlsServerContext,
   signal?: AbortSignal,
 ): Promise<SecureDuplex> {
-  return secure(duplex, signal, (...handshake) => context.begin(...handshake));
+  return secure(duplex, signal, context.begin);
 }
 
 /**

@@ -109,7 +109,12 @@ function refuse(name: string, received: string, expected: string): string {
   return `Cannot use option "${name}": received ${received}, expected ${expected}`;
 }
 
-function wrongType(name: string, value: unknown, expected: string): TypeError {
+/** The error for a value of the wrong type. */
+export function wrongType(
+  name: string,
+  value: unknown,
+  expected: string,
+): TypeError {
   return new TypeError(refuse(name, show(value), expected));
 }
 
@@ -210,15 +215,21 @@ export function bag(): Option<never> {
   return { check: (name, value) => checkType(name, value, "object") };
 }
 
-/** A signal. */
-export function signal(): Option<AbortSignal> {
+/** What is of a type that is told by a function. */
+export function such(
+  isRight: (value: unknown) => boolean,
+  expected: string,
+): Option<never> {
   return {
     check(name, value) {
-      if (!(value instanceof AbortSignal)) {
-        throw wrongType(name, value, "an AbortSignal");
-      }
+      if (!isRight(value)) throw wrongType(name, value, expected);
     },
   };
+}
+
+/** A signal. */
+export function signal(): Option<AbortSignal> {
+  return such((value) => value instanceof AbortSignal, "an AbortSignal");
 }
 
 /** An object of which nothing is shown, as what is passed may be a secret. */
