@@ -22,8 +22,11 @@ import {
 } from "./core/auth/auth.ts";
 import {
   type Address,
-  Connection,
+  type Connection,
   keepAlive,
+  type Link,
+  linkOf,
+  makeConnection,
   Settings,
 } from "./core/connection/connection.ts";
 import {
@@ -157,6 +160,7 @@ class Dialer<T> {
   async connect(signal: AbortSignal | undefined): Promise<Connection<T>> {
     this.events.emit({ type: "connecting" });
     let connection: Connection<T>;
+    let link: Link<T>;
     try {
       requirePermissions(
         "connect to",
@@ -168,8 +172,9 @@ class Dialer<T> {
         signal,
       });
       connection = await this.#shakeHands(socket, signal);
+      link = linkOf(connection);
       // It may have ended since the verdict of the login.
-      if (connection.isEnded) throw connection.gone("connect");
+      if (link.isEnded) throw link.gone("connect");
     } catch (error) {
       if (error !== signal?.reason) {
         nameEndpoint(error, "connect to", addressText(this.#endpoint));
@@ -189,8 +194,8 @@ class Dialer<T> {
     const { heartbeat, heartbeatInterval } = this.#options;
     if (heartbeat !== undefined) {
       keepAlive(
-        connection,
-        () => connection.beat(heartbeat),
+        link,
+        () => link.beat(heartbeat),
         heartbeatInterval,
       );
     }
@@ -214,7 +219,7 @@ class Dialer<T> {
       screen: this.#prove === undefined ? screenServer : undefined,
     };
     if (this.#tls === undefined && this.#prove === undefined) {
-      return new Connection<T>(socket, this.settings, info);
+      return makeConnection<T>(socket, this.settings, info);
     }
     const pending = new AbortController();
     const stopTimer = startTimer(handshakeTimeout, () => {
@@ -236,13 +241,13 @@ class Dialer<T> {
           : "",
         pending.signal,
       );
-      connection = new Connection<T>(
+      connection = makeConnection<T>(
         secure?.duplex ?? socket,
         this.settings,
         { ...info, tls: secure?.info },
       );
       if (this.#prove !== undefined) {
-        await logIn(connection, this.#prove, pending.signal);
+        await logIn(linkOf(connection), this.#prove, pending.signal);
       }
       pending.signal.throwIfAborted();
       return connection;

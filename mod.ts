@@ -39,13 +39,13 @@ export {
   BackpressureError,
   type ByteDuplex,
   type ByteStreams,
-  Connection,
+  type Connection,
   CONNECTION_DEFAULTS,
   ConnectionClosedError,
   type ConnectionEnd,
-  type ConnectionInfo,
   type ConnectionOptions,
   type ConnectionStats,
+  fromDuplex,
   fromStreams,
   REQUEST_DEFAULTS,
   type RequestOptions,
@@ -107,4 +107,5 @@ export {
   type ConnectOptions,
   type ReconnectingOptions,
 } from "./client.ts";
+export { report } from "./core/tools/report.ts";
 export type { Closer, Reader, Writer } from "@std/io/types";

@@ -35,7 +35,7 @@ import {
   checkHeartbeatInterval,
   CONNECT_OPTIONS,
 } from "./core/client/client.ts";
-import { Connection, keepAlive } from "./core/connection/connection.ts";
+import { Connection, keepAlive, linkOf } from "./core/connection/connection.ts";
 import {
   checkArgument,
   flag,
@@ -328,7 +328,7 @@ export async function connectRpc<Remote>(
     const peer = new RpcPeer(connection, settings);
     if (heartbeat) {
       keepAlive(
-        connection,
+        linkOf(connection),
         () => peer.call("rpc.ping"),
         heartbeatInterval ?? CONNECT_DEFAULTS.heartbeatInterval,
       );

@@ -18,6 +18,7 @@ import {
   SERVER_OPTIONS,
   type ServerOptions,
 } from "./core/server/server.ts";
+import { linkOf } from "./core/connection/connection.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
 import { checkArgument, readOptions } from "./core/tools/options.ts";
 
@@ -155,7 +156,7 @@ export function serve<T = JsonValue>(
       handler,
       onError,
       maxInFlight,
-      connection.framing.maxFrameBytes,
+      linkOf(connection).framing.maxFrameBytes,
     );
   });
 }

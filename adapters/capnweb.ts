@@ -92,7 +92,7 @@ export class ConnectionRpcTransport {
   constructor(connection: Connection) {
     checkConnection(connection);
     this.#connection = connection;
-    this.#messages = connection.claim("use transport");
+    this.#messages = connection[Symbol.asyncIterator]();
     this.#sender = new PacedSender(connection);
   }
 

@@ -9,7 +9,7 @@ import {
   ConnectionClosedError,
   InvalidMessageError,
 } from "../mod.ts";
-import { guard } from "../core/tools/report.ts";
+import { guard } from "./guard.ts";
 import { PacedSender } from "./paced_sender.ts";
 
 /**
@@ -132,8 +132,8 @@ export class JsonRpcLink {
    *
    * @throws {TypeError} If something else reads the connection.
    */
-  read(doing: string, hooks: JsonRpcHooks): Promise<void> {
-    const messages = this.#connection.claim(doing);
+  read(hooks: JsonRpcHooks): Promise<void> {
+    const messages = this.#connection[Symbol.asyncIterator]();
     this.#hooks = hooks;
     return this.#read(messages, hooks);
   }

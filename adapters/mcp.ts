@@ -35,9 +35,9 @@
  *
  * @module
  */
-import type { Connection } from "../mod.ts";
-import { callHook, guard, report } from "../core/tools/report.ts";
+import { type Connection, report } from "../mod.ts";
 import { checkConnection } from "./check_connection.ts";
+import { guard } from "./guard.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
 /** Tells that a request is given up; it will have no answer. */
@@ -161,7 +161,7 @@ export class ConnectionTransport {
   }
 
   #read(): Promise<void> {
-    return this.#link.read("start", {
+    return this.#link.read({
       message: (message) => {
         const cancelled = cancelledBy(message);
         const result: unknown = this.onmessage?.(message);
@@ -178,7 +178,7 @@ export class ConnectionTransport {
   }
 
   #tellError(error: Error): void {
-    callHook(() => this.onerror?.(error));
+    guard(() => this.onerror?.(error), report);
   }
 
   /** Tells what a callback has failed with. */

@@ -32,7 +32,7 @@ export class PacedSender {
   send(message: unknown): Promise<void> {
     if (this.#last === undefined) {
       try {
-        this.#connection.enqueue(message, true);
+        this.#connection.enqueue(message);
         return this.#connection.room() ?? Promise.resolve();
       } catch (error) {
         if (!(error instanceof BackpressureError)) throw error;
@@ -58,7 +58,7 @@ export class PacedSender {
         // Why the link broke is told by sending.
         await this.#connection.room()?.catch(() => {});
         try {
-          this.#connection.enqueue(message, true);
+          this.#connection.enqueue(message);
           resolve();
         } catch (error) {
           reject(error);

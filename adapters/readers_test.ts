@@ -7,6 +7,7 @@ import { written } from "../tests/memory_pair.ts";
 import { ConnectionRpcTransport } from "./capnweb.ts";
 import { ConnectionTransport } from "./mcp.ts";
 import { ConnectionMessageReader } from "./vscode_jsonrpc.ts";
+import { linkOf } from "../core/connection/connection.ts";
 
 const ADAPTERS: Record<string, (connection: Connection) => unknown> = {
   "start() of MCP": (one) => new ConnectionTransport(one).start(),
@@ -50,7 +51,7 @@ for (const [adapter, take] of Object.entries(ADAPTERS)) {
       [name, take],
     ): [string, typeof READERS[string]] => [name, (one) => {
       take(one);
-      return () => Promise.resolve(one.isOver ? "ended" : "good");
+      return () => Promise.resolve(linkOf(one).isOver ? "ended" : "good");
     }]);
     for (const [reader, read] of [...readers, ...others]) {
       const { one, other } = memoryConnections();

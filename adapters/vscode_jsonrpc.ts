@@ -39,9 +39,9 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { Connection } from "../mod.ts";
-import { callHook, report } from "../core/tools/report.ts";
+import { type Connection, report } from "../mod.ts";
 import { checkConnection } from "./check_connection.ts";
+import { guard } from "./guard.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
 /** What every JSON-RPC message has: the `Message` of `vscode-jsonrpc`. */
@@ -88,7 +88,7 @@ class Listeners<E> extends Set<(event: E) => unknown> {
   };
 
   tell(event: E): void {
-    for (const call of [...this]) callHook(call, event);
+    for (const call of [...this]) guard(() => call(event), report);
   }
 }
 
@@ -203,7 +203,7 @@ export class ConnectionMessageReader {
     // The library works on one message in each turn of the event loop.
     let caughtUp = Promise.resolve();
     let count = 0;
-    const reading = linkOf(this.#connection).read("listen", {
+    const reading = linkOf(this.#connection).read({
       message: (message) => this.#callback?.(message as JsonRpcMessage),
       failed: (error) => this.#failed(error),
       error: (error) => this.#errors.tell(error),

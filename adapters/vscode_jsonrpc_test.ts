@@ -17,8 +17,9 @@ import {
   ResponseError,
 } from "npm:vscode-jsonrpc@10.0.0/node";
 import {
-  Connection,
+  type Connection,
   ConnectionClosedError,
+  fromDuplex,
 } from "../core/connection/connection.ts";
 import {
   encodeFrame,
@@ -441,8 +442,8 @@ Deno.test("end() ends the sending side once everything has left, and replies sti
 
 Deno.test("end() closes the connection where it cannot be closed one way only", async () => {
   const [near, far] = memoryPair();
-  const other = new Connection(far);
-  const connection = new Connection({
+  const other = fromDuplex(far);
+  const connection = fromDuplex({
     read: (space) => near.read(space),
     write: (bytes) => near.write(bytes),
     close: () => near.close(),

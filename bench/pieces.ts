@@ -4,7 +4,7 @@
  *
  *     deno run bench/pieces.ts
  */
-import { type ByteDuplex, Connection, encodeFrame } from "../mod.ts";
+import { type ByteDuplex, encodeFrame, fromDuplex } from "../mod.ts";
 import { median } from "./table.ts";
 
 /** What a frame in pieces costs. */
@@ -59,7 +59,7 @@ async function receive(
 ): Promise<{ milliseconds: number; mostBytes: number }> {
   const pieced = new Pieced(encodeFrame("x".repeat(payloadBytes - 2)));
   const start = performance.now();
-  for await (const message of new Connection(pieced)) {
+  for await (const message of fromDuplex(pieced)) {
     if (message?.toString().length !== payloadBytes - 2) {
       throw new Error("Cannot measure: the message is wrong");
     }

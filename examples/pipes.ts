@@ -2,11 +2,11 @@
  * The same frames over a child process's pipes:
  * `deno run --allow-run --allow-read examples/pipes.ts`.
  */
-import { Connection, fromStreams } from "../mod.ts";
+import { fromDuplex, fromStreams } from "../mod.ts";
 
 if (Deno.args[0] === "child") {
   // Standard input and output are a stream of bytes like any other.
-  await using parent = new Connection({
+  await using parent = fromDuplex({
     read: (space) => Deno.stdin.read(space),
     write: (bytes) => Deno.stdout.write(bytes),
     close() {},

@@ -10,8 +10,8 @@ import {
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import {
   connect,
-  Connection,
   ConnectionClosedError,
+  fromDuplex,
   type JsonValue,
   type ReconnectOptions,
   serve,
@@ -312,7 +312,7 @@ faultTest(
       Deno.connect({ ...LOCAL, port: listener.addr.port }),
       listener.accept(),
     ]);
-    const connection = new Connection(conn, {
+    const connection = fromDuplex(conn, {
       maxFrameBytes: 100_000_000,
       maxQueuedBytes: Infinity,
     });

@@ -1,5 +1,11 @@
 /** Two connections that are the two ends of one link. */
-import { connect, Connection, type ConnectionOptions, listen } from "../mod.ts";
+import {
+  connect,
+  type Connection,
+  type ConnectionOptions,
+  fromDuplex,
+  listen,
+} from "../mod.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 
 export { turn } from "./turns.ts";
@@ -18,7 +24,7 @@ export function memoryConnections(
   options?: ConnectionOptions,
 ): { near: MemoryEnd; far: MemoryEnd; one: Connection; other: Connection } {
   const { near, far, connection } = rawConnection(options);
-  return { near, far, one: connection, other: new Connection(far, options) };
+  return { near, far, one: connection, other: fromDuplex(far, options) };
 }
 
 /** A connection in memory, and the end of it that is no connection. */
@@ -26,7 +32,7 @@ export function rawConnection(
   options?: ConnectionOptions,
 ): { near: MemoryEnd; far: MemoryEnd; connection: Connection } {
   const [near, far] = memoryPair();
-  return { near, far, connection: new Connection(near, options) };
+  return { near, far, connection: fromDuplex(near, options) };
 }
 
 /** Makers of both kinds, by name. */

@@ -10,10 +10,11 @@ import {
 import { equals } from "@std/bytes/equals";
 import {
   connect,
-  Connection,
+  type Connection,
   FrameDecoder,
   FrameTooLargeError,
   FrameTruncatedError,
+  fromDuplex,
   InvalidMessageError,
   type JsonValue,
   type Server,
@@ -113,7 +114,7 @@ test("serve() understands a frame of 64 KiB that comes byte by byte", async () =
 test("Connection reads a frame of 1 MiB byte by byte", async () => {
   const [near, far] = memoryPair();
   near.readAtMost = 1;
-  await using connection = new Connection(near);
+  await using connection = fromDuplex(near);
   const text = "x".repeat(MIB - 2);
   await far.write(frame(JSON.stringify(text)));
   const { value } = await connection[Symbol.asyncIterator]().next();
@@ -293,7 +294,7 @@ async function sendAndAbort(
   texts: string[],
 ): Promise<{ messages: JsonValue[]; broken: boolean }> {
   const [near, far] = memoryPair();
-  const connection = new Connection(near, { maxFrameBytes: Infinity });
+  const connection = fromDuplex(near, { maxFrameBytes: Infinity });
   near.writeAtMost = random.integer(1, 2_000);
   for (const text of texts) connection.send(text).catch(() => {});
   for (let turns = random.integer(0, 40); turns > 0; turns--) await undefined;

@@ -12,6 +12,7 @@ import { sweepFor } from "../core/tools/sweep.ts";
 import { connectRpc, rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
 import { faultTest } from "./ledger.ts";
+import { linkOf } from "../core/connection/connection.ts";
 
 /** Twenty ticks of 250 ms, and three such times: the test makes the ticks. */
 const INTERVAL = 5_000;
@@ -190,7 +191,7 @@ for (const [name, { isRpc, pair }] of Object.entries(WAYS)) {
         );
       }
       await far.closeWrite();
-      await near.over;
+      await linkOf(near).over;
       for (let i = 0; i < TICKS; i++) sweepFor(INTERVAL)?.tick();
       assert(!near.signal.aborted);
       gate.resolve();
@@ -224,7 +225,7 @@ faultTest(
     answerAll(server, (message) => gate.promise.then(() => message));
     const replies = asking.map((n) => client.request(n));
     await client.closeWrite();
-    await server.over;
+    await linkOf(server).over;
     for (let i = 0; i < TICKS; i++) sweepFor(INTERVAL)?.tick();
     gate.resolve();
     assertEquals(await Promise.all(replies), asking);

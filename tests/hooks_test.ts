@@ -19,7 +19,10 @@ import {
   ConnectionMessageReader,
   ConnectionMessageWriter,
 } from "../adapters/vscode_jsonrpc.ts";
-import { Connection } from "../core/connection/connection.ts";
+import {
+  type Connection,
+  makeConnection,
+} from "../core/connection/connection.ts";
 import { rpc } from "../rpc.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 import { memoryConnections } from "./connection_pairs.ts";
@@ -83,7 +86,7 @@ const CALLBACKS: Record<
   ) => unknown
 > = {
   "onEnd of a connection": (fail) => {
-    new Connection(memoryPair()[0], {}, { onEnd: fail }).abort();
+    makeConnection(memoryPair()[0], {}, { onEnd: fail }).abort();
   },
   "onmessage of MCP": (fail, one, other) => {
     const transport = new ConnectionTransport(one);

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { keepAlive } from "../core/connection/keepalive.ts";
 import {
   connect,
-  Connection,
+  type Connection,
   type ConnectionOptions,
   listen,
   serve,
@@ -16,6 +16,7 @@ import { Clock } from "./ledger.ts";
 import { type MemoryEnd, memoryPair, written } from "./memory_pair.ts";
 import { LOCAL, portOf, prefix } from "./peers.ts";
 import { turn } from "./turns.ts";
+import { linkOf, makeConnection } from "../core/connection/connection.ts";
 
 /** Twenty ticks of 250 ms, which tests make by themselves. */
 const TIMEOUT = 5_000;
@@ -74,7 +75,7 @@ const ENDS: {
     name: "a peer that answers no heartbeat",
     options: { idleTimeout: Infinity },
     act(_near, _far, connection) {
-      keepAlive(connection, () => Promise.resolve(), TIMEOUT);
+      keepAlive(linkOf(connection), () => Promise.resolve(), TIMEOUT);
       tick(42);
     },
     reason:
@@ -158,7 +159,7 @@ const ENDS: {
 for (const { name, options, act, reason } of ENDS) {
   Deno.test(`after ${name}, every error says why`, async () => {
     const [near, far] = memoryPair();
-    const connection = new Connection(near, options, {
+    const connection = makeConnection(near, options, {
       remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 1 },
       peerName: "localhost:8080",
     });
@@ -187,7 +188,7 @@ Deno.test("errors call the peer by its address where they have no name of it, or
   ] as const;
   for (const [remoteAddr, text] of cases) {
     const [near] = memoryPair();
-    const connection = new Connection(near, {}, { remoteAddr });
+    const connection = makeConnection(near, {}, { remoteAddr });
     near.cut();
     await assertRejects(() => connection.request(1), Error, text);
   }

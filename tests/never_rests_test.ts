@@ -2,9 +2,15 @@
 import { assertLess } from "@std/assert";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type ByteDuplex, Connection, encodeFrame } from "../mod.ts";
+import {
+  type ByteDuplex,
+  type Connection,
+  encodeFrame,
+  fromDuplex,
+} from "../mod.ts";
 import { Responder } from "../core/server/respond.ts";
 import { rpc } from "../rpc.ts";
+import { linkOf } from "../core/connection/connection.ts";
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
@@ -101,7 +107,7 @@ const WAYS: Record<
         100,
         Infinity,
       );
-      await connection.over;
+      await linkOf(connection).over;
       answer(1);
       await connection.closed;
     },
@@ -142,7 +148,7 @@ for (
 ) {
   Deno.test(`memory does not grow with the messages of ${name}`, async () => {
     const source = new Source(encodeFrame(message), count, isAsked);
-    const connection = new Connection(source, {
+    const connection = fromDuplex(source, {
       idleTimeout: Infinity,
       frameTimeout: Infinity,
       writeTimeout: Infinity,

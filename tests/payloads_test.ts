@@ -213,7 +213,7 @@ test("keys that have a meaning in JavaScript are keys like others, also where it
         for (const text of texts) {
           for (const { addr } of [open, closed]) {
             const conn = await Deno.connect(addr);
-            await using link = new Connection(conn);
+            await using link = fromDuplex(conn);
             if (addr === closed.addr) await link.request({ $login: "own" });
             const frame = new TextEncoder().encode("\\0\\0\\0" + String.fromCharCode(text.length) + text);
             await conn.write(frame);

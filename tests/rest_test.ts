@@ -10,7 +10,7 @@ import {
   ConnectionMessageReader,
   ConnectionMessageWriter,
 } from "../adapters/vscode_jsonrpc.ts";
-import { Connection } from "../core/connection/connection.ts";
+import { type Connection, fromDuplex } from "../core/connection/connection.ts";
 import { InvalidMessageError } from "../framing.ts";
 import { rpc } from "../rpc.ts";
 import { memoryPair } from "./memory_pair.ts";
@@ -103,7 +103,7 @@ function turn(): Promise<void> {
 }
 
 async function exchange(one: Kind, other: Kind, name: string): Promise<void> {
-  const connections = memoryPair().map((end) => new Connection(end));
+  const connections = memoryPair().map((end) => fromDuplex(end));
   function count(): number {
     return connections[0].stats.messagesSent +
       connections[1].stats.messagesSent;

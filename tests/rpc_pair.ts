@@ -1,7 +1,8 @@
 /** Peers in memory: two of ours, or one of ours and whatever a test writes. */
 import {
-  Connection,
+  type Connection,
   type ConnectionOptions,
+  fromDuplex,
 } from "../core/connection/connection.ts";
 import type { RpcMethods, RpcUntyped } from "../core/rpc/contract.ts";
 import { RpcPeer } from "../core/rpc/peer.ts";
@@ -25,11 +26,11 @@ export function rpcPair<Remote = RpcUntyped>(
 ): Ends<Remote> {
   const [near, far] = memoryPair();
   const server = new RpcPeer(
-    new Connection(near, connectionOptions),
+    fromDuplex(near, connectionOptions),
     new RpcSettings(methods, options),
   );
   const client = new RpcPeer<Remote>(
-    new Connection(far),
+    fromDuplex(far),
     new RpcSettings(clientMethods, clientOptions),
   );
   closeTogether(client, server);
@@ -61,7 +62,7 @@ export class RawPeer<Remote = RpcUntyped> {
   readonly near: MemoryEnd;
   readonly far: MemoryEnd;
   readonly connection: Connection;
-  readonly #messages: AsyncIterator<unknown>;
+  #messages: AsyncIterator<unknown> | undefined;
 
   constructor(
     methods: RpcMethods = {},
@@ -70,11 +71,10 @@ export class RawPeer<Remote = RpcUntyped> {
   ) {
     [this.near, this.far] = memoryPair();
     this.peer = new RpcPeer(
-      new Connection(this.near, connectionOptions),
+      fromDuplex(this.near, connectionOptions),
       new RpcSettings(methods, options),
     );
-    this.connection = new Connection(this.far);
-    this.#messages = this.connection[Symbol.asyncIterator]();
+    this.connection = fromDuplex(this.far);
   }
 
   /** Sends payloads as they are, good JSON or not. */
@@ -94,6 +94,7 @@ export class RawPeer<Remote = RpcUntyped> {
   /** Receives so many messages. */
   async receive(count: number): Promise<unknown[]> {
     const messages: unknown[] = [];
+    this.#messages ??= this.connection[Symbol.asyncIterator]();
     while (messages.length < count) {
       const { done, value } = await this.#messages.next();
       if (done) throw new Error(`Cannot receive more than ${messages.length}`);

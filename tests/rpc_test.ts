@@ -12,9 +12,9 @@ import {
   AuthenticationError,
   type ClientEvent,
   connect,
-  Connection,
   ConnectionClosedError,
   encodeFrame,
+  fromDuplex,
   InvalidMessageError,
   listen,
   SERVE_DEFAULTS,
@@ -121,8 +121,8 @@ Deno.test("serveRpc() lets in only who is authenticated", async () => {
 
 Deno.test("rpc() speaks over any connection", async () => {
   const [near, far] = memoryPair();
-  const server = rpc(new Connection(near), methods);
-  const client = rpc<Methods>(new Connection(far), { name: () => "Bob" });
+  const server = rpc(fromDuplex(near), methods);
+  const client = rpc<Methods>(fromDuplex(far), { name: () => "Bob" });
   assertEquals(await client.api.ask(), "Hello, Bob");
   await client.close();
   await server.connection.closed;

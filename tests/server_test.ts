@@ -12,9 +12,9 @@ import { resetAndDestroy } from "./raw.ts";
 import {
   type Address,
   connect,
-  Connection,
   ConnectionClosedError,
   encodeFrame,
+  fromDuplex,
   listen,
   type Listener,
   type ListenOptions,
@@ -544,7 +544,7 @@ faultTest(
 
 faultTest("Connection takes a Deno.Conn as it is", async () => {
   await using server = serve(LOCAL, echo);
-  await using client = new Connection(
+  await using client = fromDuplex(
     await Deno.connect({ port: portOf(server.addr) }),
   );
   assertEquals(await client.request("by hand"), "by hand");

@@ -11,8 +11,9 @@ import {
 } from "../adapters/vscode_jsonrpc.ts";
 import { Client } from "../core/client/client.ts";
 import {
-  Connection,
+  type Connection,
   ConnectionClosedError,
+  fromDuplex,
   Settings,
 } from "../core/connection/connection.ts";
 import { Events } from "../core/tools/events.ts";
@@ -91,16 +92,17 @@ interface Subject<Target> {
 
 /** Calls what an iterator has. */
 function iterate(iterable: AsyncIterable<unknown>): void {
-  const [one, other] = [0, 1].map(() => iterable[Symbol.asyncIterator]());
+  const one = iterable[Symbol.asyncIterator]();
   one.next();
   one.next();
   one.return?.();
+  const other = iterable[Symbol.asyncIterator]();
   other.return?.();
   other.next();
 }
 
 function connectionOf({ near }: Link): Connection {
-  return new Connection(near, CONNECTION_OPTIONS);
+  return fromDuplex(near, CONNECTION_OPTIONS);
 }
 
 const SUBJECTS: Record<string, Subject<unknown>> = {};
@@ -121,6 +123,10 @@ subject<Connection>("Connection", {
       connection.request(1, { signal: AbortSignal.abort() });
     },
     "[Symbol.asyncIterator]": iterate,
+    room(connection) {
+      connection.send("0123456789".repeat(10_000));
+      connection.room();
+    },
     closeWrite(connection) {
       connection.send("0123456789");
       connection.closeWrite();

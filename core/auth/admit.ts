@@ -5,10 +5,7 @@
  */
 import type { JsonValue } from "../framing/framing.ts";
 import { abortable } from "../tools/abort.ts";
-import {
-  AuthenticationError,
-  type Connection,
-} from "../connection/connection.ts";
+import { AuthenticationError, type Link } from "../connection/connection.ts";
 import {
   isLogin,
   loginWord,
@@ -24,10 +21,10 @@ import { receive } from "./receive.ts";
  */
 export function screenClient<T>(
   message: T,
-  connection: Connection<T>,
+  link: Link<T>,
 ): Error | undefined {
   if (!isLogin(message)) return undefined;
-  tell(connection, "refused");
+  tell(link, "refused");
   return new AuthenticationError(
     "the peer began a login, and the server has no authenticate",
   );
@@ -58,16 +55,16 @@ export class VerifierError extends AuthenticationError {
 }
 
 function tell<T>(
-  connection: Connection<T>,
+  link: Link<T>,
   $login: Verdict,
   proof?: string,
 ): void {
-  connection.enqueue(proof === undefined ? { $login } : { $login, proof });
+  link.enqueue(proof === undefined ? { $login } : { $login, proof });
 }
 
 /** One peer that logs in, at the server. */
 class ServerLogin<T> {
-  readonly #connection: Connection<T>;
+  readonly #link: Link<T>;
   readonly #verify: Verifier;
   readonly #signal: AbortSignal;
   readonly #limit: LoginLimit | undefined;
@@ -79,12 +76,12 @@ class ServerLogin<T> {
   #fault: { readonly error: unknown } | undefined;
 
   constructor(
-    connection: Connection<T>,
+    link: Link<T>,
     verify: Verifier,
     signal: AbortSignal,
     limit: LoginLimit | undefined,
   ) {
-    this.#connection = connection;
+    this.#link = link;
     this.#verify = verify;
     this.#signal = signal;
     this.#limit = limit;
@@ -117,7 +114,7 @@ class ServerLogin<T> {
     try {
       if (verdict !== undefined) {
         const proof = verdict === "accepted" ? this.#proof : undefined;
-        tell(this.#connection, verdict, proof);
+        tell(this.#link, verdict, proof);
       }
       if (verdict === "accepted") return identity as true | object;
     } catch (error) {
@@ -146,7 +143,7 @@ class ServerLogin<T> {
       this.#unanswered = 1;
       throw new BarredError();
     }
-    const { localAddr, remoteAddr, tls } = this.#connection;
+    const { localAddr, remoteAddr, tls } = this.#link;
     return await this.#verify(message, {
       localAddr,
       remoteAddr,
@@ -162,14 +159,14 @@ class ServerLogin<T> {
     if (this.#isOver) throw tooLate();
     checkQuestion(question);
     this.#unanswered++;
-    this.#connection.enqueue(question);
+    this.#link.enqueue(question);
     return await this.#next();
   }
 
   /** The next message of the peer, whose fault it is if there is none. */
   async #next(): Promise<JsonValue> {
     try {
-      const message = await receive(this.#connection, this.#signal);
+      const message = await receive(this.#link, this.#signal);
       if (this.#isOver) throw tooLate();
       this.#unanswered--;
       return message;
@@ -206,7 +203,7 @@ function checkQuestion(question: unknown): void {
  * told in one message. Who calls it closes the connection of a peer that was not
  * let in.
  *
- * @param connection Nobody else may receive from it meanwhile.
+ * @param link Nobody else may receive from it meanwhile.
  * @param signal Gives the peer up when aborted: where that owes a message,
  * without a word.
  * @param limit Counts failures.
@@ -215,12 +212,12 @@ function checkQuestion(question: unknown): void {
  * @throws The reason of the signal, if that is aborted.
  */
 export function admit<T>(
-  connection: Connection<T>,
+  link: Link<T>,
   verify: Verifier,
   signal: AbortSignal,
   limit?: LoginLimit,
 ): Promise<true | object> {
-  return new ServerLogin(connection, verify, signal, limit).run();
+  return new ServerLogin(link, verify, signal, limit).run();
 }
 
 /**

@@ -30,8 +30,10 @@ import {
 import { secretLogin } from "./shared.ts";
 import {
   type Address,
-  Connection,
   ConnectionClosedError,
+  fromDuplex,
+  linkOf,
+  makeConnection,
 } from "../connection/connection.ts";
 
 const TOKEN = "Kröte-0123456789abcdef";
@@ -112,9 +114,9 @@ async function meet(
   signal: AbortSignal = NEVER,
 ): Promise<Outcome> {
   const [near, far] = memoryPair();
-  const connection = new Connection(near);
+  const connection = fromDuplex(near);
   const outcome: Outcome = { reply: [] };
-  const admitting = admit(connection, verify, signal).then(
+  const admitting = admit(linkOf(connection), verify, signal).then(
     (identity) => outcome.identity = identity,
     (error) => outcome.error = error,
   );
@@ -143,10 +145,10 @@ async function both(
   client: Authentication,
 ): Promise<{ outcomes: PromiseSettledResult<unknown>[]; ends: MemoryEnd[] }> {
   const ends = memoryPair();
-  const [near, far] = ends.map((end) => new Connection(end));
+  const [near, far] = ends.map((end) => fromDuplex(end));
   const outcomes = await Promise.allSettled([
-    admit(near, verifier(server), NEVER),
-    logIn(far, proverOf(client, LOOPBACK, false), NEVER),
+    admit(linkOf(near), verifier(server), NEVER),
+    logIn(linkOf(far), proverOf(client, LOOPBACK, false), NEVER),
   ]);
   await Promise.all([near.close(), far.close()]);
   return { outcomes, ends };
@@ -400,10 +402,10 @@ Deno.test("admit() says later where the verifier is late, and nothing to a peer 
 
 Deno.test("admit() asks no verifier about what comes after the time is up", async () => {
   const [near, far] = memoryPair();
-  const connection = new Connection(near);
+  const connection = fromDuplex(near);
   const pending = new AbortController();
   let called = 0;
-  const admitting = admit(connection, () => ++called, pending.signal);
+  const admitting = admit(linkOf(connection), () => ++called, pending.signal);
   pending.abort("late");
   await far.write(frameOf(OWN_TEXT));
   assertEquals(await admitting.catch((reason) => reason), "late");
@@ -438,8 +440,8 @@ Deno.test("admit() tells the cause of a refusal on this side only", async () => 
 Deno.test("admit() rejects when the peer leaves", async () => {
   for (const leave of ["close", "closeWrite", "cut"] as const) {
     const [near, far] = memoryPair();
-    const connection = new Connection(near);
-    const admitting = admit(connection, () => true, NEVER);
+    const connection = fromDuplex(near);
+    const admitting = admit(linkOf(connection), () => true, NEVER);
     far[leave]();
     const error = await assertRejects(() => admitting, AuthenticationError);
     assertEquals(error.message, PEER_REFUSED);
@@ -451,7 +453,7 @@ Deno.test("admit() rejects when the peer leaves", async () => {
 Deno.test("admit() shows the verifier the message and the peer, and lets it ask", async () => {
   const [near, far] = memoryPair();
   const remoteAddr: Address = { transport: "unix", path: "" };
-  const connection = new Connection(near, {}, {
+  const connection = makeConnection(near, {}, {
     localAddr: LOOPBACK,
     remoteAddr,
   });
@@ -466,7 +468,7 @@ Deno.test("admit() shows the verifier the message and the peer, and lets it ask"
     await peer.send('"for the handler"');
     assertEquals(await peer.receive(), { $login: "accepted" });
   })();
-  const identity = await admit(connection, async (message, peer) => {
+  const identity = await admit(linkOf(connection), async (message, peer) => {
     assertEquals(message, OWN);
     assertStrictEquals(peer.signal, NEVER);
     assertEquals([peer.localAddr, peer.remoteAddr, peer.tls], [
@@ -489,13 +491,13 @@ Deno.test("admit() shows the verifier the message and the peer, and lets it ask"
 
 Deno.test("admit() takes an answer that was sent ahead, and leaves the rest", async () => {
   const [near, far] = memoryPair();
-  const connection = new Connection(near);
+  const connection = fromDuplex(near);
   const frames = [OWN_TEXT, "2", "3"].flatMap((
     payload,
   ) => [...frameOf(payload)]);
   await far.write(Uint8Array.from(frames));
   const identity = await admit(
-    connection,
+    linkOf(connection),
     async (message, { ask }) => ({ heard: [message, await ask("next")] }),
     NEVER,
   );
@@ -507,9 +509,9 @@ Deno.test("admit() takes an answer that was sent ahead, and leaves the rest", as
 Deno.test("admit() lets no verifier take messages that are for the handler", async () => {
   let late = () => Promise.resolve<unknown>(undefined);
   const [near, far] = memoryPair();
-  const connection = new Connection(near);
+  const connection = fromDuplex(near);
   await far.write(frameOf(OWN_TEXT));
-  await admit(connection, (_, peer) => {
+  await admit(linkOf(connection), (_, peer) => {
     late = () => peer.ask("late");
     return true;
   }, NEVER);
@@ -565,8 +567,8 @@ Deno.test("admit() counts wrong answers, and nothing else", async () => {
   for (const [verify, payloads, expected] of cases) {
     let failures = 0;
     const [near, far] = memoryPair();
-    const connection = new Connection(near);
-    const admitting = admit(connection, verify, NEVER, {
+    const connection = fromDuplex(near);
+    const admitting = admit(linkOf(connection), verify, NEVER, {
       isBarred: () => false,
       fail: () => void failures++,
     });
@@ -584,11 +586,11 @@ Deno.test("admit() says later to a barred address, before it asks and before it 
     let asked = 0;
     let failures = 0;
     const [near, far] = memoryPair();
-    const connection = new Connection(near);
+    const connection = fromDuplex(near);
     await far.write(frameOf(OWN_TEXT));
     const error = await assertRejects(
       () =>
-        admit(connection, () => (asked++, true), NEVER, {
+        admit(linkOf(connection), () => (asked++, true), NEVER, {
           isBarred: () => looks++ >= barredAfter,
           fail: () => void failures++,
         }),
@@ -690,10 +692,10 @@ async function logInTo(
   answers: readonly (Uint8Array | string)[],
 ): Promise<{ error: unknown; sent: JsonValue[] }> {
   const [near, far] = memoryPair();
-  const connection = new Connection(near);
+  const connection = fromDuplex(near);
   for (const answer of answers) await far.write(frameOf(answer));
   const prove = proverOf(authentication, LOOPBACK, false);
-  const error = await logIn(connection, prove, NEVER).then(
+  const error = await logIn(linkOf(connection), prove, NEVER).then(
     () => undefined,
     (error) => error,
   );
@@ -841,9 +843,9 @@ Deno.test("logIn() sends no first message without $login", async () => {
       ]
     ) {
       const [near] = memoryPair();
-      const connection = new Connection(near);
+      const connection = fromDuplex(near);
       await assertRejects(
-        () => logIn(connection, prove, NEVER),
+        () => logIn(linkOf(connection), prove, NEVER),
         TypeError,
         'Cannot authenticate: the first message has no "$login"',
       );
@@ -856,10 +858,10 @@ Deno.test("logIn() sends no first message without $login", async () => {
 Deno.test("logIn() takes no verdict for a question", async () => {
   for (const verdict of [ACCEPTED, REFUSED, LATER]) {
     const [near, far] = memoryPair();
-    const connection = new Connection(near);
+    const connection = fromDuplex(near);
     await far.write(frameOf(verdict));
     await far.write(frameOf(ACCEPTED));
-    const loggingIn = logIn(connection, ({ ask }) => ask(OWN), NEVER);
+    const loggingIn = logIn(linkOf(connection), ({ ask }) => ask(OWN), NEVER);
     await assertRejects(() => loggingIn, AuthenticationError);
     await connection.close();
     assertEquals(messagesOf(near), [OWN]);
@@ -879,10 +881,10 @@ Deno.test("logIn() and admit() leave nothing behind at their signals", async () 
       listeners--;
       Reflect.apply(removeEventListener, signal, args);
     };
-    const [near, far] = memoryPair().map((end) => new Connection(end));
-    const admitting = admit(near, verifier(option), signal);
+    const [near, far] = memoryPair().map((end) => fromDuplex(end));
+    const admitting = admit(linkOf(near), verifier(option), signal);
     assert(listeners > 0);
-    await logIn(far, proverOf(option, LOOPBACK, false), signal);
+    await logIn(linkOf(far), proverOf(option, LOOPBACK, false), signal);
     await admitting;
     assertEquals(listeners, 0);
     await Promise.all([near.close(), far.close()]);
@@ -893,8 +895,8 @@ Deno.test("logIn() rejects with what ended it, where no answer came", async () =
   const prove = proverOf(sharedToken(TOKEN), LOOPBACK, false);
   {
     const [near, far] = memoryPair();
-    const connection = new Connection(near);
-    const loggingIn = logIn(connection, prove, NEVER);
+    const connection = fromDuplex(near);
+    const loggingIn = logIn(linkOf(connection), prove, NEVER);
     far.close();
     await assertRejects(() => loggingIn, ConnectionClosedError);
     await connection.close();
@@ -902,17 +904,17 @@ Deno.test("logIn() rejects with what ended it, where no answer came", async () =
   const slow = () => new Promise(() => {});
   for (const each of [prove, slow]) {
     const [near] = memoryPair();
-    const connection = new Connection(near);
+    const connection = fromDuplex(near);
     const pending = new AbortController();
-    const loggingIn = logIn(connection, each, pending.signal);
+    const loggingIn = logIn(linkOf(connection), each, pending.signal);
     pending.abort("late");
     assertEquals(await loggingIn.catch((reason) => reason), "late");
     await connection.close();
   }
   const [near] = memoryPair();
-  const connection = new Connection(near);
+  const connection = fromDuplex(near);
   const fault = new TypeError("no token yet");
-  const failing = logIn(connection, () => Promise.reject(fault), NEVER);
+  const failing = logIn(linkOf(connection), () => Promise.reject(fault), NEVER);
   assertStrictEquals(await failing.catch((error) => error), fault);
   await connection.close();
   assertEquals(near.writes, []);
@@ -920,16 +922,16 @@ Deno.test("logIn() rejects with what ended it, where no answer came", async () =
 
 Deno.test("logIn() and admit() serve functions of one's own", async () => {
   const [near, far] = memoryPair();
-  const [server, client] = [new Connection(near), new Connection(far)];
+  const [server, client] = [fromDuplex(near), fromDuplex(far)];
   const users = new Map([["somebody", "a password"]]);
   const verify: Verifier = async (message, peer) => {
     const { name } = message as { name: string };
     return await peer.ask("password?") === users.get(name) && { name };
   };
   const [identity] = await Promise.all([
-    admit(server, verifier(verify), NEVER),
+    admit(linkOf(server), verifier(verify), NEVER),
     logIn(
-      client,
+      linkOf(client),
       proverOf(
         async ({ ask }) => {
           const hello = { $login: "password", name: "somebody" };

@@ -6,10 +6,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { InvalidMessageError, type JsonValue } from "../framing/framing.ts";
 import { abortable } from "../tools/abort.ts";
-import {
-  AuthenticationError,
-  type Connection,
-} from "../connection/connection.ts";
+import { AuthenticationError, type Link } from "../connection/connection.ts";
 import {
   isLogin,
   loginWord,
@@ -35,7 +32,7 @@ export function screenServer<T>(message: T): Error | undefined {
  * The client's way in: sends what proves who it is, and waits for the verdict.
  * Who calls it closes the connection if it rejects.
  *
- * @param connection Nobody else may receive from it meanwhile.
+ * @param link Nobody else may receive from it meanwhile.
  * @param signal Gives up when aborted.
  * @throws {AuthenticationError} If the server says anything but yes, or does not
  * prove itself where it has to.
@@ -45,7 +42,7 @@ export function screenServer<T>(message: T): Error | undefined {
  * throws.
  */
 export async function logIn<T>(
-  connection: Connection<T>,
+  link: Link<T>,
   prove: Prover,
   signal: AbortSignal,
 ): Promise<void> {
@@ -59,9 +56,9 @@ export async function logIn<T>(
       );
     }
     isFirst = false;
-    connection.enqueue(message);
+    link.enqueue(message);
     try {
-      return await receive(connection, signal);
+      return await receive(link, signal);
     } catch (cause) {
       if (!(cause instanceof InvalidMessageError)) throw cause;
       throw new AuthenticationError("the server does not log clients in", {
@@ -81,7 +78,7 @@ export async function logIn<T>(
     return question;
   }
 
-  const { localAddr, remoteAddr, tls } = connection;
+  const { localAddr, remoteAddr, tls } = link;
   signal.throwIfAborted();
   const proof = await abortable(
     (async () =>

@@ -5,18 +5,15 @@
  */
 import type { JsonValue } from "../framing/framing.ts";
 import { abortable } from "../tools/abort.ts";
-import {
-  type Connection,
-  ConnectionClosedError,
-} from "../connection/connection.ts";
+import { ConnectionClosedError, type Link } from "../connection/connection.ts";
 
 /** The peer's next message; gives up when the signal is aborted. */
 export async function receive<T>(
-  connection: Connection<T>,
+  link: Link<T>,
   signal: AbortSignal,
 ): Promise<JsonValue> {
   signal.throwIfAborted();
-  const messages = connection[Symbol.asyncIterator]();
+  const messages = link.iterate();
   try {
     const { done, value } = await abortable(messages.next(), signal);
     if (!done) return value as JsonValue;

@@ -10,6 +10,7 @@ import {
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
+  linkOf,
   REQUEST_DEFAULTS,
   REQUEST_OPTIONS,
   type RequestOptions,
@@ -142,7 +143,7 @@ export class Client<T = JsonValue>
    * @internal
    */
   get ready(): Connection<T> | undefined {
-    return this.#connection?.isOver === false && this.#waiting.size === 0 &&
+    return isUsable(this.#connection) && this.#waiting.size === 0 &&
         !this.#over.signal.aborted
       ? this.#connection
       : undefined;
@@ -173,7 +174,7 @@ export class Client<T = JsonValue>
   /** The connection that is open, or else the next. */
   #reach(): Promise<Connection<T>> {
     this.#check();
-    if (this.#connection?.isOver === false) {
+    if (isUsable(this.#connection)) {
       return Promise.resolve(this.#connection);
     }
     return this.#connecting ??= quiet(
@@ -244,11 +245,12 @@ export class Client<T = JsonValue>
     this.#open.add(connection);
     this.#tenant?.use(connection);
     const connectedAt = performance.now();
-    connection.watch();
-    connection.over.then(() => {
+    const link = linkOf(connection);
+    link.watch();
+    link.over.then(() => {
       // One that says hello and leaves has to be left alone for longer, too.
       const lifetime = performance.now() - connectedAt;
-      if (connection.hasAnswered || lifetime > this.#options.maxDelay) {
+      if (link.hasAnswered || lifetime > this.#options.maxDelay) {
         this.#attempts = 0;
       }
       // It may have something left to write, for which nothing else waits.
@@ -270,9 +272,9 @@ export class Client<T = JsonValue>
 
   /** Sends what waits, as fast as the link takes it. */
   async #sendWaiting(connection: Connection<T>): Promise<void> {
-    while (this.#waiting.size > 0 && !connection.isOver) {
+    while (this.#waiting.size > 0 && isUsable(connection)) {
       this.#waiting.sendNext(connection);
-      const room = connection.room();
+      const room = linkOf(connection).room();
       // That the link has ended, the connection tells.
       if (room !== undefined) await room.catch(() => {});
     }
@@ -364,7 +366,7 @@ export class Client<T = JsonValue>
         throw error;
       }
       yield connection;
-      await connection.over;
+      await linkOf(connection).over;
     }
   }
 
@@ -375,7 +377,7 @@ export class Client<T = JsonValue>
    */
   async close(): Promise<void> {
     const connection = this.#connection;
-    while (this.#waiting.size > 0 && connection?.isOver === false) {
+    while (this.#waiting.size > 0 && isUsable(connection)) {
       this.#waiting.sendNext(connection);
     }
     this.#over.abort(this.#gone());
@@ -406,4 +408,11 @@ export class Client<T = JsonValue>
       this.#end,
     );
   }
+}
+
+/** Whether something new can be sent over it, and replies can come. */
+function isUsable<T>(
+  connection: Connection<T> | undefined,
+): connection is Connection<T> {
+  return connection !== undefined && !linkOf(connection).isOver;
 }

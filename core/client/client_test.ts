@@ -11,8 +11,10 @@ import { waitersOf } from "../../tests/listeners.ts";
 import { FrameTooLargeError, InvalidMessageError } from "../../framing.ts";
 import {
   BackpressureError,
-  Connection,
+  type Connection,
   ConnectionClosedError,
+  fromDuplex,
+  linkOf,
   Settings,
 } from "../connection/connection.ts";
 import { Events } from "../tools/events.ts";
@@ -64,10 +66,10 @@ class Servers {
     const [near, far] = memoryPair();
     if (this.isFull) near.hold();
     // Nobody closes it, so nothing may wait for it.
-    const peer = new Connection(far, NEVER);
+    const peer = fromDuplex(far, NEVER);
     this.ends.push(near);
     this.peers.push(peer);
-    const connection = new Connection(near, this.settings);
+    const connection = fromDuplex(near, this.settings);
     if (this.greeting !== undefined) {
       peer.send(this.greeting);
       await receive(connection);
@@ -378,7 +380,7 @@ faultTest(
       () => {
         // As `close` may be called by whoever hears of the connection first.
         if (++attempts === 2) client.close();
-        return Promise.resolve(new Connection(near));
+        return Promise.resolve(fromDuplex(near));
       },
       () => false,
       new Events("test", undefined),
@@ -655,7 +657,7 @@ faultTest(
     assertEquals((await late).name, "TimeoutError");
     assertEquals(waitersOf(signal), 0);
     clock.advance(timeout - clock.period);
-    assertEquals(connection.isOver, false);
+    assertEquals(linkOf(connection).isOver, false);
     const [, peer] = servers.peers;
     assertEquals(await take(peer, 1), ["late"]);
     peer.send("too late");

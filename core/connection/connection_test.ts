@@ -22,9 +22,11 @@ import {
 } from "../../tests/memory_pair.ts";
 import {
   BackpressureError,
-  Connection,
+  type Connection,
   ConnectionClosedError,
   type ConnectionOptions,
+  fromDuplex,
+  linkOf,
 } from "./connection.ts";
 import { turn } from "../../tests/turns.ts";
 
@@ -38,10 +40,10 @@ function connectionPair(options?: ConnectionOptions): {
   return {
     near,
     far,
-    one: new Connection(near, options),
+    one: fromDuplex(near, options),
     // Made where it is asked for.
     get other() {
-      return new Connection(far, options);
+      return fromDuplex(far, options);
     },
   };
 }
@@ -102,10 +104,10 @@ Deno.test("send() writes 32 messages at a time when they answer 64 messages of o
 
 Deno.test("request() writes the next requests of 64 in two halves when the replies came together", async () => {
   const { near, one, other } = connectionPair();
-  other.consume({
+  linkOf(other).consume({
     name: "a test",
     size: 0,
-    receive: (message) => (other.enqueue(message), undefined),
+    receive: (message) => (linkOf(other).enqueue(message), undefined),
     end() {},
   });
   await one.request("x".repeat(2_000)); // from now on, both read as much at once
@@ -226,14 +228,14 @@ Deno.test("Connection lets others have their turn while it has much to read", as
   for (let i = 0; i < frames.length; i += frame.length) frames.set(frame, i);
   await far.write(frames);
   let received = 0;
-  one.consume({
+  linkOf(one).consume({
     name: "a test",
     size: 0,
     receive() {
       received++;
       return undefined;
     },
-    end: (end) => one.closeFor(end),
+    end: (end) => linkOf(one).closeFor(end),
   });
   await turn();
   assert(received > 0 && received < 200_000, `${received} in one turn`);
@@ -248,11 +250,11 @@ const TAKERS: Record<
   (connection: Connection, take: () => void) => Promise<void>
 > = {
   async "a consumer"(connection, take) {
-    connection.consume({
+    linkOf(connection).consume({
       name: "a test",
       size: 0,
       receive: () => void take(),
-      end: (end) => connection.closeFor(end),
+      end: (end) => linkOf(connection).closeFor(end),
     });
     await connection.closed;
   },
@@ -538,7 +540,7 @@ Deno.test("closeWrite() waits for what was sent, may be called twice, and says w
   await assertRejects(() => other.closeWrite(), ConnectionClosedError);
 
   const [{ closeWrite: _, ...end }] = memoryPair();
-  const connection = new Connection({
+  const connection = fromDuplex({
     ...end,
     read: () => Promise.resolve(null),
     write: (bytes) => Promise.resolve(bytes.length),
@@ -666,7 +668,7 @@ Deno.test("Connection rejects wrong options before anything is touched", () => {
     ] as const
   ) {
     try {
-      new Connection(near, options as ConnectionOptions);
+      fromDuplex(near, options as ConnectionOptions);
       throw new Error("nothing was thrown");
     } catch (error) {
       assertInstanceOf(error, type);
@@ -728,15 +730,15 @@ Deno.test("Connection reads no more than 16 MiB of what follows a fault", async 
 
 Deno.test("watch() notices the end of the peer although nobody waits, and leaves messages for who asks later", async () => {
   const { far, one } = connectionPair();
-  one.watch();
+  linkOf(one).watch();
   await far.write(encodeFrame("unasked"));
   await far.write(encodeFrame("too"));
   await turn();
   assertEquals(one.stats.messagesReceived, 2);
-  const { over } = one;
+  const { over } = linkOf(one);
   await far.closeWrite();
   await over;
-  assert(!one.isEnded);
+  assert(!linkOf(one).isEnded);
   assertEquals((await next(one)).value, "unasked");
   assertEquals((await next(one)).value, "too");
   assertEquals((await next(one)).done, true);
@@ -744,7 +746,7 @@ Deno.test("watch() notices the end of the peer although nobody waits, and leaves
 
   // Nothing waits that could be answered.
   const quiet = connectionPair();
-  quiet.one.watch();
+  linkOf(quiet.one).watch();
   await quiet.far.closeWrite();
   assertEquals(await quiet.one.closed, { clean: true });
 });
@@ -754,7 +756,7 @@ Deno.test("limit() lets larger frames through from then on", async () => {
   await far.write(encodeFrame("hello"));
   await far.write(encodeFrame("more than before"));
   assertEquals((await next(one)).value, "hello");
-  one.limit(new Framing({ maxFrameBytes: 100 }));
+  linkOf(one).limit(new Framing({ maxFrameBytes: 100 }));
   assertEquals((await next(one)).value, "more than before");
   await one.close();
 });

@@ -12,9 +12,11 @@ import {
   written,
 } from "../../tests/memory_pair.ts";
 import {
-  Connection,
+  type Connection,
   ConnectionClosedError,
+  fromDuplex,
   fromStreams,
+  linkOf,
 } from "./connection.ts";
 import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
 import { keepAlive } from "./keepalive.ts";
@@ -39,7 +41,7 @@ function connection(
   options: ConnectionOptions,
 ): { near: MemoryEnd; far: MemoryEnd; one: Connection } {
   const [near, far] = memoryPair();
-  return { near, far, one: new Connection(near, { ...NEVER, ...options }) };
+  return { near, far, one: fromDuplex(near, { ...NEVER, ...options }) };
 }
 
 function assertTimeout(end: ConnectionEnd, message: string): void {
@@ -88,10 +90,10 @@ Deno.test("idleTimeout starts anew with each whole frame, and with nothing less"
 
 Deno.test("idleTimeout does not count while it is not the peer's turn", async () => {
   const [near, far] = memoryPair();
-  const server = new Connection(near, { ...NEVER, idleTimeout: TIMEOUT });
+  const server = fromDuplex(near, { ...NEVER, idleTimeout: TIMEOUT });
   const reply = Promise.withResolvers<string>();
   new Responder(server, () => reply.promise, undefined, 100, Infinity);
-  const client = new Connection(far, NEVER);
+  const client = fromDuplex(far, NEVER);
   const answered = client.request("slow");
   await written(client);
   await turn();
@@ -146,13 +148,13 @@ Deno.test("a connection without idleTimeout whose peer has ended its side is clo
 
 Deno.test("keepAlive() does not take a peer for dead while nothing is read, or when it has ended its side", async () => {
   const { far, one } = connection({});
-  keepAlive(one, () => one.beat("are you there?"), TIMEOUT);
+  keepAlive(linkOf(one), () => linkOf(one).beat("are you there?"), TIMEOUT);
   const messages = one[Symbol.asyncIterator]();
   for (let i = 0; i < 40; i++) await far.write(encodeFrame("x".repeat(65_534)));
   await messages.next(); // reads ahead, and no further
   for (let i = 0; i < 100; i++) await turn();
   tick(100);
-  assert(!one.isOver);
+  assert(!linkOf(one).isOver);
   for (let i = 1; i < 40; i++) await messages.next();
   await far.closeWrite();
   assert((await messages.next()).done);
@@ -219,7 +221,7 @@ Deno.test("writeTimeout ends a connection whose peer takes nothing", async () =>
 Deno.test("writeTimeout starts anew with every byte that the peer takes", async () => {
   const taken: number[] = [];
   let take = () => {};
-  const one = new Connection({
+  const one = fromDuplex({
     read: () => new Promise(() => {}),
     write: () =>
       new Promise((resolve) => {
@@ -300,8 +302,8 @@ Deno.test("no deadline holds where all are Infinity", async () => {
 
 Deno.test("keepAlive() sends the message when nothing came for the interval, and goes on when it is answered", async () => {
   const { far, one } = connection({});
-  keepAlive(one, () => one.request("are you there?"), TIMEOUT);
-  const peer = new Connection(far, NEVER);
+  keepAlive(linkOf(one), () => one.request("are you there?"), TIMEOUT);
+  const peer = fromDuplex(far, NEVER);
   const seen: unknown[] = [];
   const serving = (async () => {
     for await (const message of peer) {
@@ -326,7 +328,7 @@ Deno.test("keepAlive() sends the message when nothing was sent for the interval,
   for (const [sends, receives] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
     const { near, far, one } = connection({});
     let beats = 0;
-    keepAlive(one, () => {
+    keepAlive(linkOf(one), () => {
       beats++;
       return one.send("are you there?");
     }, TIMEOUT);
@@ -352,7 +354,7 @@ Deno.test("keepAlive() sends the message when nothing was sent for the interval,
 
 Deno.test("keepAlive() ends a connection whose peer does not answer", async () => {
   const { one } = connection({});
-  keepAlive(one, () => one.request("are you there?"), TIMEOUT);
+  keepAlive(linkOf(one), () => one.request("are you there?"), TIMEOUT);
   const reply = one.request("anybody?");
   await turn();
   tick(40);

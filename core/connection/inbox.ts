@@ -2,7 +2,7 @@
  * Who reads a connection, and the messages that nobody has asked for yet.
  *
  * ```
- *             request            first next()
+ *             request             iterate()
  * requests ◀──────────── nobody ────────────▶ iteration
  *     └── last reply ────▶ │ ▲ ◀── left, ended ───┘
  *                          │ consume()
@@ -281,20 +281,15 @@ export class Inbox<T> {
     this.#requests?.release(this.#owner.bytesReceived);
   }
 
-  /** An iteration that begins with its first message. */
-  iterate(): AsyncIterator<T, undefined> {
-    return new Iteration(this);
-  }
-
   /**
-   * An iteration that has begun: nobody else reads, although nothing is asked
+   * An iteration that begins now: nobody else reads, although nothing is asked
    * for yet.
    *
    * @throws {TypeError} If something else reads the connection.
    */
-  claim(failed: string): AsyncIterator<T, undefined> {
+  iterate(): AsyncIterator<T, undefined> {
     const iteration = new Iteration(this);
-    this.#begin(iteration, failed);
+    this.#begin(iteration);
     return iteration;
   }
 
@@ -303,7 +298,7 @@ export class Inbox<T> {
     if (iteration.isLeft) {
       return Promise.resolve({ done: true, value: undefined });
     }
-    if (this.#iteration !== iteration) this.#begin(iteration, "iterate");
+    if (this.#iteration !== iteration) this.#begin(iteration);
     const isSpent = this.#share!.isSpent(this.#lastBytes);
     const first = this.#shift();
     if (first !== undefined) return this.#handOut(first, isSpent);
@@ -330,8 +325,8 @@ export class Inbox<T> {
     return isSpent ? nextTurn().then(() => result) : Promise.resolve(result);
   }
 
-  #begin(iteration: Iteration<T>, failed: string): void {
-    this.#checkFree(failed);
+  #begin(iteration: Iteration<T>): void {
+    this.#checkFree("iterate");
     this.#share ??= new Share();
     this.#iteration = iteration;
   }

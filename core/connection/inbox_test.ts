@@ -13,9 +13,11 @@ import {
 } from "../../tests/memory_pair.ts";
 import {
   BackpressureError,
-  Connection,
+  type Connection,
   ConnectionClosedError,
   type ConnectionOptions,
+  fromDuplex,
+  linkOf,
 } from "./connection.ts";
 import { Responder } from "../server/respond.ts";
 import { Clock } from "../../tests/ledger.ts";
@@ -41,8 +43,8 @@ function tick(count: number): void {
 function pair(options?: ConnectionOptions): [Connection, Connection] {
   const [near, far] = memoryPair();
   return [
-    new Connection(near, { ...NEVER, ...options }),
-    new Connection(far, NEVER),
+    fromDuplex(near, { ...NEVER, ...options }),
+    fromDuplex(far, NEVER),
   ];
 }
 
@@ -138,7 +140,7 @@ Deno.test("who wants to read in the body of an iteration is told so at once, and
   const seconds: Record<string, (connection: Connection) => unknown> = {
     "an iteration": (one) => take(one),
     "rpc()": (one) => rpc(one),
-    "claim()": (one) => one.claim("start"),
+    "[Symbol.asyncIterator]()": (one) => one[Symbol.asyncIterator](),
   };
   for (const [name, read] of Object.entries(seconds)) {
     const [one, other] = pair();
@@ -206,7 +208,7 @@ Deno.test("a heartbeat takes no message from an iteration or from rpc()", async 
     const peer = kind === "rpc" && rpc(one, {
       push: (n: number) => void received.push(n),
     });
-    keepAlive(one, () => one.beat("beat"), TIMEOUT);
+    keepAlive(linkOf(one), () => linkOf(one).beat("beat"), TIMEOUT);
     tick(20);
     // One that began before the iteration does is delivered like any other.
     if (kind === "before") collect(one, received);
@@ -262,7 +264,7 @@ Deno.test("messages that nobody asks for end a connection beyond 1 MiB, which sa
   const text = "x".repeat(65_534);
   for (const kind of ["requests", "watched"]) {
     const [one, other] = pair();
-    if (kind === "watched") one.watch();
+    if (kind === "watched") linkOf(one).watch();
     else {
       const reply = one.request("first");
       await written(one);
@@ -273,7 +275,7 @@ Deno.test("messages that nobody asks for end a connection beyond 1 MiB, which sa
     for (let i = 0; i < 17; i++) await other.send(text);
     while (one.stats.messagesReceived < 17) await turn();
     await turn();
-    assert(!one.isOver, kind);
+    assert(!linkOf(one).isOver, kind);
     await other.send(text);
     other.send("one too many");
     const { clean, cause } = await one.closed;
@@ -291,7 +293,7 @@ Deno.test("messages that nobody asks for end a connection beyond 1 MiB, which sa
 Deno.test("an iteration slows its peer down, and reads ahead no more than 1 MiB where the link is watched", async () => {
   for (const isWatched of [false, true]) {
     const [one, other] = pair();
-    if (isWatched) one.watch();
+    if (isWatched) linkOf(one).watch();
     const text = "x".repeat(65_534);
     for (let i = 0; i < 40; i++) await other.send(text);
     const messages = one[Symbol.asyncIterator]();
@@ -311,9 +313,9 @@ Deno.test("an iteration slows its peer down, and reads ahead no more than 1 MiB 
 
 Deno.test("a client notices the end of its link while messages wait", async () => {
   const [near, far] = memoryPair();
-  const one = new Connection(near, { ...NEVER, idleTimeout: TIMEOUT });
-  const other = new Connection(far, NEVER);
-  one.watch();
+  const one = fromDuplex(near, { ...NEVER, idleTimeout: TIMEOUT });
+  const other = fromDuplex(far, NEVER);
+  linkOf(one).watch();
   await other.send("nobody asks for it");
   await turn();
   tick(22);
@@ -321,10 +323,10 @@ Deno.test("a client notices the end of its link while messages wait", async () =
   assert(end !== undefined || (await one.closed).clean === false);
 
   const [two, peer] = pair();
-  two.watch();
+  linkOf(two).watch();
   await peer.send("nobody asks for it");
   await turn();
-  const { over } = two;
+  const { over } = linkOf(two);
   await peer.closeWrite();
   await over;
   await assertRejects(() => two.request("late"), ConnectionClosedError);
@@ -334,7 +336,7 @@ Deno.test("a client notices the end of its link while messages wait", async () =
 Deno.test("messages that wait when the peer ends its side can still be answered, until nothing was sent for idleTimeout", async () => {
   for (const by of ["watch", "request"]) {
     const [one, peer] = pair({ idleTimeout: TIMEOUT });
-    if (by === "watch") one.watch();
+    if (by === "watch") linkOf(one).watch();
     else {
       const reply = one.request("first");
       await written(one);
@@ -342,14 +344,14 @@ Deno.test("messages that wait when the peer ends its side can still be answered,
       await reply;
     }
     for (const n of [1, 2, 3]) await peer.send(n);
-    const { over } = one;
+    const { over } = linkOf(one);
     await peer.closeWrite();
     await over;
     tick(20);
     for await (const n of one) await one.send(["answer", n]);
     await written(one);
     tick(20);
-    assert(!one.isEnded);
+    assert(!linkOf(one).isEnded);
     tick(2);
     assertEquals(await one.closed, { clean: true });
     const received = await Array.fromAsync(peer);
@@ -361,7 +363,7 @@ Deno.test("messages that wait when the peer ends its side can still be answered,
 Deno.test("a message that has come before a request is not its reply", async () => {
   for (const before of [1, 20, 31, 32, 33, 70]) {
     const [near, far] = memoryPair();
-    const one = new Connection(near, NEVER);
+    const one = fromDuplex(near, NEVER);
     const pushes = Array.from({ length: before }, (_, push) => ({ push }));
     // Behind a long message it reads as much at once.
     const long = "x".repeat(8_000);
@@ -412,7 +414,7 @@ Deno.test("request() is given up after its timeout, and the connection goes on",
   other.send("third");
   assertEquals(await third, "third");
   tick(100);
-  assert(!one.isOver);
+  assert(!linkOf(one).isOver);
   await close(one, other);
 });
 
@@ -446,7 +448,7 @@ Deno.test("a reply that is missing a whole timeout after its request was given u
     else tick(21);
     await rejects;
     tick(20);
-    assert(!one.isOver);
+    assert(!linkOf(one).isOver);
     tick(1);
     await last;
     await other.close();
@@ -478,7 +480,7 @@ Deno.test("request() rejects where 65 536 are open, those that were given up inc
 
 Deno.test("messages of no bytes that nobody asks for are bounded, too", async () => {
   const [near, far] = memoryPair();
-  const one = new Connection(near);
+  const one = fromDuplex(near);
   const reply = one.request("are you there?");
   await written(one);
   await far.write(encodeFrame("yes"));

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Connection } from "../connection/connection.ts";
+import type { Link } from "../connection/connection.ts";
 import { sweepFor } from "../tools/sweep.ts";
 
 /** Most milliseconds in which nothing is sent while a stream is open. */
@@ -29,8 +29,8 @@ export interface Owed {
  * nothing else to send, so that its caller does not take it for dead, and where
  * only a write tells whether the peer is still there.
  */
-export function stayAlive(connection: Connection, owed: Owed): void {
-  const interval = Math.min(connection.idleTimeout / 3, MOST_QUIET);
+export function stayAlive(link: Link, owed: Owed): void {
+  const interval = Math.min(link.idleTimeout / 3, MOST_QUIET);
   const sweep = sweepFor(interval)!;
   const most = sweep.ticks(interval);
   let seen = 0;
@@ -38,7 +38,7 @@ export function stayAlive(connection: Connection, owed: Owed): void {
   let probes = 0;
   const member = {
     tick() {
-      const { messagesSent } = connection.stats;
+      const { messagesSent } = link.stats;
       ticks = messagesSent === seen && owed.streams > 0 ? ticks + 1 : 0;
       seen = messagesSent;
       const isEnded = owed.isFlowing && owed.size > 0 &&
@@ -46,12 +46,12 @@ export function stayAlive(connection: Connection, owed: Owed): void {
       if (isEnded) probes++;
       if (!isEnded && ticks < most) return;
       try {
-        connection.enqueue({ jsonrpc: "2.0", method: "$/alive" });
+        link.enqueue({ jsonrpc: "2.0", method: "$/alive" });
       } catch {
         // More than enough waits to be written, or it has ended.
       }
     },
   };
   sweep.add(member);
-  connection.closed.then(() => sweep.delete(member));
+  link.closed.then(() => sweep.delete(member));
 }

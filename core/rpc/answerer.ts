@@ -6,8 +6,9 @@
 import { CallTable } from "./call_table.ts";
 import { InvalidMessageError } from "../framing/framing.ts";
 import {
-  type Connection,
   ConnectionClosedError,
+  type Link,
+  linkOf,
 } from "../connection/connection.ts";
 import {
   answerOf,
@@ -73,7 +74,7 @@ export class Answerer {
   strays = 0;
   readonly #methods: MethodTable;
   readonly #surroundings: Surroundings;
-  readonly #connection: Connection;
+  readonly #link: Link;
   readonly #replies: Replies;
   readonly #options: AnswererOptions;
   /** Calls that run or are parked; a notification is its own id. */
@@ -101,10 +102,10 @@ export class Answerer {
   ) {
     this.#methods = methods;
     this.#surroundings = surroundings;
-    this.#connection = surroundings.connection;
+    this.#link = linkOf(surroundings.connection);
     this.#replies = replies;
     this.#options = options;
-    const { maxFrameBytes } = this.#connection.framing;
+    const { maxFrameBytes } = this.#link.framing;
     const { maxInFlight, maxStreams } = options;
     this.#mostBytes = Math.min(
       MOST_BYTES,
@@ -327,7 +328,7 @@ export class Answerer {
     const { id, bytes } = call;
     let stream: OutgoingStream;
     try {
-      stream = new OutgoingStream(items, sinkOf(this.#connection, id));
+      stream = new OutgoingStream(items, sinkOf(this.#link, id));
     } catch (error) {
       return this.#fail(call, error);
     }
@@ -404,7 +405,7 @@ export class Answerer {
     } else if (this.#isOverfull) {
       return new Promise((resolve) => this.#wakeParked = resolve);
     }
-    const room = isAnswered ? this.#connection.room() : undefined;
+    const room = isAnswered ? this.#link.room() : undefined;
     return room && new Promise((resolve) => {
       this.#wakeFull = resolve;
       room.then(resolve, resolve);

@@ -7,9 +7,9 @@ import { CallTable } from "./call_table.ts";
 import { InvalidMessageError } from "../framing/framing.ts";
 import {
   BackpressureError,
-  type Connection,
   type ConnectionEnd,
   isMistake,
+  type Link,
   unsent,
 } from "../connection/connection.ts";
 import {
@@ -60,7 +60,7 @@ export class Caller implements CallOwner {
   strays = 0;
   /** What the streams of all calls hold. */
   readonly streams: StreamTotal = { bytes: 0 };
-  readonly #connection: Connection;
+  readonly #link: Link;
   readonly #timeout: number;
   readonly #maxOpenCalls: number;
   readonly #now: () => number;
@@ -79,13 +79,13 @@ export class Caller implements CallOwner {
    * late, and `onUnclaimed` of an error that may be for any of them.
    */
   constructor(
-    connection: Connection,
+    link: Link,
     { timeout, maxOpenCalls }: { timeout: number; maxOpenCalls: number },
     now: () => number,
     onCall: (deadline: number) => void,
     onUnclaimed?: (error: RpcError) => void,
   ) {
-    this.#connection = connection;
+    this.#link = link;
     this.#timeout = timeout;
     this.#maxOpenCalls = maxOpenCalls;
     this.#now = now;
@@ -170,7 +170,7 @@ export class Caller implements CallOwner {
 
   #check(method: string): void {
     if (this.#end !== undefined) {
-      throw this.#connection.noReply(`call "${method}"`);
+      throw this.#link.noReply(`call "${method}"`);
     }
     if (this.#calls.size >= this.#maxOpenCalls) {
       throw new BackpressureError(
@@ -182,7 +182,7 @@ export class Caller implements CallOwner {
   }
 
   #send(message: RpcRequest): void {
-    this.#connection.enqueue(message, true);
+    this.#link.enqueue(message, true);
   }
 
   /** Sends what is not to be answered; see {@linkcode RpcRemote.notify}. */
@@ -193,7 +193,7 @@ export class Caller implements CallOwner {
     } catch (error) {
       return unsent(error);
     }
-    return this.#connection.room() ?? RESOLVED;
+    return this.#link.room() ?? RESOLVED;
   }
 
   /** Takes an answer in. */
@@ -203,7 +203,7 @@ export class Caller implements CallOwner {
     const call = isUnnamed(response)
       ? this.#takeOnly()
       : this.#calls.take(response.id);
-    if (call !== undefined) this.#connection.hasAnswered = true;
+    if (call !== undefined) this.#link.hasAnswered = true;
     if (call === undefined) this.#countStray(response);
     else if (!isResponse(response)) call.fail(notAResponse);
     else if (!response.error) call.succeed(response.result);
@@ -243,7 +243,7 @@ export class Caller implements CallOwner {
     }
     if (this.#givenUp > 0) this.#givenUp--;
     else if (++this.#unasked > this.#maxOpenCalls) {
-      this.#connection.abort(
+      this.#link.abort(
         new RangeError(
           `Cannot receive reply: ${this.#unasked} came for calls that were never made, limit is ${this.#maxOpenCalls}`,
         ),
@@ -301,7 +301,7 @@ export class Caller implements CallOwner {
       this.#send({ jsonrpc: "2.0", method, params });
     } catch (error) {
       if (!(error instanceof BackpressureError)) return; // the end of it all
-      this.#connection.room()?.then(() => this.#tell(method, params), () => {});
+      this.#link.room()?.then(() => this.#tell(method, params), () => {});
     }
   }
 
@@ -316,7 +316,7 @@ export class Caller implements CallOwner {
   end(end: ConnectionEnd): void {
     this.#end ??= end;
     // Each makes an error of its own, but they share how.
-    const failure = () => this.#connection.noReply("receive reply");
+    const failure = () => this.#link.noReply("receive reply");
     for (const call of this.#calls.takeAll()) call.fail(failure);
   }
 }

@@ -9,10 +9,7 @@ import {
 } from "@std/assert";
 import { FrameTooLargeError, InvalidMessageError } from "../../framing.ts";
 import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
-import {
-  BackpressureError,
-  type Connection,
-} from "../connection/connection.ts";
+import { BackpressureError, type Link } from "../connection/connection.ts";
 import { delay, Now, settled, until } from "../../tests/ledger.ts";
 import { RpcError } from "./jsonrpc.ts";
 import { Caller } from "./caller.ts";
@@ -38,14 +35,14 @@ function caller(
   const sent: Request[] = [];
   const aborted: Error[] = [];
   const clock = { now: 5_000 };
-  const connection = {
+  const link = {
     enqueue: (message: Request) => sent.push(message),
     room: () => undefined,
     abort: (reason: Error) => aborted.push(reason),
   };
   return {
     caller: new Caller(
-      connection as unknown as Connection,
+      link as unknown as Link,
       { timeout, maxOpenCalls },
       () => clock.now,
       () => {},
@@ -245,7 +242,7 @@ Deno.test("Caller gives credit when there is room for it", async () => {
         sent.push(message);
       },
       room: () => room.promise,
-    } as unknown as Connection,
+    } as unknown as Link,
     { timeout: 1_000, maxOpenCalls: 1 },
     () => 0,
     () => {},
@@ -308,7 +305,7 @@ Deno.test("Caller rejects a notification that has no room, which nobody has to h
       enqueue() {
         throw new BackpressureError(2, 1);
       },
-    } as unknown as Connection,
+    } as unknown as Link,
     { timeout: 1_000, maxOpenCalls: 1 },
     () => 0,
     () => {},

@@ -11,8 +11,10 @@ import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
 import { Client } from "../client/client.ts";
 import {
   BackpressureError,
-  Connection,
+  type Connection,
   ConnectionClosedError,
+  fromDuplex,
+  linkOf,
   Settings,
 } from "../connection/connection.ts";
 import { Events } from "../tools/events.ts";
@@ -74,9 +76,9 @@ class Servers {
     const [near, far] = memoryPair();
     this.ends.push(near);
     this.peers.push(
-      new RpcPeer(new Connection(far), new RpcSettings(this.#methods, {})),
+      new RpcPeer(fromDuplex(far), new RpcSettings(this.#methods, {})),
     );
-    const connection = new Connection(near, settings);
+    const connection = fromDuplex(near, settings);
     this.connections.push(connection);
     return connection;
   }
@@ -206,7 +208,7 @@ faultTest(
     client.notify("note", ["x".repeat(100_000)]);
     // The server says that it is done, and the client has more to write.
     await peer.connection.closeWrite();
-    await until(() => firstConnection.isOver, "it is not noticed");
+    await until(() => linkOf(firstConnection).isOver, "it is not noticed");
     assertEquals(
       await settled(client.call("echo", [2]), "it is not answered"),
       2,

@@ -4,10 +4,7 @@
  *
  * @module
  */
-import {
-  BackpressureError,
-  type Connection,
-} from "../connection/connection.ts";
+import { BackpressureError, type Link } from "../connection/connection.ts";
 import type { RpcId } from "./jsonrpc.ts";
 import { Queue } from "../tools/queue.ts";
 import { WINDOW_BYTES, WINDOW_ITEMS } from "./incoming_stream.ts";
@@ -47,26 +44,26 @@ async function* awaited<R>(items: Iterable<unknown, R>) {
 export interface StreamSink {
   /** Sends items; returns about how many bytes that took. */
   send(items: readonly unknown[]): number;
-  /** See {@linkcode Connection.room}. */
+  /** See {@linkcode Link.room}. */
   room(): Promise<void> | undefined;
 }
 
 /** Where the items of a call's stream go: `$/stream`, over its connection. */
 export function sinkOf(
-  connection: Connection,
+  link: Link,
   id: RpcId | undefined,
 ): StreamSink {
   return {
     send(items) {
-      const before = connection.stats.bytesQueued;
-      connection.enqueue({
+      const before = link.stats.bytesQueued;
+      link.enqueue({
         jsonrpc: "2.0",
         method: "$/stream",
         params: { id, items },
       });
-      return connection.stats.bytesQueued - before;
+      return link.stats.bytesQueued - before;
     },
-    room: () => connection.room(),
+    room: () => link.room(),
   };
 }
 

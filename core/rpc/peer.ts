@@ -9,7 +9,12 @@ import {
   InvalidMessageError,
   type JsonValue,
 } from "../framing/framing.ts";
-import type { Connection, ConnectionEnd } from "../connection/connection.ts";
+import {
+  type Connection,
+  type ConnectionEnd,
+  type Link,
+  linkOf,
+} from "../connection/connection.ts";
 import {
   failureOf,
   idOf,
@@ -70,6 +75,7 @@ export class RpcPeer<Remote = RpcUntyped>
   implements RpcRemote<Remote>, AsyncDisposable {
   /** The connection, which belongs to the peer from now on. */
   readonly connection: Connection;
+  readonly #link: Link;
   readonly #settings: RpcSettings;
   readonly #caller: Caller;
   readonly #answerer: Answerer;
@@ -85,9 +91,10 @@ export class RpcPeer<Remote = RpcUntyped>
   /** Takes a connection over; use {@linkcode rpc}. */
   constructor(connection: Connection, settings: RpcSettings) {
     this.connection = connection;
+    this.#link = linkOf(connection);
     this.#settings = settings;
     const { methods, options } = settings;
-    this.#caller = new Caller(connection, options, now, (deadline) => {
+    this.#caller = new Caller(this.#link, options, now, (deadline) => {
       this.#watch(deadline);
       this.#answerer.heed();
     }, (error) => this.#replies.report(error, undefined));
@@ -109,12 +116,12 @@ export class RpcPeer<Remote = RpcUntyped>
         maxInFlight: options.maxInFlight,
         maxStreams: options.maxStreams,
         onDeadline: (deadline) => this.#watch(deadline),
-        onRest: () => connection.closeFor(this.#end ?? { clean: true }),
+        onRest: () => this.#link.closeFor(this.#end ?? { clean: true }),
       },
     );
     const [answerer, caller] = [this.#answerer, this.#caller];
-    connection.limitDepth();
-    connection.consume({
+    this.#link.limitDepth();
+    this.#link.consume({
       name: "rpc()",
       get size() {
         return answerer.size + caller.behind;
@@ -123,7 +130,7 @@ export class RpcPeer<Remote = RpcUntyped>
       end: (end) => this.#endReceiving(end),
       drain: () => answerer.drain(),
     });
-    stayAlive(connection, answerer);
+    stayAlive(this.#link, answerer);
     connection.closed.then(() => this.#over());
   }
 
@@ -283,7 +290,7 @@ export class RpcPeer<Remote = RpcUntyped>
   #over(): void {
     this.#timerAt = -Infinity;
     clearTimeout(this.#timer);
-    this.#answerer.abort(this.connection.gone("go on"));
+    this.#answerer.abort(this.#link.gone("go on"));
   }
 
   /** Looks for late calls at that time. */

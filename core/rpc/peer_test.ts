@@ -8,7 +8,11 @@ import {
   assertThrows,
 } from "@std/assert";
 import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
-import { Connection, ConnectionClosedError } from "../connection/connection.ts";
+import {
+  ConnectionClosedError,
+  fromDuplex,
+  linkOf,
+} from "../connection/connection.ts";
 import { RpcError } from "./jsonrpc.ts";
 import type { RpcContext } from "./contract.ts";
 import { RpcPeer } from "./peer.ts";
@@ -477,7 +481,7 @@ Deno.test("RpcPeer drains: it takes no more calls, and lets those it has end", a
   const heeds = client.call("heeds").catch((error) => error);
   const queued = client.call("queued");
   await turn();
-  server.connection.drain();
+  linkOf(server.connection).drain();
   const refused = await assertRejects(() => client.call("slow"), RpcError);
   assertEquals([refused.code, refused.message], [-32002, "Shutting down"]);
   assertEquals((await heeds as RpcError).code, -32002);
@@ -531,7 +535,7 @@ Deno.test("RpcPeer drains: streams end at their next item, with an error that sa
     }
   }
   const ends = names.map((_, i) => readAll(i).catch((error) => error));
-  server.connection.drain();
+  linkOf(server.connection).drain();
   gate.resolve();
   const [busy, blocked, waiting, heeding, later] = await Promise.all(ends);
   for (const error of [busy, blocked, waiting, later]) {
@@ -584,7 +588,7 @@ Deno.test("RpcPeer drains: streams without a next item end at once, whether they
   });
   while (asked.length < 2) await turn();
   await turn();
-  server.connection.drain();
+  linkOf(server.connection).drain();
   assertEquals(await Promise.all(ends), [
     [[], -32002],
     [[1], -32002],
@@ -603,7 +607,7 @@ function aborted(signal: AbortSignal): Promise<unknown> {
 
 Deno.test("RpcPeer closes at once when it drains and is idle", async () => {
   const { client, server } = rpcPair({});
-  server.connection.drain();
+  linkOf(server.connection).drain();
   assertEquals(await server.connection.closed, { clean: true });
   assertEquals(await client.connection.closed, { clean: true });
 });
@@ -746,10 +750,10 @@ Deno.test("RpcPeer works over any stream of bytes, however it is cut", async () 
   near.readAtMost = far.readAtMost = 1;
   near.writeAtMost = far.writeAtMost = 3;
   const server = new RpcPeer(
-    new Connection(near),
+    fromDuplex(near),
     new RpcSettings({ echo: (...params) => params }, {}),
   );
-  const client = new RpcPeer(new Connection(far), new RpcSettings({}, {}));
+  const client = new RpcPeer(fromDuplex(far), new RpcSettings({}, {}));
   const replies = Array.from({ length: 50 }, (_, i) => client.api.echo(i, "é"));
   assertEquals(
     await Promise.all(replies),

@@ -8,6 +8,8 @@ import {
   BackpressureError,
   type Connection,
   ConnectionClosedError,
+  type Link,
+  linkOf,
 } from "../connection/connection.ts";
 import { failureOf, RPC_ERRORS, type RpcResponse } from "./jsonrpc.ts";
 import { callHook, report } from "../tools/report.ts";
@@ -85,6 +87,7 @@ export class Replies {
   /** Bytes of messages that were answered at once while answers have to wait. */
   bytesRefused = 0;
   readonly #connection: Connection;
+  readonly #link: Link;
   readonly #onError: RpcErrorHandler | undefined;
   readonly #onSent: () => void;
   #waiting = 0;
@@ -96,6 +99,7 @@ export class Replies {
     onSent: () => void,
   ) {
     this.#connection = connection;
+    this.#link = linkOf(connection);
     this.#onError = onError;
     this.#onSent = onSent;
   }
@@ -107,13 +111,13 @@ export class Replies {
 
   /** Bytes of the largest message. */
   get maxBytes(): number {
-    return this.#connection.framing.maxFrameBytes;
+    return this.#link.framing.maxFrameBytes;
   }
 
   /** Gives the size of an answer in bytes; throws where it cannot be sent. */
   measure(response: RpcResponse): number {
-    return this.#connection.measure(response) -
-      this.#connection.framing.prefixBytes;
+    return this.#link.measure(response) -
+      this.#link.framing.prefixBytes;
   }
 
   /**
@@ -130,7 +134,7 @@ export class Replies {
     try {
       if (this.#enqueue(message)) return;
       // What waits is no larger than what can be sent.
-      this.#connection.measure(message);
+      this.#link.measure(message);
     } catch (error) {
       if (error instanceof ConnectionClosedError) return; // nobody reads it
       return this.#replace(message, method, isReplaced, error);
@@ -142,7 +146,7 @@ export class Replies {
   /** Hands an answer to the connection; gives whether there was room for it. */
   #enqueue(message: RpcResponse | RpcResponse[]): boolean {
     try {
-      this.#connection.enqueue(message);
+      this.#link.enqueue(message);
       return true;
     } catch (error) {
       if (error instanceof BackpressureError) return false;
@@ -155,7 +159,7 @@ export class Replies {
     method: string | undefined,
     isReplaced: boolean,
   ): void {
-    const room = this.#connection.room() ?? Promise.resolve();
+    const room = this.#link.room() ?? Promise.resolve();
     room.then(() => {
       try {
         if (!this.#enqueue(message)) {

@@ -3,7 +3,11 @@
  *
  * @module
  */
-import { type Connection, isFailureOf } from "../connection/connection.ts";
+import {
+  type Connection,
+  isFailureOf,
+  linkOf,
+} from "../connection/connection.ts";
 import { report } from "../tools/report.ts";
 
 /**
@@ -24,11 +28,12 @@ export async function handle<T>(
   connection: Connection<T>,
   handler: ConnectionHandler<T>,
 ): Promise<void> {
+  const link = linkOf(connection);
   try {
     await handler(connection);
     await connection.close();
   } catch (cause) {
-    if (!isFailureOf(connection, cause)) report(cause);
-    connection.closeFor({ clean: false, cause });
+    if (!isFailureOf(link, cause)) report(cause);
+    link.closeFor({ clean: false, cause });
   }
 }

@@ -28,10 +28,12 @@ import {
 } from "../auth/auth.ts";
 import {
   type Address,
-  Connection,
+  type Connection,
   type ConnectionEnd,
   type ConnectionInfo,
   isFailureOf,
+  linkOf,
+  makeConnection,
   Settings,
 } from "../connection/connection.ts";
 import {
@@ -311,7 +313,7 @@ export class Listener<T = JsonValue>
       socket.close();
       this.#reject(info.remoteAddr, refusal);
     } else if (this.#tls === undefined && this.#verify === undefined) {
-      this.#deliver(new Connection<T>(socket, this.#settings, info));
+      this.#deliver(makeConnection<T>(socket, this.#settings, info));
     } else this.#shakeHands(socket, info);
   }
 
@@ -370,24 +372,25 @@ export class Listener<T = JsonValue>
     let connection: Connection<T> | undefined;
     try {
       const secure = this.#tls && await secureServer(socket, this.#tls, signal);
-      connection = new Connection<T>(
+      connection = makeConnection<T>(
         secure?.duplex ?? socket,
         this.#settings,
         { ...info, tls: secure?.info },
       );
+      const link = linkOf(connection);
       if (this.#verify !== undefined) {
-        connection.limit(this.#strangerFraming, true);
-        connection.identity = await admit(
-          connection,
+        link.limit(this.#strangerFraming, true);
+        link.identity = await admit(
+          link,
           this.#verify,
           signal,
           this.#limitFor(info.remoteAddr),
         );
-        connection.limit(this.#settings.framing);
+        link.limit(this.#settings.framing);
       }
       signal.throwIfAborted();
       // It may have ended since the verdict, and would never be told closed.
-      if (connection.isEnded) throw connection.gone("let the peer in");
+      if (link.isEnded) throw link.gone("let the peer in");
       this.#deliver(connection);
     } catch (error) {
       this.#turnAway(socket, connection, info.remoteAddr, signal, error);
@@ -422,15 +425,15 @@ export class Listener<T = JsonValue>
       closeSocket(socket);
       this.#leave(remoteAddr);
     } else if ((isRefused || late) && !this.#closing.signal.aborted) {
-      if (!connection.isEnded) {
+      if (!linkOf(connection).isEnded) {
         this.#refused.set(connection, performance.now());
       }
-      connection.closeFor({ clean: false, cause });
+      linkOf(connection).closeFor({ clean: false, cause });
     } else connection.abort(reason ?? cause);
     if (
       cause instanceof VerifierError &&
       !this.#events.isHeard &&
-      !isFailureOf(connection!, cause.cause)
+      !isFailureOf(linkOf(connection!), cause.cause)
     ) report(cause.cause);
     this.#reject(
       remoteAddr,

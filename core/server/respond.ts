@@ -15,6 +15,8 @@ import {
   type ConnectionEnd,
   type Consumer,
   isFailureOf,
+  type Link,
+  linkOf,
   markFailure,
 } from "../connection/connection.ts";
 import { isPromiseLike } from "../tools/promise_like.ts";
@@ -80,6 +82,7 @@ function orFailure(reply: unknown, error: unknown): unknown {
 export class Responder<T> implements Consumer<T> {
   readonly name = "serve()";
   readonly #connection: Connection<T>;
+  readonly #link: Link<T>;
   readonly #handler: Handler<T>;
   readonly #onError: ErrorHandler<T> | undefined;
   readonly #maxInFlight: number;
@@ -101,11 +104,12 @@ export class Responder<T> implements Consumer<T> {
     maxBytesInFlight: number,
   ) {
     this.#connection = connection;
+    this.#link = linkOf(connection);
     this.#handler = handler;
     this.#onError = onError;
     this.#maxInFlight = maxInFlight;
     this.#maxBytesInFlight = maxBytesInFlight;
-    connection.consume(this);
+    this.#link.consume(this);
   }
 
   /** Replies that are outstanding. */
@@ -128,7 +132,7 @@ export class Responder<T> implements Consumer<T> {
   #closeIfDone(): void {
     if (
       this.#ended !== undefined && this.#replies.size === 0 && !this.#calling
-    ) this.#connection.closeFor(this.#ended);
+    ) this.#link.closeFor(this.#ended);
   }
 
   /**
@@ -151,7 +155,7 @@ export class Responder<T> implements Consumer<T> {
       const replacement = this.#send(reply);
       if (replacement === undefined) {
         if (this.#ended !== undefined) this.#closeIfDone();
-        return this.#connection.room();
+        return this.#link.room();
       }
       const held = this.#hold(bytes);
       held.replaced = true;
@@ -164,7 +168,7 @@ export class Responder<T> implements Consumer<T> {
     if (this.#ended !== undefined) this.#closeIfDone();
     return this.#isFull
       ? new Promise((resolve) => this.#wake = resolve)
-      : this.#connection.room();
+      : this.#link.room();
   }
 
   /** A place in the order of the replies. */
@@ -177,7 +181,7 @@ export class Responder<T> implements Consumer<T> {
 
   /** The reply to a message of the peer's that is none. */
   #replyToBad(error: InvalidMessageError): unknown {
-    markFailure(error, this.#connection);
+    markFailure(error, this.#link);
     return this.#replyTo(error);
   }
 
@@ -201,7 +205,7 @@ export class Responder<T> implements Consumer<T> {
    * the link itself has failed.
    */
   #failed(error: unknown, cause: unknown = error): Failure {
-    if (!isFailureOf(this.#connection, error)) report(error);
+    if (!isFailureOf(this.#link, error)) report(error);
     return new Failure(cause);
   }
 
@@ -217,7 +221,7 @@ export class Responder<T> implements Consumer<T> {
 
   #sendSettled(): void {
     for (let reply; (reply = this.#replies.peek())?.settled;) {
-      const room = this.#connection.room();
+      const room = this.#link.room();
       if (room !== undefined) {
         room.then(() => this.#sendSettled(), () => this.#sendSettled());
         return;
@@ -243,11 +247,11 @@ export class Responder<T> implements Consumer<T> {
   #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
     if (reply === undefined) return;
     if (Failure.is(reply)) {
-      this.#connection.closeFor({ clean: false, cause: reply.cause });
+      this.#link.closeFor({ clean: false, cause: reply.cause });
       return;
     }
     try {
-      this.#connection.enqueue(reply);
+      this.#link.enqueue(reply);
     } catch (error) {
       // Nobody is left to read it.
       if (error instanceof ConnectionClosedError) return;

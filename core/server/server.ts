@@ -4,7 +4,11 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import type { Address, Connection } from "../connection/connection.ts";
+import {
+  type Address,
+  type Connection,
+  linkOf,
+} from "../connection/connection.ts";
 import { onAbort } from "../tools/abort.ts";
 import { Events } from "../tools/events.ts";
 import { callHook } from "../tools/report.ts";
@@ -110,7 +114,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
       connections: this.connections.size,
     });
     this.#listener.close();
-    for (const connection of this.connections) connection.drain();
+    for (const connection of this.connections) linkOf(connection).drain();
     const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
     await this.finished;
     stopTimer();
