@@ -518,3 +518,34 @@ Deno.test("what is sent while the first request waits for what has arrived leave
     await close(one, other);
   }
 });
+
+Deno.test("a consumer that closes at a message that came before it gets none behind it", async () => {
+  const [near, far] = memoryPair();
+  const { now } = Date;
+  let time = 0;
+  Date.now = () => time += 20; // each message takes so long that others follow
+  try {
+    const connection = fromDuplex(near, NEVER);
+    const seen: unknown[] = [];
+    linkOf(connection).watch();
+    await writeAll(far, 1, 2, 3);
+    while (connection.stats.messagesReceived === 0) await undefined;
+    assertEquals(connection.stats.messagesReceived, 1);
+    linkOf(connection).consume({
+      name: "a test",
+      size: 0,
+      receive(message) {
+        seen.push(message);
+        connection.close();
+        return undefined;
+      },
+      end() {},
+    });
+    await turn();
+    far.close();
+    await connection.closed;
+    assertEquals(seen, [1]);
+  } finally {
+    Date.now = now;
+  }
+});

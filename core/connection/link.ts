@@ -470,7 +470,10 @@ export class Link<T = JsonValue> {
             i < sizes.length && this.#received === undefined;
             i++
           ) {
-            if (this.#inbox.isBehind) await this.#catchUp();
+            if (this.#inbox.isBehind) {
+              await this.#catchUp();
+              if (this.#received !== undefined) break; // a message ended it
+            }
             this.#messagesReceived++;
             const wait = this.#inbox.deliver(messages[i], sizes[i], start);
             start += prefixBytes + sizes[i];
