@@ -40,7 +40,6 @@ import {
   checkArgument,
   flag,
   type OptionTable,
-  pickOptions,
   readOptions,
 } from "./core/tools/options.ts";
 import { SERVER_OPTIONS } from "./core/server/server.ts";
@@ -191,12 +190,9 @@ export class RpcServer<Remote = RpcUntyped> extends Server {
   /** Opens the socket and serves; use {@linkcode serveRpc}. */
   constructor(options: ServeRpcOptions, methods: RpcMethods<Remote>) {
     const given = readOptions(SERVE_RPC_OPTIONS, options);
-    const settings = new RpcSettings(
-      methods,
-      pickOptions(RPC_OPTIONS, given),
-    );
+    const settings = new RpcSettings(methods, given);
     const peers = new Set<RpcPeer<Remote>>();
-    super(pickOptions(SERVER_OPTIONS, given), (connection) => {
+    super(readOptions(SERVER_OPTIONS, given), (connection) => {
       const peer = new RpcPeer<Remote>(connection, settings);
       peers.add(peer);
       connection.closed.then(() => peers.delete(peer));
@@ -313,17 +309,15 @@ export async function connectRpc<Remote>(
   methods: RpcMethods<Remote> = {},
 ): Promise<RpcPeer<Remote> | RpcClient<Remote>> {
   const given = readOptions(CONNECT_RPC_OPTIONS, options);
-  const {
-    heartbeat = CONNECT_RPC_DEFAULTS.heartbeat,
-    heartbeatInterval,
-    ...rest
-  } = given;
-  const { reconnect = false, ...others } = pickOptions(CONNECT_OPTIONS, rest);
+  const { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat, heartbeatInterval } =
+    given;
+  const { reconnect = false, ...others } = {
+    ...readOptions(CONNECT_OPTIONS, given),
+    heartbeat: undefined,
+    heartbeatInterval: undefined,
+  };
   checkHeartbeatInterval(heartbeatInterval, heartbeat);
-  const settings = new RpcSettings(
-    methods,
-    pickOptions(RPC_OPTIONS, given),
-  );
+  const settings = new RpcSettings(methods, given);
   function attach(connection: Connection): RpcPeer<Remote> {
     const peer = new RpcPeer(connection, settings);
     if (heartbeat) {

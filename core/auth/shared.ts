@@ -9,7 +9,7 @@ import {
   defaultsOf,
   flag,
   type OptionTable,
-  resolveOptions,
+  readOptions,
 } from "../tools/options.ts";
 import { kindOf } from "../tools/show.ts";
 import { type Authentication, loginWord, textIn } from "./contract.ts";
@@ -66,11 +66,10 @@ export function sharedToken(
   options: SharedTokenOptions = {},
 ): Authentication {
   checkSecret("token", token);
-  const { allowPlaintext } = resolveOptions(
-    SHARED_TOKEN_OPTIONS,
-    SHARED_TOKEN_DEFAULTS,
-    options,
-  );
+  const { allowPlaintext } = {
+    ...SHARED_TOKEN_DEFAULTS,
+    ...readOptions(SHARED_TOKEN_OPTIONS, options),
+  };
   const digest = digestOf(token);
   return {
     needsEncryption: !allowPlaintext,

@@ -18,7 +18,7 @@ import {
   unsent,
 } from "../connection/connection.ts";
 import type { Events } from "../tools/events.ts";
-import { readOptions, resolveOptions } from "../tools/options.ts";
+import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { startTimer } from "../tools/timer.ts";
 import { requestWithin } from "./late_request.ts";
@@ -328,11 +328,10 @@ export class Client<T = JsonValue>
     const connection = this.ready;
     if (connection !== undefined) return connection.request(message, options);
     try {
-      const limits = resolveOptions(
-        REQUEST_OPTIONS,
-        REQUEST_DEFAULTS,
-        options,
-      );
+      const limits = {
+        ...REQUEST_DEFAULTS,
+        ...readOptions(REQUEST_OPTIONS, options),
+      };
       return this.wait(
         message,
         { ...limits, doing: "send request" },

@@ -9,7 +9,7 @@ import {
   defaultsOf,
   limit,
   type OptionTable,
-  resolveOptions,
+  readOptions,
   timeout,
 } from "../tools/options.ts";
 
@@ -59,11 +59,10 @@ export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
 export function resolveReconnect(
   options: ReconnectOptions,
 ): Required<ReconnectOptions> {
-  const resolved = resolveOptions(
-    RECONNECT_OPTIONS,
-    RECONNECT_DEFAULTS,
-    options,
-  );
+  const resolved = {
+    ...RECONNECT_DEFAULTS,
+    ...readOptions(RECONNECT_OPTIONS, options),
+  };
   const { minDelay, maxDelay } = resolved;
   // A default gives way.
   if (minDelay > maxDelay && minDelay !== RECONNECT_DEFAULTS.minDelay) {

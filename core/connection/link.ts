@@ -36,7 +36,7 @@ import {
 } from "./options.ts";
 import { endReason } from "./reason.ts";
 import { addressText } from "../tools/address.ts";
-import { resolveOptions } from "../tools/options.ts";
+import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { callHook } from "../tools/report.ts";
 import { startTimer } from "../tools/timer.ts";
@@ -306,7 +306,7 @@ export class Link<T = JsonValue> {
     try {
       const limits: RequestLimits = options === undefined
         ? REQUEST_DEFAULTS
-        : resolveOptions(REQUEST_OPTIONS, REQUEST_DEFAULTS, options);
+        : { ...REQUEST_DEFAULTS, ...readOptions(REQUEST_OPTIONS, options) };
       limits.signal?.throwIfAborted();
       this.#inbox.checkRequest();
       if (this.#received !== undefined) throw this.noReply("receive reply");

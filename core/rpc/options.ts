@@ -12,7 +12,7 @@ import {
   hook,
   limit,
   type OptionTable,
-  resolveOptions,
+  readOptions,
   timeout,
 } from "../tools/options.ts";
 
@@ -113,7 +113,7 @@ export class RpcSettings {
 
   /** Checks options and methods. */
   constructor(methods: RpcMethods, options: RpcOptions) {
-    this.options = resolveOptions(RPC_OPTIONS, RPC_DEFAULTS, options);
+    this.options = { ...RPC_DEFAULTS, ...readOptions(RPC_OPTIONS, options) };
     this.methods = tableOf(methods, this.options.discover);
   }
 }

@@ -36,7 +36,7 @@ import {
   choice,
   defaultsOf,
   type OptionTable,
-  resolveOptions,
+  readOptions,
   such,
   wrongType,
 } from "../tools/options.ts";
@@ -152,11 +152,10 @@ export class TlsServerContext {
    * together.
    */
   constructor(options: TlsServerOptions) {
-    const { cert, key, ca, alpnProtocols, minVersion } = resolveOptions(
-      TLS_SERVER_OPTIONS,
-      TLS_DEFAULTS,
-      options,
-    );
+    const { cert, key, ca, alpnProtocols, minVersion } = {
+      ...TLS_DEFAULTS,
+      ...readOptions(TLS_SERVER_OPTIONS, options),
+    };
     checkIdentity(cert, key);
     this.#options = {
       cert,
@@ -204,8 +203,10 @@ export class TlsClientContext {
    * together.
    */
   constructor(options: TlsClientOptions = {}) {
-    const { cert, key, ca, serverName, alpnProtocols, minVersion } =
-      resolveOptions(TLS_CLIENT_OPTIONS, TLS_DEFAULTS, options);
+    const { cert, key, ca, serverName, alpnProtocols, minVersion } = {
+      ...TLS_DEFAULTS,
+      ...readOptions(TLS_CLIENT_OPTIONS, options),
+    };
     if (cert !== undefined || key !== undefined) checkIdentity(cert, key);
     const limits = { minVersion, maxVersion: NEWEST_VERSION };
     this.#serverName = serverName;

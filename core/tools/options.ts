@@ -20,12 +20,11 @@ export type OptionTable<Options> = {
   readonly [Name in keyof Options]-?: Option<Exclude<Options[Name], undefined>>;
 };
 
-/** The same where the types of the options do not matter. */
-type AnyTable<Options> = { readonly [Name in keyof Options]-?: Option };
+type AnyTable = { readonly [name: string]: Option };
 
 /** Those of a table that have a default, with it. */
 export function defaultsOf<Defaults extends object>(
-  table: { readonly [name: string]: Option },
+  table: AnyTable,
 ): Readonly<Defaults> {
   return Object.freeze(Object.fromEntries(
     Object.entries(table).flatMap(([name, { default: value }]) =>
@@ -34,48 +33,35 @@ export function defaultsOf<Defaults extends object>(
   )) as Defaults;
 }
 
+/** What options that were read have in common. */
+const READ: object = {};
+
 /**
  * Reads each option of a table once, by name, whether it is a property, a getter
  * or a member of a prototype, and checks it. One that is `undefined` counts as
- * left out. Functions are called with the options as `this`.
+ * left out. Functions are called with the options as `this`. Options that come
+ * from here are not checked again: those that are in the table are taken.
  *
- * @returns A plain object of those that are given.
+ * @returns Those that are given, to be spread over the defaults.
  * @throws {TypeError} If the options are no object, have a property of their own
  * that is not in the table, or an option has the wrong type.
  * @throws {RangeError} If a number is out of range.
  */
-export function readOptions<Options extends object>(
-  table: AnyTable<NoInfer<Options>>,
+export function readOptions<Table extends AnyTable, Options extends object>(
+  table: Table,
   options: Options,
-): Options {
-  checkBag(table, options);
-  const given: Record<string, unknown> = {};
+): Pick<Options, keyof Table & keyof Options> {
+  const isRead = Object(options) === options &&
+    Object.getPrototypeOf(options) === READ;
+  if (!isRead) checkBag(table, options);
+  const given = Object.create(READ);
   for (const name in table) {
     const value: unknown = Reflect.get(options, name);
     if (value === undefined) continue;
-    table[name as keyof Options].check(name, value);
+    if (!isRead) table[name].check(name, value);
     given[name] = typeof value === "function" ? value.bind(options) : value;
   }
-  return given as Options;
-}
-
-/** The same, over the defaults. */
-export function resolveOptions<Options extends object, Defaults extends object>(
-  table: AnyTable<NoInfer<Options>>,
-  defaults: Defaults,
-  options: Options,
-): Options & Defaults {
-  return { ...defaults, ...readOptions(table, options) };
-}
-
-/** Those of options that were read which are in a smaller table. */
-export function pickOptions<Table extends object, Given extends object>(
-  table: Table,
-  given: Given,
-): Pick<Given, keyof Table & keyof Given> {
-  return Object.fromEntries(
-    Object.entries(given).filter(([name]) => Object.hasOwn(table, name)),
-  ) as Pick<Given, keyof Table & keyof Given>;
+  return given;
 }
 
 function checkBag(table: object, options: unknown): void {

@@ -10,9 +10,7 @@ import {
   limit,
   type Option,
   type OptionTable,
-  pickOptions,
   readOptions,
-  resolveOptions,
   secretBag,
   signal,
   text,
@@ -56,7 +54,7 @@ Deno.test("readOptions() reads what TypeScript accepts, each option once", () =>
     onEvent() {}
   }
   const config = new Config();
-  const { onEvent, ...given } = readOptions<Sample>(TABLE, config);
+  const { onEvent, ...given } = readOptions(TABLE, config);
   assertEquals(given, { hostname: "127.0.0.1", port: 0, verbose: true });
   assertEquals(typeof onEvent, "function");
   assertEquals(reads, ["hostname", "port"]);
@@ -67,7 +65,7 @@ Deno.test("readOptions() reads what TypeScript accepts, each option once", () =>
       Object.defineProperty({}, "port", { value: 1 }),
       Object.create(null, { port: { get: () => 1 } }),
     ]
-  ) assertEquals(readOptions(TABLE, options), { port: 1 });
+  ) assertEquals({ ...readOptions(TABLE, options as Sample) }, { port: 1 });
 });
 
 Deno.test("readOptions() gives functions that are called with the options as this", () => {
@@ -81,28 +79,34 @@ Deno.test("readOptions() gives functions that are called with the options as thi
     }
   }
   const config = new Config();
-  const given = readOptions<Sample>(TABLE, config);
+  const given = readOptions(TABLE, config);
   // What was read may be read again, as a part of other options.
-  const { onEvent } = resolveOptions(TABLE, DEFAULTS, { ...given });
+  const { onEvent } = readOptions(TABLE, { ...given });
   given.onEvent?.();
   onEvent?.();
   assertEquals(config.heard, ["onEvent", "onEvent"]);
 });
 
-Deno.test("readOptions() and resolveOptions() take undefined for left out", () => {
+Deno.test("readOptions() takes undefined for left out", () => {
   const options: Sample = { port: undefined, verbose: true };
-  assertEquals(readOptions(TABLE, options), { verbose: true });
-  assertEquals(resolveOptions(TABLE, DEFAULTS, options), {
+  assertEquals({ ...readOptions(TABLE, options) }, { verbose: true });
+  assertEquals({ ...DEFAULTS, ...readOptions(TABLE, options) }, {
     hostname: "localhost",
     port: 8080,
     verbose: true,
   });
-  assertEquals(
-    pickOptions({ port: 0, toString: 0 }, { port: 1, verbose: true }),
-    {
-      port: 1,
-    },
-  );
+});
+
+Deno.test("readOptions() takes a part of what was read, and checks it no more", () => {
+  let checks = 0;
+  const port = anything(() => checks++);
+  const given = readOptions({ port, verbose: flag() }, {
+    port: 1,
+    verbose: true,
+  });
+  const part = readOptions({ port, onEvent: hook() }, given);
+  assertEquals({ ...part }, { port: 1 });
+  assertEquals(checks, 1);
 });
 
 Deno.test("readOptions() refuses what is no object of options", () => {
