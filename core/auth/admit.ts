@@ -7,13 +7,14 @@ import type { JsonValue } from "../framing/framing.ts";
 import { abortable } from "../tools/abort.ts";
 import { AuthenticationError, type Link } from "../connection/connection.ts";
 import {
+  type AuthenticationPeer,
   isLogin,
   loginWord,
+  receive,
   type Verdict,
   verdictIn,
   type Verifier,
 } from "./contract.ts";
-import { receive } from "./receive.ts";
 
 /**
  * Looks at the first message of a client to a server without a login: what
@@ -54,136 +55,69 @@ export class VerifierError extends AuthenticationError {
   }
 }
 
-function tell<T>(
-  link: Link<T>,
-  $login: Verdict,
-  proof?: string,
-): void {
+function tell<T>(link: Link<T>, $login: Verdict, proof?: string): void {
   link.enqueue(proof === undefined ? { $login } : { $login, proof });
 }
 
-/** One peer that logs in, at the server. */
-class ServerLogin<T> {
+/** What a server and one peer that logs in say to each other. */
+class Dialog<T> {
   readonly #link: Link<T>;
-  readonly #verify: Verifier;
   readonly #signal: AbortSignal;
-  readonly #limit: LoginLimit | undefined;
   /** Messages that the peer owes; the first one is due without a question. */
-  #unanswered = 1;
-  #isOver = false;
-  #proof: string | undefined;
+  unanswered = 1;
+  isOver = false;
+  proof: string | undefined;
   /** What the peer itself did wrong. */
-  #fault: { readonly error: unknown } | undefined;
+  readonly faults = new Set<unknown>();
 
-  constructor(
-    link: Link<T>,
-    verify: Verifier,
-    signal: AbortSignal,
-    limit: LoginLimit | undefined,
-  ) {
+  constructor(link: Link<T>, signal: AbortSignal) {
     this.#link = link;
-    this.#verify = verify;
     this.#signal = signal;
-    this.#limit = limit;
   }
 
-  async run(): Promise<true | object> {
-    let verdict: Verdict | undefined;
-    let identity: unknown;
-    let isWrong = false;
-    let cause: unknown;
-    try {
-      identity = await abortable(this.#judge(), this.#signal);
-      verdict = isIdentity(identity) && this.#unanswered === 0
-        ? "accepted"
-        : "refused";
-      isWrong = verdict === "refused";
-    } catch (error) {
-      cause = error;
-      // A peer that owes an answer has given no wrong one.
-      isWrong = this.#unanswered === 0 && !this.#signal.aborted;
-      verdict = this.#verdictFor(error);
-    }
-    this.#isOver = true;
-    // Whoever failed meanwhile from there: nobody learns more than so many
-    // verdicts, however many logins were under way.
-    if (verdict !== undefined && this.#limit?.isBarred()) {
-      verdict = "later";
-      cause = new BarredError();
-    } else if (isWrong) this.#limit?.fail();
-    try {
-      if (verdict !== undefined) {
-        const proof = verdict === "accepted" ? this.#proof : undefined;
-        tell(this.#link, verdict, proof);
-      }
-      if (verdict === "accepted") return identity as true | object;
-    } catch (error) {
-      // The peer left before it was told.
-      if (verdict === "accepted") cause = error;
-    }
-    this.#signal.throwIfAborted();
-    if (cause instanceof BarredError) throw cause;
-    const options = cause === undefined ? {} : { cause };
-    throw verdict === "later"
-      ? new VerifierError(options)
-      : new AuthenticationError("the peer was refused", options);
-  }
-
-  async #judge(): Promise<unknown> {
-    const message = await this.#next();
-    if (loginWord(message) === undefined) {
-      const error = new AuthenticationError("the peer did not log in");
-      this.#fault = { error };
-      // It made no guess.
-      this.#unanswered = 1;
-      throw error;
-    }
-    if (this.#limit?.isBarred()) {
-      // Nothing of it was judged, whenever the bar ends.
-      this.#unanswered = 1;
-      throw new BarredError();
-    }
+  /** The peer, as the verifier sees it. */
+  get peer(): AuthenticationPeer {
     const { localAddr, remoteAddr, tls } = this.#link;
-    return await this.#verify(message, {
-      localAddr,
-      remoteAddr,
-      tls,
-      signal: this.#signal,
+    return {
+      ...{ localAddr, remoteAddr, tls, signal: this.#signal },
       ask: (question) => this.#ask(question),
-      expectProof: (proof) => void (this.#proof = proof),
-    });
+      expectProof: (proof) => void (this.proof = proof),
+    };
   }
 
   async #ask(question: unknown): Promise<JsonValue> {
     // What comes after the verdict is for the handler.
-    if (this.#isOver) throw tooLate();
-    checkQuestion(question);
-    this.#unanswered++;
+    if (this.isOver) throw tooLate();
+    if (verdictIn(question) !== undefined) {
+      throw new TypeError(
+        "Cannot ask: the message is one of the verdicts of the server",
+      );
+    }
+    this.unanswered++;
     this.#link.enqueue(question);
-    return await this.#next();
+    return await this.next();
   }
 
   /** The next message of the peer, whose fault it is if there is none. */
-  async #next(): Promise<JsonValue> {
+  async next(): Promise<JsonValue> {
     try {
       const message = await receive(this.#link, this.#signal);
-      if (this.#isOver) throw tooLate();
-      this.#unanswered--;
+      if (this.isOver) throw tooLate();
+      this.unanswered--;
       return message;
     } catch (error) {
-      this.#fault = { error };
+      this.faults.add(error);
       throw error;
     }
   }
 
   /** What a peer is told of an error; one that is late itself, nothing. */
-  #verdictFor(error: unknown): Verdict | undefined {
-    if (this.#signal.aborted) {
-      return this.#unanswered > 0 ? undefined : "later";
+  verdictFor(error: unknown): Verdict | undefined {
+    if (!this.#signal.aborted) {
+      // Anything else is the verifier's.
+      return this.faults.has(error) ? "refused" : "later";
     }
-    // Anything else is the verifier's.
-    const { error: fault } = this.#fault ?? { error: NaN };
-    return fault === error ? "refused" : "later";
+    return this.unanswered > 0 ? undefined : "later";
   }
 }
 
@@ -191,11 +125,20 @@ function tooLate(): AuthenticationError {
   return new AuthenticationError("the peer was told the verdict");
 }
 
-function checkQuestion(question: unknown): void {
-  if (verdictIn(question) === undefined) return;
-  throw new TypeError(
-    "Cannot ask: the message is one of the verdicts of the server",
-  );
+async function judge<T>(
+  dialog: Dialog<T>,
+  verify: Verifier,
+  limit: LoginLimit | undefined,
+): Promise<unknown> {
+  const message = await dialog.next();
+  const hasBegun = loginWord(message) !== undefined;
+  if (hasBegun && !limit?.isBarred()) return await verify(message, dialog.peer);
+  // It made no guess, or none that was judged, whenever the bar ends.
+  dialog.unanswered = 1;
+  if (hasBegun) throw new BarredError();
+  const error = new AuthenticationError("the peer did not log in");
+  dialog.faults.add(error);
+  throw error;
 }
 
 /**
@@ -211,20 +154,57 @@ function checkQuestion(question: unknown): void {
  * @throws {AuthenticationError} If the peer was not let in.
  * @throws The reason of the signal, if that is aborted.
  */
-export function admit<T>(
+export async function admit<T>(
   link: Link<T>,
   verify: Verifier,
   signal: AbortSignal,
   limit?: LoginLimit,
 ): Promise<true | object> {
-  return new ServerLogin(link, verify, signal, limit).run();
+  const dialog = new Dialog(link, signal);
+  let verdict: Verdict | undefined;
+  let identity: unknown;
+  let isWrong: boolean;
+  let cause: unknown;
+  try {
+    identity = await abortable(judge(dialog, verify, limit), signal);
+    isWrong = !isIdentity(identity) || dialog.unanswered > 0;
+    verdict = isWrong ? "refused" : "accepted";
+  } catch (error) {
+    cause = error;
+    // A peer that owes an answer has given no wrong one.
+    isWrong = dialog.unanswered === 0 && !signal.aborted;
+    verdict = dialog.verdictFor(error);
+  }
+  dialog.isOver = true;
+  // Whoever failed meanwhile from there: nobody learns more than so many
+  // verdicts, however many logins were under way.
+  if (verdict !== undefined && limit?.isBarred()) {
+    verdict = "later";
+    cause = new BarredError();
+  } else if (isWrong) limit?.fail();
+  try {
+    if (verdict === "accepted") {
+      tell(link, verdict, dialog.proof);
+      return identity as true | object;
+    }
+    if (verdict !== undefined) tell(link, verdict);
+  } catch (error) {
+    // The peer left before it was told.
+    if (verdict === "accepted") cause = error;
+  }
+  signal.throwIfAborted();
+  if (cause instanceof BarredError) throw cause;
+  const options = cause === undefined ? {} : { cause };
+  throw verdict === "later"
+    ? new VerifierError(options)
+    : new AuthenticationError("the peer was refused", options);
 }
 
 /**
  * Whether it says who the peer is: no list of nobody found, and no error that
  * was returned where it should have been thrown.
  */
-function isIdentity(value: unknown): value is true | object {
+function isIdentity(value: unknown): boolean {
   return value === true ||
     typeof value === "object" && value !== null && !Array.isArray(value) &&
       !(value instanceof Error);

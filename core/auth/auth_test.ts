@@ -1097,12 +1097,12 @@ Deno.test("authenticate takes an object of a class, and no half of one", async (
 Deno.test("secrets and proofs are compared in constant time only", async () => {
   let comparisons = 0;
   for (
-    const name of ["admit", "auth", "contract", "log_in", "receive", "shared"]
+    const name of ["admit", "auth", "contract", "log_in", "shared"]
   ) {
     const code = await Deno.readTextFile(
       new URL(`./${name}.ts`, import.meta.url),
     );
-    comparisons += code.match(/ timingSafeEqual\(/g)?.length ?? 0;
+    comparisons += code.match(/(?<!function )\bisSame\(/g)?.length ?? 0;
     const compared =
       /[!=]==? *(token|secret|given|digest|proof|expected|other)\b|\b(token|secret|given|digest|proof|expected) *[!=]==(?! undefined)/;
     assert(!compared.test(code), code.match(compared)?.[0]);

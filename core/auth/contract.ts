@@ -3,8 +3,15 @@
  *
  * @module
  */
+import { createHash, timingSafeEqual } from "node:crypto";
 import type { JsonValue } from "../framing/framing.ts";
-import type { Address, TlsInfo } from "../connection/connection.ts";
+import {
+  type Address,
+  ConnectionClosedError,
+  type Link,
+  type TlsInfo,
+} from "../connection/connection.ts";
+import { abortable } from "../tools/abort.ts";
 
 /** The other end, as long as it is not let in. */
 export interface AuthenticationPeer {
@@ -66,8 +73,9 @@ export interface Authentication {
   readonly needsEncryption: boolean;
 }
 
+const VERDICTS = ["accepted", "refused", "later"] as const;
 /** What a server decides. */
-export type Verdict = "accepted" | "refused" | "later";
+export type Verdict = typeof VERDICTS[number];
 
 /**
  * The word of a message that belongs to a login; `undefined` where it is none.
@@ -79,22 +87,52 @@ export function loginWord(message: unknown): string | undefined {
 
 /** Whether a message begins a login, or answers one. */
 export function isLogin(message: unknown): boolean {
-  return typeof message === "object" && message !== null &&
-    Object.hasOwn(message, "$login");
+  return ownIn(message, "$login") !== undefined;
 }
 
 /** The verdict in a message, where it is one. */
 export function verdictIn(message: unknown): Verdict | undefined {
   const word = loginWord(message);
-  return word === "accepted" || word === "refused" || word === "later"
-    ? word
-    : undefined;
+  return VERDICTS.find((verdict) => verdict === word);
 }
 
 /** A text in a message that may be anything. */
 export function textIn(message: unknown, key: string): string | undefined {
-  if (typeof message !== "object" || message === null) return undefined;
-  if (!Object.hasOwn(message, key)) return undefined;
-  const value: unknown = Reflect.get(message, key);
+  const value = ownIn(message, key);
   return typeof value === "string" ? value : undefined;
+}
+
+function ownIn(message: unknown, key: string): unknown {
+  return typeof message === "object" && message !== null &&
+      Object.hasOwn(message, key)
+    ? Reflect.get(message, key)
+    : undefined;
+}
+
+/** Compares texts in a time that does not tell where they differ. */
+export function isSame(one: string | undefined, other: string): boolean {
+  // What is compared has one length, whatever the peer has sent.
+  const [a, b] = [one ?? "", other].map((text) =>
+    createHash("sha256").update(text).digest()
+  );
+  return timingSafeEqual(a, b);
+}
+
+/** The peer's next message; gives up when the signal is aborted. */
+export async function receive<T>(
+  link: Link<T>,
+  signal: AbortSignal,
+): Promise<JsonValue> {
+  signal.throwIfAborted();
+  const messages = link.iterate();
+  try {
+    const { done, value } = await abortable(messages.next(), signal);
+    if (!done) return value as JsonValue;
+  } finally {
+    messages.return?.(); // others may read behind it
+  }
+  throw new ConnectionClosedError(
+    "Cannot receive message: the connection is closed",
+    { clean: true },
+  );
 }

@@ -3,29 +3,29 @@
  *
  * @module
  */
-import { createHash, timingSafeEqual } from "node:crypto";
 import { InvalidMessageError, type JsonValue } from "../framing/framing.ts";
 import { abortable } from "../tools/abort.ts";
 import { AuthenticationError, type Link } from "../connection/connection.ts";
 import {
+  type AuthenticationPeer,
   isLogin,
+  isSame,
   loginWord,
   type Prover,
+  receive,
   textIn,
   verdictIn,
 } from "./contract.ts";
-import { receive } from "./receive.ts";
 
 /**
  * Looks at the first message of a server without a login: what belongs to one is
  * no reply.
  */
 export function screenServer<T>(message: T): Error | undefined {
-  return isLogin(message)
-    ? new AuthenticationError(
-      "the server wants a login, and the client has no authenticate",
-    )
-    : undefined;
+  if (!isLogin(message)) return undefined;
+  return new AuthenticationError(
+    "the server wants a login, and the client has no authenticate",
+  );
 }
 
 /**
@@ -68,30 +68,20 @@ export async function logIn<T>(
   }
   async function ask(message: unknown): Promise<JsonValue> {
     const question = await put(message);
-    const verdict = verdictIn(question);
-    if (verdict === "refused") {
-      throw new AuthenticationError(
-        "the server wants another kind of login, or none",
-      );
-    }
-    if (verdict !== undefined) throw notAccepted(question);
-    return question;
+    if (verdictIn(question) === undefined) return question;
+    throw notAccepted(
+      question,
+      "the server wants another kind of login, or none",
+    );
   }
 
   const { localAddr, remoteAddr, tls } = link;
   signal.throwIfAborted();
-  const proof = await abortable(
-    (async () =>
-      await prove({
-        localAddr,
-        remoteAddr,
-        tls,
-        signal,
-        ask,
-        expectProof: (proof) => void (expected = proof),
-      }))(),
-    signal,
-  );
+  const peer: AuthenticationPeer = {
+    ...{ localAddr, remoteAddr, tls, signal, ask },
+    expectProof: (proof) => void (expected = proof),
+  };
+  const proof = await abortable(Promise.try(() => prove(peer)), signal);
   const verdict = await put(proof);
   if (verdictIn(verdict) !== "accepted") throw notAccepted(verdict);
   if (expected !== undefined && !isSame(textIn(verdict, "proof"), expected)) {
@@ -102,23 +92,15 @@ export async function logIn<T>(
 }
 
 /** Why a verdict lets nobody in. */
-function notAccepted(verdict: JsonValue): AuthenticationError {
-  switch (verdictIn(verdict)) {
-    case "refused":
-      return new AuthenticationError("the server refused");
-    case "later":
-      return new AuthenticationError("the server says to try again later", {
-        mayRetry: true,
-      });
-    default:
-      return new AuthenticationError("the server does not log clients in");
-  }
-}
-
-/** Compares texts in a time that does not tell where they differ. */
-function isSame(one: string | undefined, other: string): boolean {
-  const [a, b] = [one ?? "", other].map((text) =>
-    createHash("sha256").update(text).digest()
-  );
-  return timingSafeEqual(a, b);
+function notAccepted(
+  message: JsonValue,
+  refused = "the server refused",
+): AuthenticationError {
+  const verdict = verdictIn(message);
+  const text = verdict === "later"
+    ? "the server says to try again later"
+    : verdict === "refused"
+    ? refused
+    : "the server does not log clients in";
+  return new AuthenticationError(text, { mayRetry: verdict === "later" });
 }

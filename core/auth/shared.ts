@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac } from "node:crypto";
 import { AuthenticationError } from "../connection/connection.ts";
 import {
   defaultsOf,
@@ -12,7 +12,7 @@ import {
   readOptions,
 } from "../tools/options.ts";
 import { kindOf } from "../tools/show.ts";
-import { type Authentication, loginWord, textIn } from "./contract.ts";
+import { type Authentication, isSame, loginWord, textIn } from "./contract.ts";
 
 /** Options of {@linkcode sharedToken}. */
 export interface SharedTokenOptions {
@@ -36,8 +36,6 @@ export const SHARED_TOKEN_DEFAULTS: Readonly<Required<SharedTokenOptions>> =
 
 /** Fewer bytes could be guessed: a token online, a secret from one login. */
 const LEAST_BYTES = 16;
-/** Bytes of a nonce, and of SHA-256. */
-const DIGEST_BYTES = 32;
 
 /**
  * Lets in who knows a token, which the client sends:
@@ -66,18 +64,13 @@ export function sharedToken(
   options: SharedTokenOptions = {},
 ): Authentication {
   checkSecret("token", token);
-  const { allowPlaintext } = {
-    ...SHARED_TOKEN_DEFAULTS,
-    ...readOptions(SHARED_TOKEN_OPTIONS, options),
-  };
-  const digest = digestOf(token);
+  const { allowPlaintext } = readOptions(SHARED_TOKEN_OPTIONS, options);
   return {
     needsEncryption: !allowPlaintext,
     prove: () => ({ $login: "token", token }),
     verify(message) {
-      const given = textIn(message, "token");
-      const isSame = timingSafeEqual(digestOf(given ?? ""), digest);
-      return loginWord(message) === "token" && isSame;
+      const isRight = isSame(textIn(message, "token"), token);
+      return loginWord(message) === "token" && isRight;
     },
   };
 }
@@ -129,55 +122,48 @@ export function secretLogin(
   return {
     needsEncryption: false,
     async prove(peer) {
-      const nonce = makeNonce();
-      const question = await peer.ask({
-        $login: "secret",
-        nonce: nonce.toHex(),
-      });
-      const challenge = bytesIn(question, "challenge");
+      const nonce = makeNonce().toHex();
+      const question = await peer.ask({ $login: "secret", nonce });
+      const challenge = digitsIn(question, "challenge");
       if (loginWord(question) !== "challenge" || challenge === undefined) {
         throw new AuthenticationError(
           "the server did not answer with a challenge",
         );
       }
-      peer.expectProof(proofOf("server", secret, nonce, challenge).toHex());
-      const response = proofOf("client", secret, nonce, challenge).toHex();
+      peer.expectProof(proofOf("server", secret, nonce + challenge));
+      const response = proofOf("client", secret, nonce + challenge);
       return { $login: "response", response };
     },
     async verify(message, peer) {
-      const nonce = bytesIn(message, "nonce");
+      const nonce = digitsIn(message, "nonce");
       if (loginWord(message) !== "secret" || nonce === undefined) return false;
-      const challenge = makeNonce();
-      const answer = await peer.ask({
-        $login: "challenge",
-        challenge: challenge.toHex(),
-      });
-      const isSame = timingSafeEqual(
-        bytesIn(answer, "response") ?? new Uint8Array(DIGEST_BYTES),
-        proofOf("client", secret, nonce, challenge),
-      );
-      peer.expectProof(proofOf("server", secret, nonce, challenge).toHex());
-      return loginWord(answer) === "response" && isSame;
+      const challenge = makeNonce().toHex();
+      const answer = await peer.ask({ $login: "challenge", challenge });
+      peer.expectProof(proofOf("server", secret, nonce + challenge));
+      const expected = proofOf("client", secret, nonce + challenge);
+      const isRight = isSame(textIn(answer, "response"), expected);
+      return loginWord(answer) === "response" && isRight;
     },
   };
 }
 
 function randomBytes(): Uint8Array {
-  return crypto.getRandomValues(new Uint8Array(DIGEST_BYTES));
+  return crypto.getRandomValues(new Uint8Array(32));
 }
 
-/** What only an end that knows the secret can say, in this role and login. */
+/**
+ * What only an end that knows the secret can say, in this role and for these
+ * nonces, in hexadecimal.
+ */
 function proofOf(
   role: "client" | "server",
   secret: string,
-  nonce: Uint8Array,
-  challenge: Uint8Array,
-): Uint8Array {
+  nonces: string,
+): string {
   return createHmac("sha256", secret)
     .update(`framed-json/1 ${role}\0`)
-    .update(nonce)
-    .update(challenge)
-    .digest();
+    .update(nonces, "hex")
+    .digest("hex");
 }
 
 /** Throws for a text that is no good secret, which is no part of the error. */
@@ -202,14 +188,8 @@ function checkSecret(name: "token" | "secret", text: string): void {
   }
 }
 
-/** What is compared has one length, whatever the peer has sent. */
-function digestOf(text: string): Uint8Array {
-  return createHash("sha256").update(text).digest();
-}
-
-/** The bytes of 64 hexadecimal digits in a message that may be anything. */
-function bytesIn(message: unknown, key: string): Uint8Array | undefined {
+/** The 64 hexadecimal digits in a message that may be anything. */
+function digitsIn(message: unknown, key: string): string | undefined {
   const text = textIn(message, key);
-  if (text === undefined || !/^[\da-f]{64}$/.test(text)) return undefined;
-  return Uint8Array.fromHex(text);
+  return text !== undefined && /^[\da-f]{64}$/.test(text) ? text : undefined;
 }
