@@ -14,12 +14,7 @@ import {
   type ConnectOptions,
   type ReconnectOptions,
 } from "./core/client/client.ts";
-import {
-  logIn,
-  type Prover,
-  proverOf,
-  screenServer,
-} from "./core/auth/auth.ts";
+import { logIn, proverOf, screenServer } from "./core/auth/auth.ts";
 import {
   type Address,
   type Connection,
@@ -32,7 +27,6 @@ import {
 import {
   addressOf,
   checkEndpoint,
-  closeSocket,
   dial,
   isDenied,
   permissionsFor,
@@ -41,9 +35,14 @@ import {
 } from "./core/platform/platform.ts";
 import { Events } from "./core/tools/events.ts";
 import { addressText, nameEndpoint } from "./core/tools/address.ts";
+import {
+  type Handshake,
+  type HandshakeSteps,
+  shakeHands,
+} from "./core/handshake/handshake.ts";
 import { secureClient, TlsClientContext } from "./core/tls/tls.ts";
 import { readOptions } from "./core/tools/options.ts";
-import { startTimer } from "./core/tools/timer.ts";
+import { onTimeout, timeoutError } from "./core/tools/timer.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
 
 export { CONNECT_DEFAULTS, type ConnectOptions } from "./core/client/client.ts";
@@ -127,8 +126,7 @@ class Dialer<T> {
   readonly #options: typeof CONNECT_DEFAULTS & ConnectOptions<T>;
   readonly settings: Settings;
   readonly #endpoint: Address;
-  readonly #tls: TlsClientContext | undefined;
-  readonly #prove: Prover | undefined;
+  readonly #steps: HandshakeSteps<T>;
 
   /** Takes options that were read. */
   constructor(options: ConnectOptions<T>) {
@@ -141,7 +139,7 @@ class Dialer<T> {
     );
     this.settings = new Settings(options);
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
-    this.#tls = tls && new TlsClientContext(tls === true ? {} : tls);
+    const context = tls && new TlsClientContext(tls === true ? {} : tls);
     if (
       this.#endpoint.transport === "unix" && tls !== undefined &&
       (tls === true || tls.serverName === undefined)
@@ -150,9 +148,17 @@ class Dialer<T> {
         'Cannot use option "tls": a Unix socket has no name to check, so it needs "serverName"',
       );
     }
-    this.#prove = authenticate === undefined
-      ? undefined
-      : proverOf(authenticate, this.#endpoint, this.#tls !== undefined);
+    const prove = authenticate &&
+      proverOf(authenticate, this.#endpoint, context !== undefined);
+    const hostname = this.#endpoint.transport === "tcp"
+      ? withoutBrackets(this.#endpoint.hostname)
+      : "";
+    this.#steps = {
+      encrypt: context &&
+        ((bytes, signal) => secureClient(bytes, context, hostname, signal)),
+      logIn: prove &&
+        ((link, signal) => logIn(link, prove, signal)),
+    };
     this.events = new Events("@blackbelt/networking:client", resolved.onEvent);
   }
 
@@ -216,48 +222,30 @@ class Dialer<T> {
         : addressOf(socket.remoteAddr),
       peerName: addressText(this.#endpoint),
       canProbe: this.#endpoint.transport === "tcp",
-      screen: this.#prove === undefined ? screenServer : undefined,
+      screen: this.#steps.logIn === undefined ? screenServer : undefined,
     };
-    if (this.#tls === undefined && this.#prove === undefined) {
+    const { encrypt, logIn } = this.#steps;
+    if (encrypt === undefined && logIn === undefined) {
       return makeConnection<T>(socket, this.settings, info);
     }
     const pending = new AbortController();
-    const stopTimer = startTimer(handshakeTimeout, () => {
-      pending.abort(
-        new DOMException(
+    const stop = onTimeout(
+      handshakeTimeout,
+      signal,
+      () =>
+        timeoutError(
           `Cannot connect to ${info.peerName}: the handshake is not done after ${handshakeTimeout} ms (handshakeTimeout)`,
-          "TimeoutError",
         ),
-      );
-    });
-    const stopListening = onAbort(signal, (reason) => pending.abort(reason));
-    let connection: Connection<T> | undefined;
+      (reason) => pending.abort(reason),
+    );
+    const handshake: Handshake<T> = { socket, signal: pending.signal };
     try {
-      const secure = this.#tls && await secureClient(
-        socket,
-        this.#tls,
-        this.#endpoint.transport === "tcp"
-          ? withoutBrackets(this.#endpoint.hostname)
-          : "",
-        pending.signal,
-      );
-      connection = makeConnection<T>(
-        secure?.duplex ?? socket,
-        this.settings,
-        { ...info, tls: secure?.info },
-      );
-      if (this.#prove !== undefined) {
-        await logIn(linkOf(connection), this.#prove, pending.signal);
-      }
-      pending.signal.throwIfAborted();
-      return connection;
+      return await shakeHands(handshake, this.#steps, this.settings, info);
     } catch (error) {
-      if (connection === undefined) closeSocket(socket);
-      else connection.abort(error);
+      handshake.connection?.abort(error);
       throw error;
     } finally {
-      stopTimer();
-      stopListening();
+      stop();
     }
   }
 }
