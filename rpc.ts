@@ -42,6 +42,7 @@ import {
   type OptionTable,
   readOptions,
 } from "./core/tools/options.ts";
+import { bind } from "./core/platform/platform.ts";
 import { SERVER_OPTIONS } from "./core/server/server.ts";
 import { RpcClient } from "./core/rpc/client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc/contract.ts";
@@ -192,7 +193,7 @@ export class RpcServer<Remote = RpcUntyped> extends Server {
     const given = readOptions(SERVE_RPC_OPTIONS, options);
     const settings = new RpcSettings(methods, given);
     const peers = new Set<RpcPeer<Remote>>();
-    super(readOptions(SERVER_OPTIONS, given), (connection) => {
+    super(readOptions(SERVER_OPTIONS, given), bind, (connection) => {
       const peer = new RpcPeer<Remote>(connection, settings);
       peers.add(peer);
       connection.closed.then(() => peers.delete(peer));

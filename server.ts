@@ -20,6 +20,7 @@ import {
 } from "./core/server/server.ts";
 import { linkOf } from "./core/connection/connection.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
+import { bind } from "./core/platform/platform.ts";
 import { checkArgument, readOptions } from "./core/tools/options.ts";
 
 export {
@@ -101,7 +102,7 @@ export function listen<T = JsonValue>(
   options: ServerOptions<T> = {},
   handler?: ConnectionHandler<T>,
 ): Listener<T> | Server<T> {
-  if (handler === undefined) return new Listener(options);
+  if (handler === undefined) return new Listener(options, bind);
   const given = readOptions(SERVER_OPTIONS, options);
   checkArgument(
     "handler",
@@ -111,6 +112,7 @@ export function listen<T = JsonValue>(
   );
   return new Server(
     given,
+    bind,
     (connection) => void handle(connection, handler),
   );
 }
@@ -150,7 +152,7 @@ export function serve<T = JsonValue>(
     typeof handler === "function",
     "a function",
   );
-  return new Server(rest, (connection) => {
+  return new Server(rest, bind, (connection) => {
     new Responder(
       connection,
       handler,

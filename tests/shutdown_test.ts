@@ -97,7 +97,7 @@ faultTest(
 );
 
 faultTest(
-  "shutdown() ends those who wait for a place, and no handler sees what they sent",
+  "shutdown() ends those who wait in the backlog, and no handler sees what they sent",
   async () => {
     const seen: JsonValue[] = [];
     const server = serve({ ...LOCAL, maxConnections: 1 }, (message) => {
@@ -118,7 +118,7 @@ faultTest(
 );
 
 faultTest(
-  "shutdown() drops strangers, and leaves nothing of those who were refused",
+  "shutdown() drops pending peers, and leaves nothing of those who were refused",
   async () => {
     const server = serve({
       ...LOCAL,
@@ -130,7 +130,7 @@ faultTest(
     using refused = await Peer.connect(server.addr);
     await refused.write(frame('"let me in"'));
     assertEquals(await refused.take(1), [{ $login: "refused" }]);
-    assertEquals(server.stats().pending, 1);
+    assertEquals(server.stats().pending, 2);
     await server.shutdown();
     await Promise.all([silent.ended(), refused.ended()]);
   },

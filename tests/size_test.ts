@@ -6,7 +6,6 @@ import { codeLines, functionsOf, tokensOf } from "./source.ts";
 const LARGE_FILES = [
   "core/connection/link.ts",
   "core/rpc/answerer.ts",
-  "core/server/listener.ts",
 ];
 const LONG_FUNCTIONS = ["core/connection/link.ts #pump"];
 

@@ -4,7 +4,6 @@ import {
   assertEquals,
   assertGreater,
   assertInstanceOf,
-  assertLessOrEqual,
   assertMatch,
   assertRejects,
   assertStrictEquals,
@@ -20,7 +19,7 @@ import {
   TlsError,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
-import { faultTest, Now, Sockets, until } from "./ledger.ts";
+import { faultTest, Sockets, until } from "./ledger.ts";
 import { LOCAL, Peer, portOf } from "./peers.ts";
 import { type Running, start } from "./process.ts";
 
@@ -68,34 +67,40 @@ faultTest(
 );
 
 faultTest(
-  "serve({ tls }) never has more descriptors open than maxConnections, however many stall",
+  "serve({ tls }) never has more descriptors open than maxConnections and maxPending, however many stall",
   async () => {
-    let most = 0;
     await using guarded = new Guarded({
       tls: IDENTITY,
-      maxConnections: 30,
+      maxConnections: 5,
+      maxPending: 20,
       handshakeTimeout: Infinity,
     });
+    const { server } = guarded;
     const sockets = new Sockets();
-    using now = new Now();
     const peers = await connectAll(guarded.addr, 100);
-    // Whoever is next is accepted before there is room.
-    for (
-      const [rejected, open] of [[0, 131], [30, 131], [60, 131], [70, 130]]
-    ) {
-      await until(
-        () => {
-          most = Math.max(most, sockets.open - 100);
-          return guarded.rejected.length === rejected && sockets.open === open;
-        },
-        () => `${guarded.rejected.length} rejected, ${sockets.open} open`,
-      );
-      now.advance(1_001); // those who are in had their time
-    }
-    // All that are closed at once wait for their pending read to notice.
-    assertLessOrEqual(most, 61);
+    await guarded.untilRejected(80);
+    await until(() => sockets.open === 100 + 20, "they were not freed");
+    const clients = await Promise.all(
+      Array.from(
+        { length: 5 },
+        () => connect({ ...guarded.addr, tls: { ca } }),
+      ),
+    );
+    await until(() => server.connections.size === 5, "not all were let in");
+    peers.push(...await connectAll(guarded.addr, 30));
+    // The ends of the peers and of the clients, and all that the server may have.
+    await until(
+      () => sockets.open <= 130 + 5 + 25 && server.stats().pending <= 20,
+      () => `${sockets.open} are open`,
+    );
+    assertEquals(await clients[0].request(1), 1);
+    assert(guarded.reasons.every((reason) => reason === "maxPending"));
+    // Those who wait are accepted, once connections have ended.
+    await Promise.all(clients.map((client) => client.close()));
+    await until(() => server.stats().accepted === 135, "not all were accepted");
+    assertEquals(server.stats().pending, 20);
     leaveAll(peers);
-    await guarded.untilRejected(100);
+    await guarded.untilRejected(130);
   },
 );
 

@@ -93,7 +93,7 @@ export type ServerEvent<T = JsonValue> =
 export interface ServerStats {
   /** Connections that are open. */
   readonly connections: number;
-  /** Peers that are not let in yet. */
+  /** Peers that are not let in yet, or are being told that they are refused. */
   readonly pending: number;
   /** Peers accepted so far, those that were rejected included. */
   readonly accepted: number;
@@ -144,16 +144,17 @@ export interface ListenOptions<T = JsonValue>
    */
   maxConnectionsPerIp?: number;
   /**
-   * Peers that have not finished encryption and authentication. Where one more
-   * comes, one of the address that has the most of them is dropped, its oldest
-   * (IPv6 addresses count by their first 64 bits). Where there are `maxConnections` and somebody
-   * waits, the oldest is dropped that has taken more than 250 ms.
+   * Peers that have not finished encryption and authentication, or are being told
+   * that they are refused; they are no `maxConnections`. Where one more comes, one
+   * of the address that has the most of them is dropped, its oldest (IPv6
+   * addresses count by their first 64 bits).
    *
    * @default {100}
    */
   maxPending?: number;
   /**
-   * Milliseconds for encryption and authentication together.
+   * Milliseconds for encryption and authentication together, and for the wait
+   * that follows where there are `maxConnections`.
    *
    * @default {5_000}
    */

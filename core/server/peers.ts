@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { LoginLimit } from "../auth/auth.ts";
 import type { Address } from "../connection/connection.ts";
 
 /** Failures after which a peer has to wait. */
@@ -39,6 +40,21 @@ export function peerOf(address: Address): string | undefined {
 }
 
 /**
+ * Which of the pending connections makes room for another one, so that no peer
+ * crowds the others out: the oldest of the peer that has the most of them; among
+ * peers with as many, the oldest of all.
+ *
+ * @param pending The oldest first.
+ */
+export function firstToGo<P extends { readonly peer: string | undefined }>(
+  pending: Iterable<P>,
+): P | undefined {
+  const groups = [...Map.groupBy(pending, ({ peer }) => peer).values()];
+  const [most] = groups.sort((a, b) => b.length - a.length);
+  return most?.[0];
+}
+
+/**
  * Counts the connections of each peer, and its failures to authenticate. It
  * keeps nothing of those who have none.
  */
@@ -59,7 +75,8 @@ export class Admission {
   }
 
   /** Counts one more connection, unless the peer has as many as it may have. */
-  enter(peer: string): boolean {
+  enter(peer: string | undefined): boolean {
+    if (peer === undefined) return true;
     const count = this.#connections.get(peer) ?? 0;
     if (count >= this.#most) return false;
     this.#connections.set(peer, count + 1);
@@ -67,7 +84,8 @@ export class Admission {
   }
 
   /** Counts one connection less. */
-  leave(peer: string): void {
+  leave(peer: string | undefined): void {
+    if (peer === undefined) return;
     const count = this.#connections.get(peer) ?? 0;
     if (count > 1) this.#connections.set(peer, count - 1);
     else this.#connections.delete(peer);
@@ -87,6 +105,14 @@ export class Admission {
   isBarred(peer: string, now: number): boolean {
     this.#forget(now);
     return (this.#failures.get(peer)?.count ?? 0) >= MOST_FAILURES;
+  }
+
+  /** Counts the failures of one peer, so that few can guess. */
+  limitFor(peer: string | undefined): LoginLimit | undefined {
+    return peer === undefined ? undefined : {
+      isBarred: () => this.isBarred(peer, performance.now()),
+      fail: () => this.fail(peer, performance.now()),
+    };
   }
 
   #forgetOldest(): void {

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { Admission, peerOf } from "./peers.ts";
+import { Admission, firstToGo, peerOf } from "./peers.ts";
 
 function tcp(hostname: string) {
   return { transport: "tcp" as const, hostname, port: 1 };
@@ -71,4 +71,16 @@ Deno.test("Admission keeps the failures of 10 000 peers, and forgets the oldest 
   assertEquals(admission.size, 10_000);
   assertEquals(admission.isBarred("peer 0", 1), false);
   assertEquals(admission.isBarred("peer 11999", 1), true);
+});
+
+Deno.test("firstToGo() has the oldest of the peer with the most make room", () => {
+  const peers = ["a", "b", "a", undefined, "b", "b"];
+  const pending = new Set(peers.map((peer, at) => ({ peer, at })));
+  const gone: number[] = [];
+  for (let next; (next = firstToGo(pending)) !== undefined;) {
+    gone.push(next.at);
+    pending.delete(next);
+  }
+  // The one that "b" has more, then the oldest of two each, and so on.
+  assertEquals(gone, [1, 0, 4, 2, 3, 5]);
 });

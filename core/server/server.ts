@@ -13,7 +13,7 @@ import { onAbort } from "../tools/abort.ts";
 import { Events } from "../tools/events.ts";
 import { callHook } from "../tools/report.ts";
 import { startTimer } from "../tools/timer.ts";
-import { Listener } from "./listener.ts";
+import { Acceptor, type Bind } from "./acceptor.ts";
 import {
   SERVE_DEFAULTS,
   type ServerEvent,
@@ -48,21 +48,21 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    * Resolves when the server has shut down and its last connection is closed.
    */
   readonly finished: Promise<void>;
-  readonly #listener: Listener<T>;
+  readonly #acceptor: Acceptor<T>;
   readonly #events: Events<ServerEvent<T>>;
   readonly #shutdownTimeout: number;
   readonly #over = new AbortController();
   #shutdown: Promise<void> | undefined;
 
   /**
-   * Opens the socket and serves, with options that were read; use
-   * `serve`. What `attach` does with a connection has to close it in
-   * the end.
+   * Opens the socket and serves, with options that were read; use `serve`.
+   * What `take` does with a connection has to close it in the end.
    * @internal
    */
   constructor(
     options: ServerOptions<T>,
-    attach: (connection: Connection<T>) => void,
+    bind: Bind,
+    take: (connection: Connection<T>) => void,
   ) {
     const {
       shutdownTimeout = SERVE_DEFAULTS.shutdownTimeout,
@@ -72,29 +72,33 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     } = options;
     this.#shutdownTimeout = shutdownTimeout;
     this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
-    this.#listener = new Listener(rest);
-    this.finished = this.#run(attach);
+    this.#acceptor = new Acceptor(rest, bind, { isWaiting: true, take });
+    this.finished = this.#run();
     callHook(onListen, this.addr);
     onAbort(signal, () => void this.shutdown(), this.#over.signal);
   }
 
   /** Where clients connect to. */
   get addr(): Address {
-    return this.#listener.addr;
+    return this.#acceptor.addr;
   }
 
   /** The connections that are open. */
   get connections(): ReadonlySet<Connection<T>> {
-    return this.#listener.connections;
+    return this.#acceptor.connections;
   }
 
   /** What happened so far, and what is open now. */
   stats(): ServerStats {
-    return this.#listener.stats();
+    return this.#acceptor.stats();
   }
 
-  async #run(attach: (connection: Connection<T>) => void): Promise<void> {
-    for await (const connection of this.#listener) attach(connection);
+  async #run(): Promise<void> {
+    try {
+      await this.#acceptor.run();
+    } catch (error) {
+      if (!this.#acceptor.isClosed) throw error;
+    }
     await Promise.all([...this.connections].map(({ closed }) => closed));
     this.#over.abort();
   }
@@ -113,7 +117,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
       type: "draining",
       connections: this.connections.size,
     });
-    this.#listener.close();
+    this.#acceptor.close();
     for (const connection of this.connections) linkOf(connection).drain();
     const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
     await this.finished;
@@ -130,7 +134,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
 
   /** Makes the server keep the process alive, as it does by default. */
   ref(): void {
-    this.#listener.ref();
+    this.#acceptor.ref();
   }
 
   /**
@@ -138,7 +142,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    * messages.
    */
   unref(): void {
-    this.#listener.unref();
+    this.#acceptor.unref();
   }
 
   /** The same as {@linkcode Server.shutdown}, for `await using`. */

@@ -3,15 +3,22 @@
  *
  * @module
  */
+import { clearTimeout, setTimeout } from "node:timers";
 import { onAbort } from "./abort.ts";
 
 /**
  * Calls `late` after so many milliseconds, and never after `Infinity`. The
- * function that comes back prevents it.
+ * function that comes back prevents it. The process may end before, unless the
+ * timer `keepsAlive`.
  */
-export function startTimer(timeout: number, late: () => void): () => void {
+export function startTimer(
+  timeout: number,
+  late: () => void,
+  keepsAlive = true,
+): () => void {
   if (timeout === Infinity) return () => {};
   const timer = setTimeout(late, timeout);
+  if (!keepsAlive) timer.unref();
   return () => clearTimeout(timer);
 }
 
