@@ -42,7 +42,6 @@
  * @module
  */
 import { type Connection, ConnectionClosedError } from "../mod.ts";
-import { checkConnection } from "./check_connection.ts";
 import { PacedSender } from "./paced_sender.ts";
 
 /**
@@ -90,10 +89,9 @@ export class ConnectionRpcTransport {
    * @throws {TypeError} If something else reads the connection, which goes on.
    */
   constructor(connection: Connection) {
-    checkConnection(connection);
+    this.#sender = new PacedSender(connection);
     this.#connection = connection;
     this.#messages = connection[Symbol.asyncIterator]();
-    this.#sender = new PacedSender(connection);
   }
 
   /**

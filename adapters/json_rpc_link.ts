@@ -41,14 +41,12 @@ interface JsonRpc {
   readonly method?: unknown;
 }
 
-function isRequest(message: unknown): boolean {
-  const { id, method } = (message ?? {}) as JsonRpc;
+function isRequest({ id, method }: JsonRpc): boolean {
   return typeof method === "string" &&
     (typeof id === "string" || typeof id === "number");
 }
 
-function isResponse(message: unknown): boolean {
-  const { id, method } = (message ?? {}) as JsonRpc;
+function isResponse({ id, method }: JsonRpc): boolean {
   return method === undefined && id !== undefined;
 }
 
@@ -67,6 +65,8 @@ export class JsonRpcLink {
   #isStarting = false;
   #hooks: JsonRpcHooks | undefined;
   #hasEnded = false;
+  /** The reading, where others wait for it. */
+  reading: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
   /** Takes the connection over; nothing is read before {@linkcode read}. */
@@ -84,22 +84,21 @@ export class JsonRpcLink {
    * be sent is one all the same: the library tells of it and makes no other.
    */
   send(message: unknown): Promise<void> {
-    const { id } = (message ?? {}) as JsonRpc;
-    if (isResponse(message)) this.forget(id);
-    let sent: Promise<void>;
+    const json: JsonRpc = message ?? {};
+    if (isResponse(json)) this.forget(json.id);
     try {
-      sent = this.#sender.send(message);
+      const sent = this.#sender.send(message);
+      if (isRequest(json)) {
+        this.#asked.add(json.id);
+        this.#wake?.(); // its answer has to be read
+      }
+      return sent;
     } catch (error) {
       const rejected = Promise.reject(error);
       // Not awaiting it is safe for the end of the link.
       if (error instanceof ConnectionClosedError) rejected.catch(() => {});
       return rejected;
     }
-    if (isRequest(message)) {
-      this.#asked.add(id);
-      this.#wake?.(); // its answer has to be read
-    }
-    return sent;
   }
 
   /** A request of the library will have no answer. */
@@ -133,9 +132,8 @@ export class JsonRpcLink {
    * @throws {TypeError} If something else reads the connection.
    */
   read(hooks: JsonRpcHooks): Promise<void> {
-    const messages = this.#connection[Symbol.asyncIterator]();
     this.#hooks = hooks;
-    return this.#read(messages, hooks);
+    return this.#read(this.#connection[Symbol.asyncIterator](), hooks);
   }
 
   async #read(
@@ -153,20 +151,20 @@ export class JsonRpcLink {
       }
       const wait = hooks.pace?.() ?? this.#sender.room();
       if (wait !== undefined) await wait;
-      while (this.#isFull) {
-        await new Promise<void>((resolve) => this.#wake = resolve);
-      }
+      while (this.#isFull) await this.#change();
     }
     await this.#close();
   }
 
   /** Closes behind the last answer: the peer may have ended its side alone. */
   async #close(): Promise<void> {
-    while (this.#inFlight.size > 0 && !this.#hasEnded) {
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
+    while (this.#inFlight.size > 0 && !this.#hasEnded) await this.#change();
     for (let room; (room = this.#sender.room()) !== undefined;) await room;
     this.#connection.close();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#wake = resolve);
   }
 
   get #isBusy(): boolean {
@@ -190,9 +188,10 @@ export class JsonRpcLink {
   }
 
   #receive(message: unknown): void {
-    const { id } = (message ?? {}) as JsonRpc;
-    if (!isRequest(message)) {
-      if (isResponse(message)) this.#asked.delete(id);
+    const json: JsonRpc = message ?? {};
+    const { id } = json;
+    if (!isRequest(json)) {
+      if (isResponse(json)) this.#asked.delete(id);
       this.#deliver(message);
     } else if (this.#inFlight.has(id)) {
       // Two answers with one id would be taken for one request's.
@@ -226,10 +225,8 @@ export class JsonRpcLink {
   }
 
   #refuse(id: unknown, code: number, message: string): void {
-    try {
-      this.#sender.send({ jsonrpc: "2.0", id, error: { code, message } });
-    } catch {
-      // The connection has ended, and reading tells.
-    }
+    const refusal = { jsonrpc: "2.0", id, error: { code, message } };
+    // That the connection has ended, reading tells.
+    guard(() => this.#sender.send(refusal), () => {});
   }
 }

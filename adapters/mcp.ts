@@ -36,7 +36,6 @@
  * @module
  */
 import { type Connection, report } from "../mod.ts";
-import { checkConnection } from "./check_connection.ts";
 import { guard } from "./guard.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
@@ -110,9 +109,8 @@ export class ConnectionTransport {
    * @param connection What carries the messages.
    */
   constructor(connection: Connection) {
-    checkConnection(connection);
-    this.#connection = connection;
     this.#link = new JsonRpcLink(connection);
+    this.#connection = connection;
   }
 
   /**

@@ -5,22 +5,18 @@
  */
 import { BackpressureError, type Connection } from "../mod.ts";
 
-interface Waiting extends PromiseWithResolvers<void> {
-  readonly message: unknown;
-}
-
 /**
  * Sends in order. Where more waits to be written than the connection takes,
  * messages wait here: none is refused for want of room.
  */
 export class PacedSender {
   readonly #connection: Connection;
-  #waiting: Waiting[] = [];
-  /** The last one that waits, while any does. */
-  #last: Waiting | undefined;
+  /** Resolves when the last message that waits was sent, while any does. */
+  #last: Promise<void> | undefined;
 
   /** Sends over the connection; nobody else should. */
   constructor(connection: Connection) {
+    checkConnection(connection);
     this.#connection = connection;
   }
 
@@ -38,44 +34,41 @@ export class PacedSender {
         if (!(error instanceof BackpressureError)) throw error;
       }
     }
-    const waiting = {
-      message: snapshotOf(message),
-      ...Promise.withResolvers<void>(),
-    };
-    waiting.promise.catch(() => {});
-    this.#waiting.push(waiting);
-    const isFirst = this.#last === undefined;
-    this.#last = waiting;
-    if (isFirst) this.#sendWaiting();
-    return waiting.promise;
+    const sent = this.#sendAfter(this.#last, snapshotOf(message));
+    const last = this.#last = sent.catch(() => {}).then(() => {
+      if (this.#last === last) this.#last = undefined;
+    });
+    return sent;
   }
 
-  async #sendWaiting(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const run = this.#waiting;
-      this.#waiting = [];
-      for (const { message, resolve, reject } of run) {
-        // Why the link broke is told by sending.
-        await this.#connection.room()?.catch(() => {});
-        try {
-          this.#connection.enqueue(message);
-          resolve();
-        } catch (error) {
-          reject(error);
-        }
-      }
-    }
-    this.#last = undefined;
+  async #sendAfter(
+    last: Promise<void> | undefined,
+    message: unknown,
+  ): Promise<void> {
+    await last;
+    // Why the link broke is told by sending.
+    await this.#connection.room()?.catch(() => {});
+    this.#connection.enqueue(message);
   }
 
   /**
    * Something to wait for before more is read from the peer: until it has taken
    * what it asked for.
    */
-  room(): Promise<unknown> | undefined {
-    return this.#last?.promise.catch(() => {}) ??
-      this.#connection.room()?.catch(() => {});
+  room(): Promise<void> | undefined {
+    return this.#last ?? this.#connection.room()?.catch(() => {});
   }
+}
+
+/** Throws for what is no connection. */
+function checkConnection(value: Connection): void {
+  if (typeof value?.send === "function" && Symbol.asyncIterator in value) {
+    return;
+  }
+  const received = value === null ? "null" : typeof value;
+  throw new TypeError(
+    `Cannot use argument "connection": received ${received}, expected a connection`,
+  );
 }
 
 /** What JSON makes of a message now, whatever becomes of it later. */

@@ -40,7 +40,6 @@
  */
 import { setImmediate } from "node:timers";
 import { type Connection, report } from "../mod.ts";
-import { checkConnection } from "./check_connection.ts";
 import { guard } from "./guard.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
@@ -97,8 +96,6 @@ class Listeners<E> extends Set<(event: E) => unknown> {
  * stays with the peer.
  */
 const MOST_AHEAD = 256;
-/** The readers at work, so that what arrived is read before a close is told. */
-const READING = new WeakMap<Connection, Promise<void>>();
 /** What the reader and the writer of a connection have in common. */
 const LINKS = new WeakMap<Connection, JsonRpcLink>();
 
@@ -148,7 +145,7 @@ function nextTurn(): Promise<void> {
  * ```
  */
 export class ConnectionMessageReader {
-  readonly #connection: Connection;
+  readonly #link: JsonRpcLink;
   readonly #errors = new Listeners<Error>();
   readonly #closes = new Listeners<void>();
   #callback: ((message: JsonRpcMessage) => void) | undefined;
@@ -176,8 +173,7 @@ export class ConnectionMessageReader {
    * @param connection Where the messages come from.
    */
   constructor(connection: Connection) {
-    checkConnection(connection);
-    this.#connection = connection;
+    this.#link = linkOf(connection);
   }
 
   /**
@@ -191,11 +187,11 @@ export class ConnectionMessageReader {
    * connection, which goes on.
    */
   listen(callback: (message: JsonRpcMessage) => void): Subscription {
-    if (READING.has(this.#connection)) {
+    if (this.#link.reading !== undefined) {
       throw new TypeError("Cannot listen: the connection has a reader already");
     }
     this.#callback = callback;
-    READING.set(this.#connection, this.#read());
+    this.#link.reading = this.#read();
     return { dispose: () => this.#callback = undefined };
   }
 
@@ -203,7 +199,7 @@ export class ConnectionMessageReader {
     // The library works on one message in each turn of the event loop.
     let caughtUp = Promise.resolve();
     let count = 0;
-    const reading = linkOf(this.#connection).read({
+    const reading = this.#link.read({
       message: (message) => this.#callback?.(message as JsonRpcMessage),
       failed: (error) => this.#failed(error),
       error: (error) => this.#errors.tell(error),
@@ -252,6 +248,7 @@ export class ConnectionMessageReader {
  */
 export class ConnectionMessageWriter {
   readonly #connection: Connection;
+  readonly #link: JsonRpcLink;
   readonly #errors = new Listeners<WriteFailure>();
   readonly #closes = new Listeners<void>();
   #failures = 0;
@@ -270,10 +267,10 @@ export class ConnectionMessageWriter {
    * @param connection Where the messages go.
    */
   constructor(connection: Connection) {
-    checkConnection(connection);
+    const link = this.#link = linkOf(connection);
     this.#connection = connection;
-    connection.closed.then(() => READING.get(connection))
-      .then(() => this.#closes.tell());
+    // What arrived is read before a close is told.
+    connection.closed.then(() => link.reading).then(() => this.#closes.tell());
   }
 
   /**
@@ -289,7 +286,7 @@ export class ConnectionMessageWriter {
    * @throws {ConnectionClosedError} If the connection has ended.
    */
   write(message: JsonRpcMessage): Promise<void> {
-    const sent = linkOf(this.#connection).send(message);
+    const sent = this.#link.send(message);
     sent.catch((error) =>
       this.#errors.tell([error, message, ++this.#failures])
     );
