@@ -44,8 +44,12 @@ export {
  * peer breaks ends its connection alone; any other error of the handler is
  * printed, too.
  *
+ * Replies that are still being made when the handler is done are lost: `send`
+ * rejects then. So await each, or, where many are made at a time, all of them
+ * before the handler returns.
+ *
  * ```ts
- * import { connect, listen } from "@blackbelt/networking";
+ * import { connect, type Connection, listen } from "@blackbelt/networking";
  * import { assertEquals } from "@std/assert";
  *
  * await using listener = listen(
@@ -56,6 +60,25 @@ export {
  * );
  * await using client = await connect(listener.addr);
  * assertEquals(await client.request("hello"), ["hello"]);
+ *
+ * async function reply(connection: Connection, message: unknown): Promise<void> {
+ *   await new Promise((resolve) => setTimeout(resolve, 10));
+ *   await connection.send([message]);
+ * }
+ * await using busy = listen(
+ *   { hostname: "127.0.0.1", port: 0 },
+ *   async (connection) => {
+ *     const replies: Promise<void>[] = [];
+ *     for await (const message of connection) {
+ *       replies.push(reply(connection, message));
+ *     }
+ *     await Promise.all(replies);
+ *   },
+ * );
+ * await using other = await connect(busy.addr);
+ * await other.send("hello");
+ * await other.closeWrite();
+ * assertEquals(await Array.fromAsync(other), [["hello"]]);
  * ```
  *
  * @typeParam T What the messages of the peers are taken to be; nothing checks

@@ -9,6 +9,7 @@ import {
   type Address,
   connect,
   type Connection,
+  ConnectionClosedError,
   type JsonValue,
   listen,
   serve,
@@ -137,6 +138,44 @@ faultTest(
     for (const message of [1, 2, 3]) await client.send(message);
     await client.closeWrite();
     assertEquals(await Array.fromAsync(client), [1, 2, 3]);
+  },
+);
+
+faultTest(
+  "send() says that the handler of listen() is done, is not reported, and says so of no link that broke",
+  async () => {
+    using reports = new Reports();
+    const kept: Connection[] = [];
+    await using server = listen(LOCAL, (connection) => {
+      kept.push(connection);
+    });
+    await using client = await connect(server.addr);
+    assertEquals(await Array.fromAsync(client), []);
+    const text = "Cannot send message: the handler of this connection is done";
+    for (const _ of ["at once", "ended"]) {
+      const { message, clean } = await assertRejects(
+        () => kept[0].send("late"),
+        ConnectionClosedError,
+      );
+      assertEquals([message, clean], [text, true]);
+      kept[0].send("to all, not awaited");
+      await kept[0].closed;
+    }
+    const gate = Promise.withResolvers<void>();
+    await using slow = listen(LOCAL, async (connection) => {
+      kept.push(connection);
+      await gate.promise;
+    });
+    await using _other = await connect(slow.addr);
+    await until(() => kept.length === 2, "the handler was not called");
+    kept[1].abort(new Error("broken"));
+    gate.resolve();
+    await assertRejects(
+      () => kept[1].send("late"),
+      ConnectionClosedError,
+      "was aborted: broken",
+    );
+    assertEquals(reports.errors, []);
   },
 );
 

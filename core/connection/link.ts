@@ -125,6 +125,7 @@ export class Link<T = JsonValue> {
   #closing = RESOLVED;
   #closingWrite: Promise<void> | undefined;
   #closingFor: ConnectionEnd | undefined;
+  #closedAs: string | undefined;
   #abortController: AbortController | undefined;
 
   /** Until the first message has come, and what was found then. */
@@ -689,9 +690,12 @@ export class Link<T = JsonValue> {
    * peer takes nothing of it for `writeTimeout`. It may be called at any time
    * and more than once. Iterations end quietly, requests without a reply
    * reject.
+   *
+   * @param why The reason that errors give who sends afterwards.
    */
-  close(): Promise<void> {
+  close(why?: string): Promise<void> {
     const end = this.#received;
+    if (this.#closingFor === undefined) this.#closedAs = why;
     return this.#close(this.#isHalfBroken(end) ? end! : { clean: true });
   }
 
@@ -874,7 +878,8 @@ export class Link<T = JsonValue> {
   gone(failed: string): ConnectionClosedError {
     const end = this.#end ?? this.#received ?? { clean: true };
     const peer = this.#peer;
-    const reason = endReason(end, peer, this.#aborted);
+    const reason = end.clean && this.#closedAs ||
+      endReason(end, peer, this.#aborted);
     return this.#own(
       new ConnectionClosedError(`Cannot ${failed}: ${reason}`, end),
     );

@@ -12,7 +12,8 @@ import { report } from "../tools/report.ts";
 
 /**
  * Has a connection to itself. The connection is closed when the function has
- * returned, or the promise that it returns is settled.
+ * returned, or the promise that it returns is settled: what it still has to send
+ * is lost, unless it was awaited.
  *
  * @typeParam T What the messages of the peer are taken to be; nothing checks
  * it.
@@ -31,7 +32,7 @@ export async function handle<T>(
   const link = linkOf(connection);
   try {
     await handler(connection);
-    await connection.close();
+    await link.close("the handler of this connection is done");
   } catch (cause) {
     if (!isFailureOf(link, cause)) report(cause);
     link.closeFor({ clean: false, cause });
