@@ -11,7 +11,8 @@ import {
 import { clause } from "./failure.ts";
 import { LineRate, MOST_LINES, withOthers } from "./line_rate.ts";
 import { compact, print, printError } from "./output.ts";
-import { abortable, interruptible } from "./waiting.ts";
+import { abortable } from "../core/tools/abort.ts";
+import { interruptible } from "./waiting.ts";
 
 /**
  * Sends messages, and prints all that comes as one line each, until the server

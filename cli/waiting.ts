@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { abortable } from "../core/tools/abort.ts";
+import { timeoutError } from "../core/tools/timer.ts";
 import { count, printError, printProgress } from "./output.ts";
 
 /** Milliseconds without a connection after which its user is told. */
@@ -26,23 +28,7 @@ export async function told<Link>(
 
 /** The error of a reply that does not come. */
 export function lateReply(timeout: number): DOMException {
-  return new DOMException(`no reply after ${timeout} ms`, "TimeoutError");
-}
-
-/** The same as the promise, which rejects when the signal is aborted. */
-export async function abortable<Value>(
-  promise: Promise<Value>,
-  signal: AbortSignal,
-): Promise<Value> {
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  if (signal.aborted) abort();
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
+  return timeoutError(`no reply after ${timeout} ms`);
 }
 
 /** Does something with a signal that Ctrl-C aborts. */

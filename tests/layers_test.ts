@@ -45,6 +45,7 @@ const PUBLISHED = ["mod.ts", "framing.ts", "server.ts", "client.ts", "rpc.ts"];
 const PLATFORM = "core/platform/";
 /** Tools that the programs share with the library, which exports none. */
 const CLI_TOOLS = [
+  "core/tools/abort.ts",
   "core/tools/address.ts",
   "core/tools/escape.ts",
   "core/tools/nearest.ts",

@@ -4,7 +4,7 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import { abortable, onAbort } from "../tools/abort.ts";
+import { abortable } from "../tools/abort.ts";
 import {
   AuthenticationError,
   type Connection,
@@ -20,7 +20,7 @@ import {
 import type { Events } from "../tools/events.ts";
 import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
-import { startTimer } from "../tools/timer.ts";
+import { pause } from "../tools/timer.ts";
 import { requestWithin } from "./late_request.ts";
 import {
   type ClientEvent,
@@ -227,12 +227,7 @@ export class Client<T = JsonValue>
     const delay = Math.random() * most;
     this.#events.emit({ type: "waiting", attempt: ++this.#attempts, delay });
     const { signal } = this.#over;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stopTimer = startTimer(delay, resolve);
-    const stopListening = onAbort(signal, () => resolve());
-    await promise;
-    stopTimer();
-    stopListening();
+    await pause(delay, signal);
     if (signal.aborted) throw this.#gone();
   }
 

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { onAbort } from "../tools/abort.ts";
 import type { Connection, RequestOptions } from "../connection/connection.ts";
-import { startTimer } from "../tools/timer.ts";
+import { onTimeout, timeoutError } from "../tools/timer.ts";
 
 /**
  * Makes a request that has waited, for the rest of its time. The connection has
@@ -19,19 +18,15 @@ export function requestWithin<T>(
   left: number,
 ): Promise<T> {
   const late = new AbortController();
-  const stopListening = onAbort(signal, (reason) => late.abort(reason));
-  const stopTimer = startTimer(left, () => {
-    late.abort(
-      new DOMException(
+  const stop = onTimeout(
+    left,
+    signal,
+    () =>
+      timeoutError(
         `Cannot receive reply: none came in ${timeout} ms (timeout)`,
-        "TimeoutError",
       ),
-    );
-  });
-  function stop(): void {
-    stopListening();
-    stopTimer();
-  }
+    (reason) => late.abort(reason),
+  );
   const reply = connection.request(message, { signal: late.signal, timeout });
   reply.then(stop, stop);
   return reply;

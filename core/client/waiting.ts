@@ -4,10 +4,9 @@
  * @module
  */
 import { FrameEncoder, limitDepth } from "../framing/framing.ts";
-import { whenAborted } from "../tools/abort.ts";
 import { BackpressureError, type Settings } from "../connection/connection.ts";
 import { quiet } from "../tools/quiet.ts";
-import { startTimer } from "../tools/timer.ts";
+import { onTimeout, timeoutError } from "../tools/timer.ts";
 
 /**
  * What a message counts beside its frame: a request that waits with a timeout
@@ -101,6 +100,8 @@ export class WaitingMessages<Link> {
     signal?.throwIfAborted();
     this.#encoder.push(message);
     const frame = this.#encoder.take();
+    // A method `toJSON` may have aborted it.
+    signal?.throwIfAborted();
     const start = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
     const entry: Entry<Link> = {
@@ -155,20 +156,15 @@ function watch<Link>(
   timeout: number,
   entry: Entry<Link>,
 ): () => void {
-  const stopTimer = startTimer(timeout, () => {
-    entry.fail(
-      new DOMException(
+  return onTimeout(
+    timeout,
+    signal,
+    () =>
+      timeoutError(
         `Cannot ${doing}: no connection after ${timeout} ms (timeout)`,
-        "TimeoutError",
       ),
-    );
-  });
-  if (signal === undefined) return stopTimer;
-  const stopListening = whenAborted(signal, (reason) => entry.fail(reason));
-  return () => {
-    stopTimer();
-    stopListening();
-  };
+    (reason) => entry.fail(reason),
+  );
 }
 
 const TEXT_DECODER = new TextDecoder();

@@ -435,6 +435,21 @@ Deno.test("request() throws the reply of an aborted request away", async () => {
   await Promise.all([one.close(), other.close()]);
 });
 
+Deno.test("request() is given up where encoding its message aborts the signal", async () => {
+  const { one, other } = connectionPair();
+  const controller = new AbortController();
+  function toJSON() {
+    controller.abort("encoded");
+    return 1;
+  }
+  const { signal } = controller;
+  const reason = await one.request({ toJSON }, { signal })
+    .catch((reason) => reason);
+  assertEquals(reason, "encoded");
+  one.abort();
+  other.abort();
+});
+
 Deno.test("request() leaves no listener on its signal", async () => {
   const { one, other } = connectionPair();
   const { signal } = new AbortController();

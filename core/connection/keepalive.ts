@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { timeoutError } from "../tools/timer.ts";
 import { sweepFor } from "../tools/sweep.ts";
 
 /** What is kept alive: a connection. */
@@ -50,9 +51,8 @@ export function keepAlive(
       idle = wasSent ? 0 : idle + 1;
       if (silent > 2 * most) {
         connection.abort(
-          new DOMException(
+          timeoutError(
             `Cannot receive message: ${connection.peerName} did not answer a heartbeat within ${interval} ms (heartbeatInterval)`,
-            "TimeoutError",
           ),
         );
       } else if (silent === most || idle >= most) {

@@ -39,7 +39,7 @@ import { addressText } from "../tools/address.ts";
 import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { callHook } from "../tools/report.ts";
-import { startTimer } from "../tools/timer.ts";
+import { startTimer, timeoutError } from "../tools/timer.ts";
 import { nextTurn, Share } from "../tools/schedule.ts";
 
 /** What only the maker of a link knows. */
@@ -88,10 +88,6 @@ const UNLIMITED = { timeout: Infinity };
  * the microtask queue.
  */
 const QUIET_TURNS = 4;
-
-function timeoutError(message: string): DOMException {
-  return new DOMException(message, "TimeoutError");
-}
 
 function isFramingError(cause: unknown): boolean {
   try {

@@ -5,7 +5,8 @@
  * @module
  */
 import type { Decoded } from "../framing/framing.ts";
-import { whenAborted } from "../tools/abort.ts";
+import { onAbort } from "../tools/abort.ts";
+import { timeoutError } from "../tools/timer.ts";
 import { Queue } from "../tools/queue.ts";
 import { BackpressureError } from "./options.ts";
 import { type Sweep, sweepFor } from "../tools/sweep.ts";
@@ -131,7 +132,7 @@ export class Requests<T> {
     this.#slots.push(slot);
     if (isHeartbeat) this.#heartbeats++;
     if (signal !== undefined) {
-      slot.leave = whenAborted(signal, (reason) => giveUp(slot, reason));
+      slot.leave = onAbort(signal, (reason) => giveUp(slot, reason));
     }
     return settlers.promise;
   }
@@ -212,8 +213,4 @@ function giveUp<T>(slot: Slot<T>, reason: unknown): void {
   leave?.();
   rejectQuietly(settlers, reason);
   if (ticker?.isCounting) slot.deadline = ticker.after(slot.timeout);
-}
-
-function timeoutError(message: string): DOMException {
-  return new DOMException(message, "TimeoutError");
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { whenAborted } from "../tools/abort.ts";
+import { onAbort } from "../tools/abort.ts";
 import type { RpcReply } from "./contract.ts";
 import {
   type Failure,
@@ -101,12 +101,8 @@ export class OpenCall {
 
   /** Gives up when a signal is aborted. */
   listen(signals: (AbortSignal | undefined)[]): void {
-    const stops = signals.filter((signal) => signal !== undefined).map(
-      (signal) =>
-        whenAborted(
-          signal,
-          (reason) => this.#owner.giveUp(this, () => reason),
-        ),
+    const stops = signals.map((signal) =>
+      onAbort(signal, (reason) => this.#owner.giveUp(this, () => reason))
     );
     this.#stopListening = () => stops.forEach((stop) => stop());
   }

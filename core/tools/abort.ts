@@ -29,29 +29,9 @@ function waitingFor(signal: AbortSignal): Waiting {
 }
 
 /**
- * Calls `listener` with the reason when `signal` is aborted. The function that
- * comes back prevents it.
- */
-export function whenAborted(
-  signal: AbortSignal,
-  listener: (reason: unknown) => void,
-): () => void {
-  const { listeners, abort } = WAITING.get(signal) ?? waitingFor(signal);
-  // One may wait twice.
-  const own = (reason: unknown) => listener(reason);
-  listeners.add(own);
-  return () => {
-    listeners.delete(own);
-    if (listeners.size > 0 || WAITING.get(signal)?.abort !== abort) return;
-    // A timeout's signal keeps the process alive while it has a listener.
-    signal.removeEventListener("abort", abort);
-    WAITING.delete(signal);
-  };
-}
-
-/**
- * The same for a signal that may be missing, and at once if it is aborted
- * already; not any more after `over`, a signal of our own.
+ * Calls `listener` with the reason when `signal`, if there is one, is aborted, at
+ * once if it is already; not any more after `over`, a signal of our own. The
+ * function that comes back prevents it, too.
  */
 export function onAbort(
   signal: AbortSignal | undefined,
@@ -63,8 +43,18 @@ export function onAbort(
     listener(signal.reason);
     return () => {};
   }
-  const stop = whenAborted(signal, listener);
-  over?.addEventListener("abort", stop, { once: true });
+  const { listeners, abort } = WAITING.get(signal) ?? waitingFor(signal);
+  // One may wait twice.
+  const own = (reason: unknown) => listener(reason);
+  listeners.add(own);
+  function stop(): void {
+    listeners.delete(own);
+    if (listeners.size > 0 || WAITING.get(signal!)?.abort !== abort) return;
+    // A timeout's signal keeps the process alive while it has a listener.
+    signal!.removeEventListener("abort", abort);
+    WAITING.delete(signal!);
+  }
+  if (over !== undefined) onAbort(over, stop);
   return stop;
 }
 
