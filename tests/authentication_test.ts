@@ -129,23 +129,23 @@ faultTest(
 );
 
 faultTest(
-  "serve({ authenticate }) reads no more than 16 KiB of a stranger, and a MiB of a friend",
+  "serve({ authenticate }) reads at most 16 KiB before the login, and a MiB after it",
   async () => {
     await using guarded = new Guarded({ authenticate: TOKEN });
-    using stranger = await Peer.connect(guarded.addr);
-    await stranger.write(prefix(16_385));
-    await stranger.ended();
+    using early = await Peer.connect(guarded.addr);
+    await early.write(prefix(16_385));
+    await early.ended();
     const [{ reason, error }] = guarded.rejected;
     assertEquals(reason, "authentication");
     assertInstanceOf(error, AuthenticationError);
     const padding = " ".repeat(16_384 - 100);
-    using friend = await Peer.connect(guarded.addr);
-    await friend.write(frame(
+    using admitted = await Peer.connect(guarded.addr);
+    await admitted.write(frame(
       JSON.stringify({ $login: "token", token: TEXT, padding }),
     ));
     const large = "x".repeat(1_000_000);
-    await friend.write(frame(`"${large}"`));
-    const [verdict, reply] = await friend.take(2);
+    await admitted.write(frame(`"${large}"`));
+    const [verdict, reply] = await admitted.take(2);
     assertEquals(verdict, { $login: "accepted" });
     assert(reply === large);
   },
@@ -259,11 +259,11 @@ faultTest(
       leaveAll(peers);
       now.advance(1_001);
     }
-    await using friend = await connect({
+    await using admitted = await connect({
       ...guarded.addr,
       authenticate: SECRET,
     });
-    assertEquals(await friend.request(1), 1);
+    assertEquals(await admitted.request(1), 1);
   },
 );
 
@@ -306,11 +306,11 @@ faultTest(
     }
     await guarded.untilRejected(20);
     assertEquals(guarded.reasons, Array(20).fill("authentication"));
-    await using friend = await connect({
+    await using admitted = await connect({
       ...guarded.addr,
       authenticate: SECRET,
     });
-    assertEquals(await friend.request(1), 1);
+    assertEquals(await admitted.request(1), 1);
   },
 );
 

@@ -21,8 +21,8 @@ export interface Certificates {
   readonly client: Identity;
   /** Another authority, that knows nothing of the first. */
   readonly otherCa: string;
-  /** For a client called `stranger`, from the other authority. */
-  readonly stranger: Identity;
+  /** For a client called `other`, from the other authority. */
+  readonly otherClient: Identity;
 }
 
 /** Options of {@linkcode issue}. */
@@ -109,8 +109,8 @@ export function certificates(): Certificates {
       subject: "/CN=Other authority",
       extensions: "basicConstraints = critical, CA:TRUE",
     }).cert,
-    stranger: issue("stranger", {
-      subject: "/CN=stranger",
+    otherClient: issue("other_client", {
+      subject: "/CN=other",
       extensions: "extendedKeyUsage = clientAuth",
       issuer: "otherCa",
     }),

@@ -214,7 +214,7 @@ test("request() rejects wherever a link is cut in its reply, and takes none for 
   }
 });
 
-test("serve() frees the place of a peer that resets in a frame, aborts the signal of its handlers, and disturbs nobody", async () => {
+test("serve() frees the slot of a peer that resets in a frame, aborts the signal of its handlers, and disturbs nobody", async () => {
   let aborted = 0;
   await using watched = watch((message, { signal }) => {
     if (message !== "hang") return message;

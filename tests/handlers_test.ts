@@ -230,13 +230,13 @@ faultTest("serve() publishes its events on a diagnostics channel", async () => {
 
 faultTest("stats() tells what happened and what is open", async () => {
   await using server = serve({ ...LOCAL, authenticate: SECRET }, echo);
-  using stranger = await Peer.connect(server.addr);
-  const friends = await Promise.all(
+  using pending = await Peer.connect(server.addr);
+  const admitted = await Promise.all(
     [1, 2].map(() => connect({ ...server.addr, authenticate: SECRET })),
   );
-  await friends[0].request("é");
-  await friends[1].request(1);
-  await friends[1].close();
+  await admitted[0].request("é");
+  await admitted[1].request(1);
+  await admitted[1].close();
   await until(() => server.connections.size === 1, "it was not closed");
   await until(() => server.stats().pending === 1, "nobody is pending");
   const { messagesReceived, messagesSent, ...rest } = server.stats();
@@ -247,8 +247,8 @@ faultTest("stats() tells what happened and what is open", async () => {
   assertEquals(rest.connections, 1);
   assertEquals(rest.acceptFailures, 0);
   assertEquals(rest.bytesQueued, 0);
-  stranger[Symbol.dispose]();
+  pending[Symbol.dispose]();
   await until(() => server.stats().rejected === 1, "nobody was rejected");
   assertEquals(server.stats().pending, 0);
-  await friends[0].close();
+  await admitted[0].close();
 });

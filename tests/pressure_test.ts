@@ -191,7 +191,7 @@ for (
     ["a MiB", repeat(frame(`"${"x".repeat(100_000)}"`), 100)],
   ] as const
 ) {
-  test(`serve() tells all handlers within a second that a peer has reset from which no more is read, and frees its place, with ${behind} unread`, async () => {
+  test(`serve() tells all handlers within a second that a peer has reset from which no more is read, and frees its slot, with ${behind} unread`, async () => {
     using clock = new Clock(SERVE_DEFAULTS.frameTimeout);
     const waiting = new Waiting();
     await using watched = watch(waiting.handler);
@@ -243,7 +243,7 @@ test("serve({ tls }) tells all handlers within a second that a peer has reset fr
   secure.destroy();
 });
 
-test("serve() answers a peer that has ended its side and is read from no more, whatever it asks for its place", async () => {
+test("serve() answers a peer that has ended its side and is read from no more, however often it is probed", async () => {
   using clock = new Clock(SERVE_DEFAULTS.frameTimeout);
   const gate = Promise.withResolvers<void>();
   let inHand = 0;
@@ -265,7 +265,7 @@ test("serve() answers a peer that has ended its side and is read from no more, w
   assert(watched.ends[0].clean);
 });
 
-test("serve() gives others their turn while a peer sends as fast as it can", async () => {
+test("serve() yields to other work while a peer sends as fast as it can", async () => {
   await using server = await startChildServer();
   const flood = repeat(frame("7"), 13_107);
   await whileServed(server.addr, async (replies) => {

@@ -430,7 +430,7 @@ faultTest(
   },
 );
 
-faultTest("close() ends every wait for a free place", async () => {
+faultTest("close() ends every wait for a free slot", async () => {
   const listener = listen({ ...LOCAL, maxConnections: 1 });
   await using client = await connect(listener.addr);
   await using _connection = await listener.accept();

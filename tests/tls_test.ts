@@ -25,7 +25,7 @@ import { type Running, start } from "./process.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
-const { ca, otherCa, folder, server: IDENTITY, client: CLIENT, stranger } =
+const { ca, otherCa, folder, server: IDENTITY, client: CLIENT, otherClient } =
   certificates();
 function echo(message: JsonValue): JsonValue {
   return message;
@@ -259,7 +259,7 @@ faultTest(
       ],
       [
         { ...IDENTITY, ca },
-        { ca, ...stranger },
+        { ca, ...otherClient },
         "", // the server says nothing more
         "the certificate's issuer is unknown, or it is not valid now",
       ],
@@ -504,9 +504,11 @@ faultTest(
       ...TLS_ARGS,
       `--tls-ca=${folder}/ca.pem`,
     );
-    await using friend = startPython(server.port, "client.pem", "client.key");
-    await friend.line(/^TLSv1\.3 \{"status":"success","echo":"from Python"\}$/);
-    for (const files of [[], ["stranger.pem", "stranger.key"]]) {
+    await using trusted = startPython(server.port, "client.pem", "client.key");
+    await trusted.line(
+      /^TLSv1\.3 \{"status":"success","echo":"from Python"\}$/,
+    );
+    for (const files of [[], ["other_client.pem", "other_client.key"]]) {
       await using refused = startPython(server.port, ...files);
       assert((await refused.status).code !== 0);
       assertEquals(await refused.stdout(), "");

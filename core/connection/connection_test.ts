@@ -221,7 +221,7 @@ Deno.test("Connection reads a frame that arrives whole with one read, into space
   await Promise.all([one.close(), other.close()]);
 });
 
-Deno.test("Connection lets others have their turn while it has much to read", async () => {
+Deno.test("Connection yields to other work while it has much to read", async () => {
   const { far, one } = connectionPair();
   const frame = encodeFrame(1);
   const frames = new Uint8Array(200_000 * frame.length);

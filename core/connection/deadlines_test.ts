@@ -88,7 +88,7 @@ Deno.test("idleTimeout starts anew with each whole frame, and with nothing less"
   await assertRejects(() => iteration, ConnectionClosedError);
 });
 
-Deno.test("idleTimeout does not count while it is not the peer's turn", async () => {
+Deno.test("idleTimeout does not count while no read is pending", async () => {
   const [near, far] = memoryPair();
   const server = fromDuplex(near, { ...NEVER, idleTimeout: TIMEOUT });
   const reply = Promise.withResolvers<string>();

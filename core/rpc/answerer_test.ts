@@ -432,7 +432,7 @@ Deno.test("Answerer stops a call that the caller gives up", async () => {
   await raw.close();
 });
 
-Deno.test("Answerer stops a call whose time is over, and frees its place", async () => {
+Deno.test("Answerer stops a call whose time is over, and frees its slot", async () => {
   const { methods, aborted, open } = gated();
   const options = { maxInFlight: 1, handlerTimeout: 40 };
   const raw = new RawPeer(methods, options);
@@ -672,7 +672,7 @@ Deno.test("Answerer reads on when a method that runs begins to stream", async ()
   await raw.close();
 });
 
-Deno.test("Answerer answers thousands of calls that waited for one place", async () => {
+Deno.test("Answerer answers thousands of calls that waited for one slot", async () => {
   const { methods, open } = gated();
   const raw = new RawPeer(methods, { maxInFlight: 1 });
   await raw.send(request("first", "wait", ["first"]));
@@ -711,7 +711,7 @@ Deno.test("Answerer counts what is held of a batch, however uneven its calls", a
   await raw.close();
 });
 
-Deno.test("Answerer gives calls their places while streams go on, and has no more than maxStreams", async () => {
+Deno.test("Answerer gives calls slots of their own while streams go on, and has no more than maxStreams", async () => {
   const raw = new RawPeer({
     async *quiet() {
       yield 0;

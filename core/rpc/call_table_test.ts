@@ -60,7 +60,7 @@ function mostInABucket(keys: number[]): number {
   return Math.max(...buckets);
 }
 
-Deno.test("saltedKey() lets no peer choose in which place of a table an id lies", () => {
+Deno.test("saltedKey() lets no peer choose in which bucket of a table an id lies", () => {
   const ids: number[] = [];
   for (let id = 1; ids.length < 4_096; id++) {
     if (engineHash(id) % 4_096 === 0) ids.push(id);

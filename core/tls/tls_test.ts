@@ -25,7 +25,7 @@ import {
 } from "./tls.ts";
 import { turn } from "../../tests/turns.ts";
 
-const { ca, client, folder, otherCa, server, stranger } = certificates();
+const { ca, client, folder, otherCa, server, otherClient } = certificates();
 
 function serverContext(options: Partial<TlsServerOptions> = {}) {
   return new TlsServerContext({ ...server, ...options });
@@ -353,7 +353,7 @@ Deno.test("secureServer() refuses a client without a certificate, and one of ano
     ofClient: `${FAILED}the peer demands a certificate`,
     closed: [true, true],
   });
-  assertEquals(await failedPair(ofServer, clientContext(stranger)), {
+  assertEquals(await failedPair(ofServer, clientContext(otherClient)), {
     ofServer: UNTRUSTED,
     ofClient: CUT_SHORT,
     closed: [true, true],
