@@ -65,9 +65,7 @@ export function readOptions<Table extends AnyTable, Options extends object>(
 }
 
 function checkBag(table: object, options: unknown): void {
-  const isBag = typeof options === "object" && options !== null &&
-    !Array.isArray(options) && (isPlain(options) || hasSome(table, options));
-  if (!isBag) {
+  if (!isBag(options) || !isPlain(options) && !hasSome(table, options)) {
     throw new TypeError(
       `Cannot use options: received ${show(options)}, expected an object`,
     );
@@ -104,25 +102,39 @@ export function wrongType(
   return new TypeError(refuse(name, show(value), expected));
 }
 
-/** A type of `typeof`, in words. */
-const TYPES = {
-  boolean: "a boolean",
-  function: "a function",
-  object: "an object",
-  string: "a string",
-};
+function isBag(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
 
-function checkType(
-  name: string,
-  value: unknown,
-  type: keyof typeof TYPES,
-): void {
-  if (typeof value === type && value !== null && !Array.isArray(value)) return;
-  throw wrongType(name, value, TYPES[type]);
+/**
+ * What a function takes. Of the others, those for which `isType` holds are out
+ * of range; `shown` is how one is shown.
+ */
+export function such<Value>(
+  isRight: (value: unknown) => boolean,
+  expected: string,
+  { value, isType, shown = show }: {
+    value?: Value;
+    isType?: (value: unknown) => boolean;
+    shown?: (value: unknown) => string;
+  } = {},
+): Option<Value> {
+  return {
+    default: value,
+    check(name, value) {
+      if (isRight(value)) return;
+      const text = refuse(name, shown(value), expected);
+      throw isType?.(value) ? new RangeError(text) : new TypeError(text);
+    },
+  };
 }
 
 /** Longest time that the platform's timers can measure, in milliseconds. */
 const MOST_TIMEOUT = 2 ** 31 - 1;
+
+function isNumber(value: unknown): value is number {
+  return typeof value === "number";
+}
 
 /**
  * A whole number from `least` to `most`, or `Infinity` to turn it off where that
@@ -136,19 +148,15 @@ export function limit(
     allowInfinity = true,
   }: { least?: number; most?: number; allowInfinity?: boolean } = {},
 ): Option<number> {
-  const expected = `${
-    allowInfinity ? "Infinity or " : ""
-  }a whole number from ${least} to ${most}`;
-  return {
-    default: value,
-    check(name, value) {
-      if (typeof value !== "number") throw wrongType(name, value, expected);
-      if (value === Infinity && allowInfinity) return;
-      if (!Number.isInteger(value) || value < least || value > most) {
-        throw new RangeError(refuse(name, show(value), expected));
-      }
-    },
-  };
+  const infinity = allowInfinity ? "Infinity or " : "";
+  return such(
+    (value) =>
+      allowInfinity && value === Infinity ||
+      isNumber(value) && Number.isInteger(value) && value >= least &&
+        value <= most,
+    `${infinity}a whole number from ${least} to ${most}`,
+    { value, isType: isNumber },
+  );
 }
 
 /** A time in milliseconds, or `Infinity` to turn it off. */
@@ -158,18 +166,12 @@ export function timeout(value?: number): Option<number> {
 
 /** A boolean. */
 export function flag(value?: boolean): Option<boolean> {
-  return {
-    default: value,
-    check: (name, value) => checkType(name, value, "boolean"),
-  };
+  return such((value) => typeof value === "boolean", "a boolean", { value });
 }
 
 /** A string. */
 export function text(value?: string): Option<string> {
-  return {
-    default: value,
-    check: (name, value) => checkType(name, value, "string"),
-  };
+  return such((value) => typeof value === "string", "a string", { value });
 }
 
 /** One of several values of one type. */
@@ -178,39 +180,21 @@ export function choice<Value extends string | number>(
   value?: Value,
 ): Option<Value> {
   const shown = values.map(show);
-  const expected = `${shown.slice(0, -1).join(", ")} or ${shown.at(-1)}`;
-  return {
-    default: value,
-    check(name, value) {
-      if (values.includes(value as Value)) return;
-      const isNumber = typeof value === "number" &&
-        typeof values[0] === "number";
-      if (!isNumber) throw wrongType(name, value, expected);
-      throw new RangeError(refuse(name, show(value), expected));
-    },
-  };
+  return such(
+    (value) => values.includes(value as Value),
+    `${shown.slice(0, -1).join(", ")} or ${shown.at(-1)}`,
+    { value, isType: (value) => isNumber(value) && isNumber(values[0]) },
+  );
 }
 
 /** A function. */
 export function hook(): Option<never> {
-  return { check: (name, value) => checkType(name, value, "function") };
+  return such((value) => typeof value === "function", "a function");
 }
 
 /** An object that has a table of its own, or is not looked into. */
 export function bag(): Option<never> {
-  return { check: (name, value) => checkType(name, value, "object") };
-}
-
-/** What is of a type that is told by a function. */
-export function such(
-  isRight: (value: unknown) => boolean,
-  expected: string,
-): Option<never> {
-  return {
-    check(name, value) {
-      if (!isRight(value)) throw wrongType(name, value, expected);
-    },
-  };
+  return such(isBag, "an object");
 }
 
 /** A signal. */
@@ -219,14 +203,8 @@ export function signal(): Option<AbortSignal> {
 }
 
 /** An object of which nothing is shown, as what is passed may be a secret. */
-export function secretBag(expected: string = TYPES.object): Option<never> {
-  return {
-    check(name, value) {
-      const isObject = typeof value === "object" && value !== null;
-      if (isObject && !Array.isArray(value)) return;
-      throw new TypeError(refuse(name, kindOf(value), expected));
-    },
-  };
+export function secretBag(expected: string = "an object"): Option<never> {
+  return such(isBag, expected, { shown: kindOf });
 }
 
 /** What is checked elsewhere, or can be anything. */
