@@ -14,7 +14,7 @@ import {
   type ConnectOptions,
   type ReconnectOptions,
 } from "./core/client/client.ts";
-import { logIn, proverOf, screenServer } from "./core/auth/auth.ts";
+import { halfOf, logIn, screenServer } from "./core/auth/auth.ts";
 import {
   type Address,
   type Connection,
@@ -29,8 +29,6 @@ import {
   checkEndpoint,
   dial,
   isDenied,
-  permissionsFor,
-  requirePermissions,
   type Socket,
 } from "./core/platform/platform.ts";
 import { Events } from "./core/tools/events.ts";
@@ -116,8 +114,7 @@ export async function connect<T = JsonValue>(
 
 /** Whether trying again now would not help. */
 function isFinal(error: unknown): boolean {
-  return error instanceof TypeError ||
-    isDenied(error);
+  return error instanceof TypeError || isDenied(error);
 }
 
 /** Connects to one server, as often as it is told to. */
@@ -149,15 +146,14 @@ class Dialer<T> {
       );
     }
     const prove = authenticate &&
-      proverOf(authenticate, this.#endpoint, context !== undefined);
+      halfOf("prove", authenticate, this.#endpoint, context !== undefined);
     const hostname = this.#endpoint.transport === "tcp"
       ? withoutBrackets(this.#endpoint.hostname)
       : "";
     this.#steps = {
       encrypt: context &&
         ((bytes, signal) => secureClient(bytes, context, hostname, signal)),
-      logIn: prove &&
-        ((link, signal) => logIn(link, prove, signal)),
+      logIn: prove && ((link, signal) => logIn(link, prove, signal)),
     };
     this.events = new Events("@blackbelt/networking:client", resolved.onEvent);
   }
@@ -168,15 +164,8 @@ class Dialer<T> {
     let connection: Connection<T>;
     let link: Link<T>;
     try {
-      requirePermissions(
-        "connect to",
-        this.#endpoint,
-        permissionsFor(this.#endpoint),
-      );
-      const socket = await dial(this.#endpoint, {
-        timeout: this.#options.connectTimeout,
-        signal,
-      });
+      const timeout = this.#options.connectTimeout;
+      const socket = await dial(this.#endpoint, { timeout, signal });
       connection = await this.#shakeHands(socket, signal);
       link = linkOf(connection);
       // It may have ended since the verdict of the login.
@@ -189,21 +178,15 @@ class Dialer<T> {
       throw error;
     }
     this.events.emit({ type: "connected", connection });
-    const stopListening = onAbort(
-      this.#options.signal,
-      (reason) => connection.abort(reason),
-    );
+    const { signal: over } = this.#options;
+    const stopListening = onAbort(over, (reason) => connection.abort(reason));
     connection.closed.then((end) => {
       stopListening();
       this.events.emit({ type: "disconnected", connection, end });
     });
     const { heartbeat, heartbeatInterval } = this.#options;
     if (heartbeat !== undefined) {
-      keepAlive(
-        link,
-        () => link.beat(heartbeat),
-        heartbeatInterval,
-      );
+      keepAlive(link, () => link.beat(heartbeat), heartbeatInterval);
     }
     return connection;
   }
@@ -217,9 +200,7 @@ class Dialer<T> {
     const info = {
       localAddr: addressOf(socket.localAddr),
       // The platform tells the name that the socket had when it was made.
-      remoteAddr: this.#endpoint.transport === "unix"
-        ? this.#endpoint
-        : addressOf(socket.remoteAddr),
+      remoteAddr: addressOf(socket.remoteAddr, this.#endpoint),
       peerName: addressText(this.#endpoint),
       canProbe: this.#endpoint.transport === "tcp",
       screen: this.#steps.logIn === undefined ? screenServer : undefined,

@@ -7,7 +7,7 @@
 import type { Address } from "../connection/connection.ts";
 import type { Option } from "../tools/options.ts";
 import { kindOf } from "../tools/show.ts";
-import type { Authentication, Prover, Verifier } from "./contract.ts";
+import type { Authentication } from "./contract.ts";
 
 export { AuthenticationError } from "../connection/connection.ts";
 export {
@@ -50,40 +50,17 @@ export const AUTHENTICATE_OPTION: Option<never> = {
 };
 
 /**
- * The server's half of an option, for peers that reach `address`.
+ * The half of an option that one end needs, where peers reach `address`.
  *
  * @throws {TypeError} If it needs encryption and has none.
  */
-export function verifierOf(
-  option: Verifier | Authentication,
+export function halfOf<Half extends "prove" | "verify">(
+  half: Half,
+  option: Authentication | Authentication[Half],
   address: Address,
   encrypted: boolean,
-): Verifier {
+): Authentication[Half] {
   if (typeof option === "function") return option;
-  checkEncryption(option, address, encrypted);
-  return (message, peer) => option.verify(message, peer);
-}
-
-/**
- * The client's half of an option, for a server at `address`.
- *
- * @throws {TypeError} If it needs encryption and has none.
- */
-export function proverOf(
-  option: Prover | Authentication,
-  address: Address,
-  encrypted: boolean,
-): Prover {
-  if (typeof option === "function") return option;
-  checkEncryption(option, address, encrypted);
-  return (peer) => option.prove(peer);
-}
-
-function checkEncryption(
-  option: Authentication,
-  address: Address,
-  encrypted: boolean,
-): void {
   if (
     option.needsEncryption && !encrypted && address.transport === "tcp" &&
     !isLoopback(address.hostname)
@@ -92,6 +69,7 @@ function checkEncryption(
       `Cannot authenticate with a token: TCP to "${address.hostname}" is not encrypted; use TLS, a shared secret, or allowPlaintext`,
     );
   }
+  return option[half].bind(option) as Authentication[Half];
 }
 
 function isLoopback(hostname: string): boolean {

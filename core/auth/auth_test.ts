@@ -20,12 +20,11 @@ import {
   AuthenticationError,
   type AuthenticationPeer,
   BarredError,
+  halfOf,
   logIn,
-  proverOf,
   sharedSecret,
   sharedToken,
   type Verifier,
-  verifierOf,
 } from "./auth.ts";
 import { secretLogin } from "./shared.ts";
 import {
@@ -136,7 +135,7 @@ function saying(
 }
 
 function verifier(option: Authentication | Verifier): Verifier {
-  return verifierOf(option, LOOPBACK, false);
+  return halfOf("verify", option, LOOPBACK, false);
 }
 
 /** Both halves of the library over one pair. */
@@ -148,7 +147,7 @@ async function both(
   const [near, far] = ends.map((end) => fromDuplex(end));
   const outcomes = await Promise.allSettled([
     admit(linkOf(near), verifier(server), NEVER),
-    logIn(linkOf(far), proverOf(client, LOOPBACK, false), NEVER),
+    logIn(linkOf(far), halfOf("prove", client, LOOPBACK, false), NEVER),
   ]);
   await Promise.all([near.close(), far.close()]);
   return { outcomes, ends };
@@ -626,7 +625,8 @@ Deno.test("sharedSecret() refuses a recorded login, 100 of 100", async () => {
 });
 
 Deno.test("sharedSecret() takes one response, and nothing else for one", async () => {
-  const client = proverOf(
+  const client = halfOf(
+    "prove",
     secretLogin(TOKEN, () => new Uint8Array(32)),
     LOOPBACK,
     false,
@@ -694,7 +694,7 @@ async function logInTo(
   const [near, far] = memoryPair();
   const connection = fromDuplex(near);
   for (const answer of answers) await far.write(frameOf(answer));
-  const prove = proverOf(authentication, LOOPBACK, false);
+  const prove = halfOf("prove", authentication, LOOPBACK, false);
   const error = await logIn(linkOf(connection), prove, NEVER).then(
     () => undefined,
     (error) => error,
@@ -884,7 +884,7 @@ Deno.test("logIn() and admit() leave nothing behind at their signals", async () 
     const [near, far] = memoryPair().map((end) => fromDuplex(end));
     const admitting = admit(linkOf(near), verifier(option), signal);
     assert(listeners > 0);
-    await logIn(linkOf(far), proverOf(option, LOOPBACK, false), signal);
+    await logIn(linkOf(far), halfOf("prove", option, LOOPBACK, false), signal);
     await admitting;
     assertEquals(listeners, 0);
     await Promise.all([near.close(), far.close()]);
@@ -892,7 +892,7 @@ Deno.test("logIn() and admit() leave nothing behind at their signals", async () 
 });
 
 Deno.test("logIn() rejects with what ended it, where no answer came", async () => {
-  const prove = proverOf(sharedToken(TOKEN), LOOPBACK, false);
+  const prove = halfOf("prove", sharedToken(TOKEN), LOOPBACK, false);
   {
     const [near, far] = memoryPair();
     const connection = fromDuplex(near);
@@ -932,8 +932,9 @@ Deno.test("logIn() and admit() serve functions of one's own", async () => {
     admit(linkOf(server), verifier(verify), NEVER),
     logIn(
       linkOf(client),
-      proverOf(
-        async ({ ask }) => {
+      halfOf(
+        "prove",
+        async ({ ask }: AuthenticationPeer) => {
           const hello = { $login: "password", name: "somebody" };
           assertEquals(await ask(hello), "password?");
           return "a password";
@@ -1025,28 +1026,29 @@ Deno.test("sharedToken() and sharedSecret() show their secrets to nobody", async
   }
 });
 
-Deno.test("verifierOf() and proverOf() refuse a token over TCP that is not encrypted", () => {
+Deno.test("halfOf() refuses a token over TCP that is not encrypted", () => {
   const tcp = (hostname: string): Address => ({ ...LOOPBACK, hostname });
   const token = sharedToken(TOKEN);
   const far = [
     ...["0.0.0.0", "::", "192.0.2.1", "example.com", "127.example.com"],
     ...["localhost.example.com", "1127.0.0.1", "127.0.0.1.example.com"],
   ];
-  for (const halfOf of [verifierOf, proverOf]) {
+  for (const half of ["verify", "prove"] as const) {
     for (const hostname of far) {
       assertThrows(
-        () => halfOf(token, tcp(hostname), false),
+        () => halfOf(half, token, tcp(hostname), false),
         TypeError,
         `Cannot authenticate with a token: TCP to "${hostname}" is not encrypted; use TLS, a shared secret, or allowPlaintext`,
       );
-      halfOf(token, tcp(hostname), true);
+      halfOf(half, token, tcp(hostname), true);
       halfOf(
+        half,
         sharedToken(TOKEN, { allowPlaintext: true }),
         tcp(hostname),
         false,
       );
-      halfOf(sharedSecret(TOKEN), tcp(hostname), false);
-      halfOf(() => true, tcp(hostname), false);
+      halfOf(half, sharedSecret(TOKEN), tcp(hostname), false);
+      halfOf(half, () => true, tcp(hostname), false);
     }
     for (
       const hostname of [
@@ -1054,9 +1056,9 @@ Deno.test("verifierOf() and proverOf() refuse a token over TCP that is not encry
         ...["::1", "[::1]"],
       ]
     ) {
-      halfOf(token, tcp(hostname), false);
+      halfOf(half, token, tcp(hostname), false);
     }
-    halfOf(token, { transport: "unix", path: "/run/server.sock" }, false);
+    halfOf(half, token, { transport: "unix", path: "/run/server.sock" }, false);
   }
 });
 

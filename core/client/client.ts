@@ -177,20 +177,7 @@ export class Client<T = JsonValue>
     if (isUsable(this.#connection)) {
       return Promise.resolve(this.#connection);
     }
-    return this.#connecting ??= quiet(
-      this.#connect().finally(() => {
-        this.#connecting = undefined;
-      }).then(
-        (connection) => {
-          this.#sendWaiting(connection);
-          return connection;
-        },
-        (error) => {
-          this.#waiting.fail(error);
-          throw error;
-        },
-      ),
-    );
+    return this.#connecting ??= quiet(this.#connect());
   }
 
   #check(): void {
@@ -204,6 +191,8 @@ export class Client<T = JsonValue>
       try {
         const connection = await this.#dial(this.#over.signal);
         this.#use(connection);
+        this.#connecting = undefined;
+        this.#sendWaiting(connection);
         return connection;
       } catch (error) {
         if (this.#over.signal.aborted) throw this.#gone();
@@ -215,6 +204,8 @@ export class Client<T = JsonValue>
           failures >= this.#options.maxAttempts
         ) {
           this.#attempts = 0;
+          this.#connecting = undefined;
+          this.#waiting.fail(error);
           throw error;
         }
       }
@@ -226,9 +217,8 @@ export class Client<T = JsonValue>
     const most = Math.min(minDelay * 2 ** this.#attempts, maxDelay);
     const delay = Math.random() * most;
     this.#events.emit({ type: "waiting", attempt: ++this.#attempts, delay });
-    const { signal } = this.#over;
-    await pause(delay, signal);
-    if (signal.aborted) throw this.#gone();
+    await pause(delay, this.#over.signal);
+    if (this.#over.signal.aborted) throw this.#gone();
   }
 
   #use(connection: Connection<T>): void {
@@ -287,12 +277,8 @@ export class Client<T = JsonValue>
     send: Sending<Connection<T>, Result>,
   ): Waiting<Result> {
     this.#check();
-    const waiting = this.#waiting.add(
-      message,
-      limits,
-      this.#connection?.stats.bytesQueued ?? 0,
-      send,
-    );
+    const queued = this.#connection?.stats.bytesQueued ?? 0;
+    const waiting = this.#waiting.add(message, limits, queued, send);
     this.#reach();
     return waiting;
   }

@@ -87,7 +87,7 @@ export class WaitingMessages<Link> {
    */
   add<Result>(
     message: unknown,
-    limits: WaitingLimits,
+    { doing, timeout = Infinity, signal }: WaitingLimits,
     bytesQueued: number,
     send: Sending<Link, Result>,
   ): Waiting<Result> {
@@ -96,7 +96,6 @@ export class WaitingMessages<Link> {
     if (queued > maxQueuedBytes) {
       throw new BackpressureError(queued, maxQueuedBytes);
     }
-    const { timeout = Infinity, signal } = limits;
     signal?.throwIfAborted();
     this.#encoder.push(message);
     const frame = this.#encoder.take();
@@ -110,13 +109,8 @@ export class WaitingMessages<Link> {
         this.#remove(entry);
         stop();
         const left = Math.max(1, timeout - (performance.now() - start));
-        resolve(
-          send(
-            link,
-            messageOf(frame.subarray(framing.prefixBytes)),
-            Math.ceil(left),
-          ),
-        );
+        const message = messageOf(frame.subarray(framing.prefixBytes));
+        resolve(send(link, message, Math.ceil(left)));
       },
       fail: (reason) => {
         this.#remove(entry);
@@ -124,7 +118,15 @@ export class WaitingMessages<Link> {
         reject(reason);
       },
     };
-    const stop = watch(limits, timeout, entry);
+    const stop = onTimeout(
+      timeout,
+      signal,
+      () =>
+        timeoutError(
+          `Cannot ${doing}: no connection after ${timeout} ms (timeout)`,
+        ),
+      (reason) => entry.fail(reason),
+    );
     this.#entries.add(entry);
     this.#bytes += entry.bytes;
     return {
@@ -148,23 +150,6 @@ export class WaitingMessages<Link> {
   fail(reason: unknown): void {
     for (const entry of this.#entries) entry.fail(reason);
   }
-}
-
-/** Fails an entry that waits for too long, or whose signal is aborted. */
-function watch<Link>(
-  { doing, signal }: WaitingLimits,
-  timeout: number,
-  entry: Entry<Link>,
-): () => void {
-  return onTimeout(
-    timeout,
-    signal,
-    () =>
-      timeoutError(
-        `Cannot ${doing}: no connection after ${timeout} ms (timeout)`,
-      ),
-    (reason) => entry.fail(reason),
-  );
 }
 
 const TEXT_DECODER = new TextDecoder();

@@ -8,6 +8,7 @@ import { abortable } from "../tools/abort.ts";
 import type { Address } from "../connection/connection.ts";
 import { addressText } from "../tools/address.ts";
 import { onTimeout, pause, timeoutError } from "../tools/timer.ts";
+import { permissionsFor, requirePermissions } from "./permissions.ts";
 import { closeSocket, type Socket, tuned } from "./socket.ts";
 
 /** Milliseconds before a failure that passes is tried again, doubled each time. */
@@ -30,10 +31,11 @@ export interface DialOptions {
 }
 
 /**
- * Connects to an address. Failures that pass are tried again until the time is
+ * Connects to an address, where that is allowed. Failures that pass are tried again until the time is
  * over. Once it is given up, nothing stays open.
  *
  * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+ * @throws {Deno.errors.NotCapable} If permissions are missing.
  * @throws {DOMException} With the name `TimeoutError`, if it takes too long.
  * @throws The reason of the signal, if that is aborted.
  */
@@ -42,6 +44,7 @@ export async function dial(
   { timeout, signal }: DialOptions,
 ): Promise<Socket> {
   signal?.throwIfAborted();
+  requirePermissions("connect to", endpoint, permissionsFor(endpoint));
   const givenUp = new AbortController();
   // What the platform hears: later than who waits for the connection.
   const abandoned = new AbortController();

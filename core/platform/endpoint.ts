@@ -86,21 +86,14 @@ export function isAbstract(path: string): boolean {
   return path.startsWith("\0");
 }
 
-/** The address of a platform's socket. */
-export function addressOf(
-  address: { transport: string; path?: string | null },
-): Address {
-  return address.transport === "tcp"
-    ? address as Address
-    : { transport: "unix", path: address.path ?? "" };
-}
-
 /**
- * The address of a peer that has connected. What path the client of a Unix
- * socket has bound, if any, is for the client to choose: it tells nothing.
+ * The address of a platform's socket. Of a Unix socket the platform tells the
+ * path that it was bound to when it was made, which may be another one, or the
+ * choice of the peer: then `unix` counts.
  */
-export function peerAddressOf(address: { transport: string }): Address {
-  return address.transport === "tcp"
-    ? address as Address
-    : { transport: "unix", path: "" };
+export function addressOf(
+  address: { transport: string },
+  unix: Address = { transport: "unix", path: "" },
+): Address {
+  return address.transport === "tcp" ? address as Address : unix;
 }

@@ -9,7 +9,6 @@ export {
   type EndpointOptions,
   endpointOptions,
   isAbstract,
-  peerAddressOf,
 } from "./endpoint.ts";
 export {
   dropPermissions,

@@ -3,12 +3,7 @@
  *
  * @module
  */
-import {
-  admit,
-  screenClient,
-  type Verifier,
-  verifierOf,
-} from "../auth/auth.ts";
+import { admit, halfOf, screenClient, type Verifier } from "../auth/auth.ts";
 import {
   type Address,
   type Connection,
@@ -26,7 +21,6 @@ import {
   dropPermissions,
   isClosed,
   isOfPeer,
-  peerAddressOf,
   type Socket,
 } from "../platform/platform.ts";
 import { secureServer, TlsServerContext } from "../tls/tls.ts";
@@ -119,7 +113,7 @@ export class Acceptor<T> implements Entrance<T> {
     const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
     checkForAddress(given, endpoint);
     const verify = authenticate &&
-      verifierOf(authenticate, endpoint, context !== undefined);
+      halfOf("verify", authenticate, endpoint, context !== undefined);
     this.#screen = verify === undefined ? screenClient : undefined;
     if (context !== undefined || verify !== undefined) {
       const steps: HandshakeSteps<T> = {
@@ -236,10 +230,8 @@ export class Acceptor<T> implements Entrance<T> {
 
   #take(socket: Socket): void {
     const info: AcceptedInfo<T> = {
-      localAddr: this.addr.transport === "unix"
-        ? this.addr
-        : addressOf(socket.localAddr),
-      remoteAddr: peerAddressOf(socket.remoteAddr),
+      localAddr: addressOf(socket.localAddr, this.addr),
+      remoteAddr: addressOf(socket.remoteAddr),
       canProbe: socket.localAddr.transport === "tcp",
       onEnd: this.#onEnd,
       screen: this.#screen,
