@@ -8,15 +8,15 @@ import {
   type JsonValue,
   listen,
 } from "../mod.ts";
-import { sweepFor } from "../core/tools/sweep.ts";
 import { connectRpc, rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
-import { faultTest } from "./ledger.ts";
+import { Clock, faultTest } from "./ledger.ts";
 import { linkOf } from "../core/connection/connection.ts";
 
 /** Twenty ticks of 250 ms, and three such times: the test makes the ticks. */
 const INTERVAL = 5_000;
 const TICKS = 61;
+const CLOCK = new Clock(INTERVAL);
 const COUNT = 10;
 
 type Answer = (message: JsonValue) => Promise<JsonValue>;
@@ -192,7 +192,7 @@ for (const [name, { isRpc, pair }] of Object.entries(WAYS)) {
       }
       await far.closeWrite();
       await linkOf(near).over;
-      for (let i = 0; i < TICKS; i++) sweepFor(INTERVAL)?.tick();
+      CLOCK.advance(TICKS * CLOCK.period);
       assert(!near.signal.aborted);
       gate.resolve();
       const replies: unknown[] = [];
@@ -226,7 +226,7 @@ faultTest(
     const replies = asking.map((n) => client.request(n));
     await client.closeWrite();
     await linkOf(server).over;
-    for (let i = 0; i < TICKS; i++) sweepFor(INTERVAL)?.tick();
+    CLOCK.advance(TICKS * CLOCK.period);
     gate.resolve();
     assertEquals(await Promise.all(replies), asking);
     await Promise.all([client.close(), server.close()]);

@@ -22,7 +22,7 @@ import {
   type ServeOptions,
   type Server,
 } from "../mod.ts";
-import { type Sweep, sweepFor } from "../core/tools/sweep.ts";
+import { Tickers, useTicks } from "../core/tools/ticker.ts";
 import { LOCAL } from "./peers.ts";
 
 /**
@@ -117,19 +117,23 @@ export async function inPairs<Item>(
  * depends on how busy the machine is.
  */
 export class Clock implements Disposable {
-  readonly #sweep: Sweep;
+  /** Milliseconds between two ticks. */
+  readonly period: number;
+  /** What ticks, and what goes on with that once the clock is disposed of. */
+  readonly #ticks = new Map<() => void, () => () => void>();
+  readonly #stop: () => void;
 
   /** Takes the timeouts of one connection, the defaults included. */
   constructor(...timeouts: number[]) {
-    const sweep = sweepFor(...timeouts);
-    if (sweep === undefined) throw new TypeError("There is no deadline");
-    this.#sweep = sweep;
-    sweep.isHeld = true;
-  }
-
-  /** Milliseconds between two looks at the deadlines. */
-  get period(): number {
-    return this.#sweep.period;
+    const period = new Tickers().for(...timeouts)?.period;
+    if (period === undefined) throw new TypeError("There is no deadline");
+    this.period = period;
+    this.#stop = useTicks((tick, period, start) => {
+      if (period !== this.period) return start(tick, period);
+      let stop: () => void = () => this.#ticks.delete(tick);
+      this.#ticks.set(tick, () => stop = start(tick, period));
+      return () => stop();
+    });
   }
 
   /**
@@ -138,7 +142,9 @@ export class Clock implements Disposable {
    */
   advance(milliseconds: number): void {
     const ticks = Math.round(milliseconds / this.period);
-    for (let i = 0; i < ticks; i++) this.#sweep.tick();
+    for (let i = 0; i < ticks; i++) {
+      for (const tick of this.#ticks.keys()) tick();
+    }
   }
 
   /** Moves on, a period in each turn, until a condition holds. */
@@ -151,7 +157,8 @@ export class Clock implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#sweep.isHeld = false;
+    this.#stop();
+    for (const goOn of this.#ticks.values()) goOn();
   }
 }
 

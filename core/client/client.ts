@@ -24,6 +24,7 @@ import { pause } from "../tools/timer.ts";
 import { requestWithin } from "./late_request.ts";
 import {
   type ClientEvent,
+  isUsable,
   type ReconnectOptions,
   resolveReconnect,
 } from "./reconnect.ts";
@@ -388,11 +389,4 @@ export class Client<T = JsonValue>
       this.#end,
     );
   }
-}
-
-/** Whether something new can be sent over it, and replies can come. */
-function isUsable<T>(
-  connection: Connection<T> | undefined,
-): connection is Connection<T> {
-  return connection !== undefined && !linkOf(connection).isOver;
 }

@@ -4,7 +4,11 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import type { Connection, ConnectionEnd } from "../connection/connection.ts";
+import {
+  type Connection,
+  type ConnectionEnd,
+  linkOf,
+} from "../connection/connection.ts";
 import {
   defaultsOf,
   limit,
@@ -96,3 +100,10 @@ export type ClientEvent<T = JsonValue> =
     readonly attempt: number;
     readonly delay: number;
   };
+
+/** Whether something new can be sent over a connection, and replies can come. */
+export function isUsable<T>(
+  connection: Connection<T> | undefined,
+): connection is Connection<T> {
+  return connection !== undefined && !linkOf(connection).isOver;
+}

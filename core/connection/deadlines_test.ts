@@ -21,7 +21,7 @@ import {
 import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
 import { keepAlive } from "./keepalive.ts";
 import { Responder } from "../server/respond.ts";
-import { sweepFor } from "../tools/sweep.ts";
+import { Tickers } from "../tools/ticker.ts";
 import { turn } from "../../tests/turns.ts";
 
 /** Twenty ticks of 250 ms, which tests make by themselves. */
@@ -139,10 +139,9 @@ Deno.test("a connection without idleTimeout whose peer has ended its side is clo
   });
   await far.closeWrite();
   for await (const _ of one);
-  const sweep = sweepFor(Infinity, 5_000, 5_000)!;
-  for (let i = 0; i < sweep.ticks(60_000); i++) sweep.tick();
+  tick(60_000 / CLOCK.period);
   assertEquals(near.closed, 0);
-  sweep.tick();
+  tick(1);
   assertEquals(await one.closed, { clean: true });
 });
 
@@ -297,7 +296,7 @@ Deno.test("no deadline holds where all are Infinity", async () => {
   tick(1_000);
   near.release();
   one.abort();
-  assertEquals(sweepFor(Infinity, Infinity), undefined);
+  assertEquals(new Tickers().for(Infinity, Infinity), undefined);
 });
 
 Deno.test("keepAlive() sends the message when nothing came for the interval, and goes on when it is answered", async () => {
@@ -366,9 +365,10 @@ Deno.test("keepAlive() ends a connection whose peer does not answer", async () =
   );
 });
 
-Deno.test("sweepFor() looks more often where a timeout is shorter, and at least four times a second", () => {
-  assertEquals(sweepFor(60_000, 10_000)?.period, 250);
-  assertEquals(sweepFor(60_000, 1_000)?.period, 50);
-  assertEquals(sweepFor(1)?.period, 1);
-  assert(sweepFor(60_000) === sweepFor(10_000, Infinity));
+Deno.test("Tickers tick more often where a timeout is shorter, and at least four times a second", () => {
+  const tickers = new Tickers();
+  assertEquals(tickers.for(60_000, 10_000)?.period, 250);
+  assertEquals(tickers.for(60_000, 1_000)?.period, 50);
+  assertEquals(tickers.for(1)?.period, 1);
+  assert(tickers.for(60_000) === tickers.for(10_000, Infinity));
 });

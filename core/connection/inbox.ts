@@ -17,6 +17,7 @@ import { Queue } from "../tools/queue.ts";
 import type { ConnectionEnd } from "./options.ts";
 import { quiet, rejectQuietly } from "../tools/quiet.ts";
 import { nextTurn, Share } from "../tools/schedule.ts";
+import type { Tickers } from "../tools/ticker.ts";
 import { markFailure } from "./failures.ts";
 import { type RequestLimits, Requests } from "./requests.ts";
 
@@ -51,6 +52,8 @@ export interface Consumer<T> {
 
 /** Where the messages of an inbox come from. */
 export interface InboxOwner {
+  /** The tickers of deadlines. */
+  readonly tickers: Tickers;
   /** Bytes received so far. */
   readonly bytesReceived: number;
   /** Whether the peer has answered a request. */
@@ -261,7 +264,10 @@ export class Inbox<T> {
 
   /** Waits for the reply to a request that is sent now. */
   request(limits: RequestLimits, isHeartbeat = false): Promise<T> {
-    this.#requests ??= new Requests((cause) => this.#owner.unreadable(cause));
+    this.#requests ??= new Requests(
+      this.#owner.tickers,
+      (cause) => this.#owner.unreadable(cause),
+    );
     const reply = this.#requests.add(
       limits,
       this.#owner.bytesReceived,

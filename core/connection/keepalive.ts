@@ -4,10 +4,11 @@
  * @module
  */
 import { timeoutError } from "../tools/timer.ts";
-import { sweepFor } from "../tools/sweep.ts";
+import type { Tickers } from "../tools/ticker.ts";
 
-/** What is kept alive: a connection. */
+/** What is kept alive: a link. */
 interface Watched {
+  readonly tickers: Tickers;
   readonly isOver: boolean;
   readonly isListening: boolean;
   readonly stats: {
@@ -27,43 +28,43 @@ interface Watched {
  * is proof enough.
  */
 export function keepAlive(
-  connection: Watched,
+  link: Watched,
   beat: () => Promise<unknown>,
   interval: number,
 ): void {
-  const sweep = sweepFor(interval);
-  if (sweep === undefined) return;
-  const most = sweep.ticks(interval);
-  let { messagesReceived, messagesSent } = connection.stats;
+  const ticker = link.tickers.for(interval);
+  if (ticker === undefined) return;
+  const most = ticker.ticks(interval);
+  let { messagesReceived, messagesSent } = link.stats;
   /** Ticks in which nothing has come, and in which nothing was sent. */
   let silent = 0;
   let idle = 0;
   const heartbeat = {
     tick() {
       // Where no reply can come any more, there is nothing to ask for.
-      if (connection.isOver) return sweep.delete(heartbeat);
-      const { stats } = connection;
+      if (link.isOver) return ticker.delete(heartbeat);
+      const { stats } = link;
       const hasCome = stats.messagesReceived !== messagesReceived;
       const wasSent = stats.messagesSent !== messagesSent;
       ({ messagesReceived, messagesSent } = stats);
       // Where nobody listens, it is not the peer that is silent.
-      silent = hasCome || !connection.isListening ? 0 : silent + 1;
+      silent = hasCome || !link.isListening ? 0 : silent + 1;
       idle = wasSent ? 0 : idle + 1;
       if (silent > 2 * most) {
-        connection.abort(
+        link.abort(
           timeoutError(
-            `Cannot receive message: ${connection.peerName} did not answer a heartbeat within ${interval} ms (heartbeatInterval)`,
+            `Cannot receive message: ${link.peerName} did not answer a heartbeat within ${interval} ms (heartbeatInterval)`,
           ),
         );
       } else if (silent === most || idle >= most) {
         idle = 0;
-        // Whatever keeps it from being answered ends the connection.
+        // Whatever keeps it from being answered ends the link.
         beat().catch(() => {});
       }
     },
   };
   // The end, and the answers, are to be noticed although nobody waits.
-  connection.watch();
-  sweep.add(heartbeat);
-  connection.closed.then(() => sweep.delete(heartbeat));
+  link.watch();
+  ticker.add(heartbeat);
+  link.closed.then(() => ticker.delete(heartbeat));
 }

@@ -14,10 +14,10 @@ import {
   type JsonValue,
 } from "../framing/framing.ts";
 import { arrivalsRead } from "./arrivals.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { ByteDuplex } from "./duplex.ts";
 import { markFailure } from "./failures.ts";
 import { type Consumer, Inbox } from "./inbox.ts";
-import { rateBelow } from "./rate.ts";
 import type { RequestLimits } from "./requests.ts";
 import { unsent } from "./unsent.ts";
 import { discard, LINGER_QUIET, LINGER_TIMEOUT } from "./linger.ts";
@@ -39,8 +39,9 @@ import { addressText } from "../tools/address.ts";
 import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { callHook } from "../tools/report.ts";
-import { startTimer, timeoutError } from "../tools/timer.ts";
+import { startTimer } from "../tools/timer.ts";
 import { nextTurn, Share } from "../tools/schedule.ts";
+import type { Tickers } from "../tools/ticker.ts";
 
 /** What only the maker of a link knows. */
 export interface LinkInfo<T = JsonValue> {
@@ -71,15 +72,6 @@ type Screen<T> = (message: T, link: Link<T>) => Error | undefined;
  * that their next requests leave while the rest follows.
  */
 const REPLY_RUN = 32;
-/**
- * Milliseconds for which a connection without `idleTimeout` stays open when its
- * peer has ended its side and nothing is sent: a loop that forgets to close
- * keeps no descriptor for ever.
- */
-const HALF_CLOSED_TIMEOUT = 60_000;
-/** Writing it asks whether the link still is. */
-const NOTHING = new Uint8Array(0);
-
 const RESOLVED = Promise.resolve();
 /** A heartbeat has its own limit. */
 const UNLIMITED = { timeout: Infinity };
@@ -133,8 +125,6 @@ export class Link<T = JsonValue> {
   /** Whether it is the peer's turn: a read is pending. */
   #reading = false;
   #peerEnded = false;
-  /** Whether a probe would tell of a reset, and none is under way. */
-  #canProbe: boolean;
   /** Whether it was drained in the midst of something. */
   #drainedBusy = false;
   #lingering = false;
@@ -155,12 +145,7 @@ export class Link<T = JsonValue> {
   hasAnswered = false;
   #messagesReceived = 0;
   #bytesReceived = 0;
-  /** Where things stood when the sweep last looked, and for how many ticks. */
-  #messagesSeen = 0;
-  #bytesSeen = 0;
-  #idleTicks = 0;
-  #frameTicks = 0;
-  #writeTicks = 0;
+  readonly #deadlines: Deadlines | undefined;
 
   /** Takes the bytes over. Nothing is read before somebody waits for a message. */
   constructor(duplex: ByteDuplex, settings: Settings, info: LinkInfo<T> = {}) {
@@ -177,10 +162,23 @@ export class Link<T = JsonValue> {
     this.remoteAddr = info.remoteAddr;
     this.#peerName = info.peerName;
     this.tls = info.tls;
-    this.#canProbe = info.canProbe === true;
     this.#onEnd = info.onEnd;
     this.#screen = info.screen;
-    settings.sweep?.add(this);
+    const { ticker } = settings;
+    if (ticker !== undefined) {
+      const parts = {
+        duplex,
+        settings,
+        inbox: this.#inbox,
+        outbox: this.#outbox,
+      };
+      this.#deadlines = new Deadlines(
+        this,
+        parts,
+        ticker,
+        info.canProbe === true,
+      );
+    }
   }
 
   /**
@@ -222,6 +220,31 @@ export class Link<T = JsonValue> {
    */
   get isOver(): boolean {
     return this.#received !== undefined || this.#sealed;
+  }
+
+  /** Whether the peer has ended its side between two frames. */
+  get hasPeerEnded(): boolean {
+    return this.#peerEnded;
+  }
+
+  /** Whether nothing more may be sent. */
+  get isSealed(): boolean {
+    return this.#sealed;
+  }
+
+  /** Whole frames received. */
+  get messagesReceived(): number {
+    return this.#messagesReceived;
+  }
+
+  /** Bytes that have come of a frame that is not whole. */
+  get bytesOfFrame(): number {
+    return this.#decoder.size;
+  }
+
+  /** The tickers of deadlines. */
+  get tickers(): Tickers {
+    return this.#settings.tickers;
   }
 
   /** Whether messages may still come. */
@@ -753,75 +776,6 @@ export class Link<T = JsonValue> {
     stopTimer();
   }
 
-  /** Counts the ticks in which nothing has happened. */
-  tick(): void {
-    const { sweep, idleTimeout, frameTimeout, writeTimeout } = this.#settings;
-    const { bytesQueued, bytesWritten } = this.#outbox;
-    const { consumer } = this.#inbox;
-    if (bytesQueued === 0 || bytesWritten !== this.#bytesSeen) {
-      this.#writeTicks = 0;
-    } else if (++this.#writeTicks > sweep!.ticks(writeTimeout)) {
-      return this.abort(timeoutError(
-        `Cannot send message: ${this.peerName} took none of ${bytesQueued} bytes for ${writeTimeout} ms, it reads less than ${
-          rateBelow(writeTimeout)
-        } (writeTimeout)`,
-      ));
-    }
-    this.#bytesSeen = bytesWritten;
-    if (!this.#reading && bytesQueued === 0 && !this.#sealed) this.#probe();
-    if (this.#peerEnded && consumer === undefined) {
-      return this.#tickHalfClosed();
-    }
-    if (!this.#reading || this.#messagesReceived !== this.#messagesSeen) {
-      this.#messagesSeen = this.#messagesReceived;
-      this.#idleTicks = this.#frameTicks = 0;
-      return;
-    }
-    const { size } = this.#decoder;
-    this.#frameTicks = size > 0 ? this.#frameTicks + 1 : 0;
-    const isPeersTurn = bytesQueued === 0 && !consumer?.size &&
-      (this.#inbox.isAwaited || this.#inbox.isWatched);
-    this.#idleTicks = isPeersTurn ? this.#idleTicks + 1 : 0;
-    if (this.#frameTicks > sweep!.ticks(frameTimeout)) {
-      this.#lateFor(
-        `Cannot receive message: ${this.peerName} sent ${size} bytes of a frame in ${frameTimeout} ms, and not the rest (frameTimeout)`,
-      );
-    } else if (this.#idleTicks > sweep!.ticks(idleTimeout)) {
-      this.#lateFor(
-        `Cannot receive message: ${this.peerName} sent nothing for ${idleTimeout} ms (idleTimeout)`,
-      );
-    }
-  }
-
-  /** Counts the ticks in which nothing was sent after the peer's end. */
-  #tickHalfClosed(): void {
-    const { messages, bytesQueued } = this.#outbox;
-    if (messages !== this.#messagesSeen || bytesQueued > 0) this.#idleTicks = 0;
-    this.#messagesSeen = messages;
-    const { sweep, idleTimeout } = this.#settings;
-    const most = idleTimeout === Infinity ? HALF_CLOSED_TIMEOUT : idleTimeout;
-    if (++this.#idleTicks > sweep!.ticks(most)) {
-      this.#close({ clean: true });
-    }
-  }
-
-  /**
-   * Finds out, for whoever is at work for the peer, whether it has reset the
-   * link: no read is pending that would tell.
-   */
-  #probe(): void {
-    if (!this.#canProbe || !this.#inbox.isRead && !this.#peerEnded) return;
-    this.#canProbe = false;
-    this.#duplex.write(NOTHING).then(
-      () => this.#canProbe = true,
-      (cause) => this.writeFailed(cause),
-    );
-  }
-
-  #lateFor(message: string): void {
-    this.#close({ clean: false, cause: timeoutError(message) });
-  }
-
   /**
    * Closes the connection at once: what was sent and has not left yet is
    * dropped. Everything that waits rejects.
@@ -848,7 +802,7 @@ export class Link<T = JsonValue> {
     if (this.#end !== undefined) return;
     this.#end = end;
     this.#sealed = true;
-    this.#settings.sweep?.delete(this);
+    this.#deadlines?.stop();
     try {
       this.#duplex.close();
     } catch {

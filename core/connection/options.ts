@@ -9,7 +9,7 @@ import {
   FRAMING_OPTIONS,
   type FramingOptions,
 } from "../framing/framing.ts";
-import { type Sweep, sweepFor } from "../tools/sweep.ts";
+import { type Ticker, Tickers } from "../tools/ticker.ts";
 import {
   defaultsOf,
   limit,
@@ -269,10 +269,13 @@ export class Settings {
   /** Milliseconds without progress in writing. */
   readonly writeTimeout: number;
   /** What measures the three, if any of them is to be measured. */
-  readonly sweep: Sweep | undefined;
+  readonly ticker: Ticker | undefined;
 
-  /** Takes options that were read. */
-  constructor(given: ConnectionOptions) {
+  /** Takes options that were read, and what measures time. */
+  constructor(
+    given: ConnectionOptions,
+    readonly tickers: Tickers = new Tickers(),
+  ) {
     const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;
     this.framing = new Framing(given);
@@ -285,7 +288,7 @@ export class Settings {
     this.idleTimeout = idleTimeout;
     this.frameTimeout = frameTimeout;
     this.writeTimeout = writeTimeout;
-    this.sweep = sweepFor(idleTimeout, frameTimeout, writeTimeout);
+    this.ticker = tickers.for(idleTimeout, frameTimeout, writeTimeout);
   }
 
   /** Reads and checks options of a user; those that are checked stay. */

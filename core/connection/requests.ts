@@ -9,7 +9,7 @@ import { onAbort } from "../tools/abort.ts";
 import { timeoutError } from "../tools/timer.ts";
 import { Queue } from "../tools/queue.ts";
 import { BackpressureError } from "./options.ts";
-import { type Sweep, sweepFor } from "../tools/sweep.ts";
+import type { Ticker, Tickers, Ticking } from "../tools/ticker.ts";
 import { rejectQuietly } from "../tools/quiet.ts";
 
 /** Requests that may be open on one connection. */
@@ -22,7 +22,7 @@ interface Slot<T> {
   /** Whether nobody misses its reply if somebody else takes it. */
   readonly isHeartbeat: boolean;
   readonly timeout: number;
-  readonly ticker: Ticker | undefined;
+  readonly countdown: Countdown | undefined;
   deadline: number;
   /** Nothing once the request is given up. */
   settlers: PromiseWithResolvers<T> | undefined;
@@ -38,17 +38,17 @@ export interface RequestLimits {
   timeout: number;
 }
 
-/** Counts the ticks of one sweep while requests are open. */
-class Ticker {
-  readonly sweep: Sweep;
-  readonly #late: (ticker: Ticker) => void;
+/** Counts the ticks of one ticker while requests are open. */
+class Countdown implements Ticking {
+  readonly ticker: Ticker;
+  readonly #late: (countdown: Countdown) => void;
   ticks = 0;
   /** The tick at which the first is late; it may have its reply by then. */
   earliest = Infinity;
   isCounting = false;
 
-  constructor(sweep: Sweep, late: (ticker: Ticker) => void) {
-    this.sweep = sweep;
+  constructor(ticker: Ticker, late: (countdown: Countdown) => void) {
+    this.ticker = ticker;
     this.#late = late;
   }
 
@@ -56,9 +56,9 @@ class Ticker {
   after(timeout: number): number {
     if (!this.isCounting) {
       this.isCounting = true;
-      this.sweep.add(this);
+      this.ticker.add(this);
     }
-    const deadline = this.ticks + this.sweep.ticks(timeout) + 1;
+    const deadline = this.ticks + this.ticker.ticks(timeout) + 1;
     if (deadline < this.earliest) this.earliest = deadline;
     return deadline;
   }
@@ -69,20 +69,21 @@ class Ticker {
 
   stop(): void {
     this.isCounting = false;
-    this.sweep.delete(this);
+    this.ticker.delete(this);
   }
 }
 
 /** The open requests of one connection, in order. */
 export class Requests<T> {
   readonly #slots = new Queue<Slot<T>>();
-  readonly #tickers: Ticker[] = [];
+  readonly #countdowns: Countdown[] = [];
   /** The last one that was asked for, and for what: most are asked for alike. */
-  #ticker: Ticker | undefined;
+  #countdown: Countdown | undefined;
   #timeout = Infinity;
   #heartbeats = 0;
   /** Whether the requests were not sent yet, so that no message is a reply. */
   isHeld = false;
+  readonly #tickers: Tickers;
   readonly #onMissing: (cause: unknown) => void;
 
   /**
@@ -90,7 +91,8 @@ export class Requests<T> {
    * its request was given up: later replies would be taken for the wrong
    * requests'.
    */
-  constructor(onMissing: (cause: unknown) => void) {
+  constructor(tickers: Tickers, onMissing: (cause: unknown) => void) {
+    this.#tickers = tickers;
     this.#onMissing = onMissing;
   }
 
@@ -118,14 +120,14 @@ export class Requests<T> {
     after: number,
     isHeartbeat: boolean,
   ): Promise<T> {
-    const ticker = this.#tickerFor(timeout);
+    const countdown = this.#countdownFor(timeout);
     const settlers = Promise.withResolvers<T>();
     const slot: Slot<T> = {
       after,
       isHeartbeat,
       timeout,
-      ticker,
-      deadline: ticker === undefined ? Infinity : ticker.after(timeout),
+      countdown,
+      deadline: countdown === undefined ? Infinity : countdown.after(timeout),
       settlers,
       leave: undefined,
     };
@@ -137,23 +139,23 @@ export class Requests<T> {
     return settlers.promise;
   }
 
-  #tickerFor(timeout: number): Ticker | undefined {
-    if (timeout === this.#timeout) return this.#ticker;
-    const sweep = sweepFor(timeout);
-    let ticker = this.#tickers.find((ticker) => ticker.sweep === sweep);
-    if (ticker === undefined && sweep !== undefined) {
-      ticker = new Ticker(sweep, (ticker) => this.#lookForLate(ticker));
-      this.#tickers.push(ticker);
+  #countdownFor(timeout: number): Countdown | undefined {
+    if (timeout === this.#timeout) return this.#countdown;
+    const ticker = this.#tickers.for(timeout);
+    let countdown = this.#countdowns.find((one) => one.ticker === ticker);
+    if (countdown === undefined && ticker !== undefined) {
+      countdown = new Countdown(ticker, (one) => this.#lookForLate(one));
+      this.#countdowns.push(countdown);
     }
     this.#timeout = timeout;
-    return this.#ticker = ticker;
+    return this.#countdown = countdown;
   }
 
-  #lookForLate(ticker: Ticker): void {
-    ticker.earliest = Infinity;
+  #lookForLate(countdown: Countdown): void {
+    countdown.earliest = Infinity;
     for (const slot of this.#slots) {
-      if (slot.ticker !== ticker) continue;
-      if (slot.deadline <= ticker.ticks) {
+      if (slot.countdown !== countdown) continue;
+      if (slot.deadline <= countdown.ticks) {
         const { timeout } = slot;
         if (slot.settlers === undefined) {
           return this.#onMissing(timeoutError(
@@ -167,9 +169,9 @@ export class Requests<T> {
           ),
         );
       }
-      ticker.earliest = Math.min(ticker.earliest, slot.deadline);
+      countdown.earliest = Math.min(countdown.earliest, slot.deadline);
     }
-    if (ticker.earliest === Infinity) ticker.stop();
+    if (countdown.earliest === Infinity) countdown.stop();
   }
 
   /**
@@ -197,7 +199,7 @@ export class Requests<T> {
 
   /** Rejects all. */
   end(reason: unknown): void {
-    for (const ticker of this.#tickers) ticker.stop();
+    for (const countdown of this.#countdowns) countdown.stop();
     for (let slot; (slot = this.#slots.shift()) !== undefined;) {
       giveUp(slot, reason);
     }
@@ -207,10 +209,12 @@ export class Requests<T> {
 
 /** Keeps nothing of a request but its slot. */
 function giveUp<T>(slot: Slot<T>, reason: unknown): void {
-  const { settlers, leave, ticker } = slot;
+  const { settlers, leave, countdown } = slot;
   if (settlers === undefined) return;
   slot.settlers = slot.leave = undefined;
   leave?.();
   rejectQuietly(settlers, reason);
-  if (ticker?.isCounting) slot.deadline = ticker.after(slot.timeout);
+  if (countdown?.isCounting) {
+    slot.deadline = countdown.after(slot.timeout);
+  }
 }

@@ -4,7 +4,6 @@
  * @module
  */
 import type { Link } from "../connection/connection.ts";
-import { sweepFor } from "../tools/sweep.ts";
 
 /** Most milliseconds in which nothing is sent while a stream is open. */
 const MOST_QUIET = 20_000;
@@ -31,8 +30,8 @@ export interface Owed {
  */
 export function stayAlive(link: Link, owed: Owed): void {
   const interval = Math.min(link.idleTimeout / 3, MOST_QUIET);
-  const sweep = sweepFor(interval)!;
-  const most = sweep.ticks(interval);
+  const ticker = link.tickers.for(interval)!;
+  const most = ticker.ticks(interval);
   let seen = 0;
   let ticks = 0;
   let probes = 0;
@@ -52,6 +51,6 @@ export function stayAlive(link: Link, owed: Owed): void {
       }
     },
   };
-  sweep.add(member);
-  link.closed.then(() => sweep.delete(member));
+  ticker.add(member);
+  link.closed.then(() => ticker.delete(member));
 }

@@ -12,6 +12,7 @@ import {
   FrameTooLargeError,
   InvalidMessageError,
 } from "../../framing.ts";
+import { Clock } from "../../tests/ledger.ts";
 import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
 import { Reports } from "../../tests/reports.ts";
 import {
@@ -459,20 +460,21 @@ Deno.test("Responder keeps replies that came late until the peer reads, and lose
 });
 
 Deno.test("Connection probes no link for reading its signal, and one that an iteration is at work for", async () => {
+  using clock = new Clock(10_000);
   const [near, far] = memoryPair();
   const connection = makeConnection(near, {}, { canProbe: true });
   const { signal } = connection;
-  linkOf(connection).tick();
+  clock.advance(clock.period);
   assertEquals(near.writes, []);
   const client = fromDuplex(far);
   await client.send(1);
   const first = await connection[Symbol.asyncIterator]().next();
   assertEquals(first.value, 1);
-  linkOf(connection).tick();
+  clock.advance(clock.period);
   await turn();
   assertEquals(near.writes, [new Uint8Array(0)]);
   near.cut();
-  linkOf(connection).tick();
+  clock.advance(clock.period);
   await connection.closed;
   assert(signal.aborted);
   await client.close();
@@ -480,32 +482,33 @@ Deno.test("Connection probes no link for reading its signal, and one that an ite
 
 Deno.test("Connection probes a link that can be probed, and only while it neither reads nor writes", async () => {
   for (const canProbe of [false, true]) {
+    using clock = new Clock(10_000);
     const [near, far] = memoryPair();
     const connection = makeConnection(near, {}, { canProbe });
     const gate = Promise.withResolvers<void>();
     new Responder(connection, () => gate.promise, undefined, 1, Infinity);
     const client = fromDuplex(far);
     await turn();
-    linkOf(connection).tick();
+    clock.advance(clock.period);
     assertEquals(near.writes, [], "it reads");
     client.send(1);
     await turn();
     near.hold();
     connection.send("news");
     await turn();
-    linkOf(connection).tick();
+    clock.advance(clock.period);
     assertEquals(near.writes.length, 1, "it writes");
     near.release();
     await turn();
     near.hold();
-    linkOf(connection).tick();
-    linkOf(connection).tick();
+    clock.advance(clock.period);
+    clock.advance(clock.period);
     const probes = canProbe ? [new Uint8Array(0)] : [];
     assertEquals(near.writes.slice(1), probes, "one at a time");
     near.release();
     await turn();
     near.cut();
-    linkOf(connection).tick();
+    clock.advance(clock.period);
     await turn();
     assertEquals(connection.signal.aborted, canProbe);
     gate.resolve();
