@@ -8,6 +8,7 @@ import {
   type Address,
   type Connection,
   type ConnectionEnd,
+  linkOf,
   makeConnection,
   Settings,
 } from "../connection/connection.ts";
@@ -286,6 +287,16 @@ export class Acceptor<T> implements Entrance<T> {
     this.#handshakes?.close();
     this.#consumer.close?.();
     this.#wake();
+  }
+
+  /** The same, and lets what is open end once it is answered. */
+  drain(): void {
+    this.#events.emit({
+      type: "draining",
+      connections: this.#connections.size,
+    });
+    this.close();
+    for (const connection of this.#connections) linkOf(connection).drain();
   }
 
   /** Keeps the process alive, and so do all connections. */

@@ -171,7 +171,7 @@ export class Responder<T> implements Consumer<T> {
       : this.#link.room();
   }
 
-  /** A place in the order of the replies. */
+  /** A slot in the order of the replies. */
   #hold(bytes: number): Reply {
     const reply = { settled: false, value: undefined, bytes, replaced: false };
     this.#replies.push(reply);

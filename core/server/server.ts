@@ -4,28 +4,20 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import {
-  type Address,
-  type Connection,
-  linkOf,
-} from "../connection/connection.ts";
+import type { Address, Connection } from "../connection/connection.ts";
 import { onAbort } from "../tools/abort.ts";
-import { Events } from "../tools/events.ts";
 import { callHook } from "../tools/report.ts";
 import { startTimer } from "../tools/timer.ts";
 import { Acceptor, type Bind } from "./acceptor.ts";
 import {
   SERVE_DEFAULTS,
-  type ServerEvent,
   type ServerOptions,
   type ServerStats,
 } from "./options.ts";
 
 export { type ErrorHandler, type Handler, Responder } from "./respond.ts";
 export {
-  checkForAddress,
   LISTEN_DEFAULTS,
-  LISTEN_OPTIONS,
   type ListenOptions,
   type RejectionReason,
   SERVE_DEFAULTS,
@@ -49,7 +41,6 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    */
   readonly finished: Promise<void>;
   readonly #acceptor: Acceptor<T>;
-  readonly #events: Events<ServerEvent<T>>;
   readonly #shutdownTimeout: number;
   readonly #over = new AbortController();
   #shutdown: Promise<void> | undefined;
@@ -71,7 +62,6 @@ export class Server<T = JsonValue> implements AsyncDisposable {
       ...rest
     } = options;
     this.#shutdownTimeout = shutdownTimeout;
-    this.#events = new Events("@blackbelt/networking:server", rest.onEvent);
     this.#acceptor = new Acceptor(rest, bind, { isWaiting: true, take });
     this.finished = this.#run();
     callHook(onListen, this.addr);
@@ -113,12 +103,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   }
 
   async #drain(): Promise<void> {
-    this.#events.emit({
-      type: "draining",
-      connections: this.connections.size,
-    });
-    this.#acceptor.close();
-    for (const connection of this.connections) linkOf(connection).drain();
+    this.#acceptor.drain();
     const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
     await this.finished;
     stopTimer();
