@@ -38,7 +38,7 @@ import {
   type HandshakeSteps,
   shakeHands,
 } from "./core/handshake/handshake.ts";
-import { secureClient, TlsClientContext } from "./core/tls/tls.ts";
+import { secureClient } from "./core/tls/tls.ts";
 import { readOptions } from "./core/tools/options.ts";
 import { onTimeout, timeoutError } from "./core/tools/timer.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
@@ -136,7 +136,7 @@ class Dialer<T> {
     );
     this.settings = new Settings(options);
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
-    const context = tls && new TlsClientContext(tls === true ? {} : tls);
+    const secure = tls && secureClient(tls === true ? {} : tls);
     if (
       this.#endpoint.transport === "unix" && tls !== undefined &&
       (tls === true || tls.serverName === undefined)
@@ -146,13 +146,12 @@ class Dialer<T> {
       );
     }
     const prove = authenticate &&
-      halfOf("prove", authenticate, this.#endpoint, context !== undefined);
+      halfOf("prove", authenticate, this.#endpoint, secure !== undefined);
     const hostname = this.#endpoint.transport === "tcp"
       ? withoutBrackets(this.#endpoint.hostname)
       : "";
     this.#steps = {
-      encrypt: context &&
-        ((bytes, signal) => secureClient(bytes, context, hostname, signal)),
+      encrypt: secure && ((bytes, signal) => secure(bytes, hostname, signal)),
       logIn: prove && ((link, signal) => logIn(link, prove, signal)),
     };
     this.events = new Events("@blackbelt/networking:client", resolved.onEvent);

@@ -24,7 +24,7 @@ import {
   isOfPeer,
   type Socket,
 } from "../platform/platform.ts";
-import { secureServer, TlsServerContext } from "../tls/tls.ts";
+import { secureServer } from "../tls/tls.ts";
 import { onAbort } from "../tools/abort.ts";
 import { Events } from "../tools/events.ts";
 import { readOptions } from "../tools/options.ts";
@@ -110,19 +110,15 @@ export class Acceptor<T> implements Entrance<T> {
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
     this.settings = new Settings(given);
-    const context = tls && new TlsServerContext(tls);
+    const encrypt = tls && secureServer(tls);
     const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
     checkForAddress(given, endpoint);
     const verify = authenticate &&
-      halfOf("verify", authenticate, endpoint, context !== undefined);
+      halfOf("verify", authenticate, endpoint, encrypt !== undefined);
     this.#screen = verify === undefined ? screenClient : undefined;
-    if (context !== undefined || verify !== undefined) {
-      const steps: HandshakeSteps<T> = {
-        encrypt: context &&
-          ((bytes, signal) => secureServer(bytes, context, signal)),
-        logIn: verify && this.#letIn(verify),
-      };
-      this.#handshakes = new Handshakes(steps, this);
+    if (encrypt !== undefined || verify !== undefined) {
+      const logIn = verify && this.#letIn(verify);
+      this.#handshakes = new Handshakes({ encrypt, logIn }, this);
     }
     this.#binding = bind(endpoint, given.removeStale ?? true);
     if (resolved.dropPermissions) dropPermissions(this.#binding.needs);

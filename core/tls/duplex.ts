@@ -94,17 +94,13 @@ class Transport extends Duplex {
     _encoding: string,
     done: (error?: Error) => void,
   ): void {
-    this.#written = this.#writeAll(bytes).then(() => done(), (error) => {
-      this.#broke(error);
-      done(error);
-    });
-  }
-
-  async #writeAll(bytes: Uint8Array): Promise<void> {
-    const count = await this.#duplex.write(bytes);
-    if (count < bytes.length) {
-      await writeAll(this.#duplex, bytes.subarray(count));
-    }
+    this.#written = writeAll(this.#duplex, bytes).then(
+      () => done(),
+      (error) => {
+        this.#broke(error);
+        done(error);
+      },
+    );
   }
 
   /** Resolves when all that TLS handed over is written. Never rejects. */
@@ -141,7 +137,8 @@ export class TlsDuplex implements ByteDuplex {
   readonly #chunks: Uint8Array[] = [];
   /** Resolves when a read has a reason to look again. */
   #arrival: PromiseWithResolvers<void> | undefined;
-  readonly #writes = new Set<PromiseWithResolvers<void>>();
+  /** Reject the writes that are under way. */
+  readonly #writes = new Set<(reason: unknown) => void>();
   #failure: { readonly cause: unknown } | undefined;
   #receiving = false;
   #readEnded = false;
@@ -236,7 +233,7 @@ export class TlsDuplex implements ByteDuplex {
     if (this.#failure !== undefined) return;
     this.#failure = { cause };
     this.#wake();
-    for (const { reject } of this.#writes) reject(cause);
+    for (const reject of this.#writes) reject(cause);
     if (this.#handshake === undefined) return;
     this.#free();
     this.#handshake.reject(cause);
@@ -306,17 +303,14 @@ export class TlsDuplex implements ByteDuplex {
     hand: (socket: TLSSocket, done: (error?: Error | null) => void) => void,
   ): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.cause;
-    const passed = Promise.withResolvers<void>();
-    this.#writes.add(passed);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#writes.add(reject);
     hand(this.#socket!, (error) => {
-      if (error) passed.reject(error);
-      else passed.resolve();
+      this.#writes.delete(reject);
+      if (error) reject(error);
+      else resolve();
     });
-    try {
-      await passed.promise;
-    } finally {
-      this.#writes.delete(passed);
-    }
+    await promise;
   }
 
   /** Tells the peer that it has all, and ends the sending side below. */

@@ -10,7 +10,6 @@
 import { isIP } from "node:net";
 import {
   connect,
-  type ConnectionOptions,
   createSecureContext,
   createServer,
   type PeerCertificate,
@@ -138,99 +137,115 @@ function asciiName(name: unknown): string | undefined {
   return /^[\w.-]+$/.test(ascii) ? ascii : undefined;
 }
 
-/** The encryption of a server: checked once, for all its connections. */
-export class TlsServerContext {
-  readonly #options: Parameters<typeof createServer>[0];
-  /** Those that are between two handshakes: making one reads the key anew. */
-  readonly #spare: Server[] = [];
-
-  /**
-   * Checks the options; nothing is opened.
-   *
-   * @throws {TypeError} If an option does not exist or has the wrong type, if
-   * a certificate or the key cannot be read, or if the two do not belong
-   * together.
-   */
-  constructor(options: TlsServerOptions) {
-    const { cert, key, ca, alpnProtocols, minVersion } = {
-      ...TLS_DEFAULTS,
-      ...readOptions(TLS_SERVER_OPTIONS, options),
-    };
-    checkIdentity(cert, key);
-    this.#options = {
-      cert,
-      key,
-      ca,
-      minVersion,
-      maxVersion: NEWEST_VERSION,
-      ALPNProtocols: alpnProtocols,
-      requestCert: ca !== undefined,
-      rejectUnauthorized: true,
-      // None: its timer would keep an abandoned handshake in memory.
-      handshakeTimeout: -1,
-    };
-  }
-
-  /** Begins a handshake. */
-  readonly begin: Begin = (stream, secured, failed) => {
-    // It never listens. One at a time: it does not say whose handshake it was.
-    const server = this.#spare.pop() ?? createServer(this.#options);
-    server.once("secureConnection", (socket) => {
-      server.removeAllListeners("tlsClientError");
-      this.#spare.push(server);
-      secured(socket);
-    });
-    server.once("tlsClientError", (error, { authorizationError }) => {
-      // That a certificate was refused shows only here.
-      failed(
-        authorizationError ? new Error(String(authorizationError)) : error,
-      );
-    });
-    server.emit("connection", stream);
-  };
+/** An encrypted stream of bytes. */
+export interface SecureDuplex {
+  /** Plain bytes to and from the peer. */
+  readonly duplex: ByteDuplex;
+  /** What the two ends agreed on. */
+  readonly info: TlsInfo;
 }
 
-/** The encryption of a client: checked once, for all its connections. */
-export class TlsClientContext {
-  readonly #options: ConnectionOptions;
-  readonly #serverName: string | undefined;
+/**
+ * Encrypts a server's end of a connection. The bytes are owned from now on, and
+ * closed if that fails.
+ *
+ * @throws {TlsError} If the handshake fails.
+ * @throws The reason of the signal, if that is aborted before it is done.
+ */
+export type SecureServer = (
+  duplex: ByteDuplex,
+  signal?: AbortSignal,
+) => Promise<SecureDuplex>;
 
-  /**
-   * Checks the options; nothing is opened.
-   *
-   * @throws {TypeError} If an option does not exist or has the wrong type, if
-   * a certificate or the key cannot be read, or if the two do not belong
-   * together.
-   */
-  constructor(options: TlsClientOptions = {}) {
-    const { cert, key, ca, serverName, alpnProtocols, minVersion } = {
-      ...TLS_DEFAULTS,
-      ...readOptions(TLS_CLIENT_OPTIONS, options),
-    };
-    if (cert !== undefined || key !== undefined) checkIdentity(cert, key);
-    const limits = { minVersion, maxVersion: NEWEST_VERSION };
-    this.#serverName = serverName;
-    this.#options = {
-      secureContext: createSecureContext({ cert, key, ca, ...limits }),
-      ALPNProtocols: alpnProtocols,
-      // Said even though it is the default, which the environment can change.
-      rejectUnauthorized: true,
-      checkServerIdentity: refuseName,
-    };
-  }
+/**
+ * Encrypts a client's end of a connection to a host, and checks that the
+ * server's certificate comes from an authority that is trusted and is valid for
+ * the host. The bytes are owned from now on, and closed if that fails.
+ *
+ * @throws {TlsError} If the handshake fails.
+ * @throws {TypeError} If the host is none, and the options name no other.
+ * @throws The reason of the signal, if that is aborted before it is done.
+ */
+export type SecureClient = (
+  duplex: ByteDuplex,
+  hostname: string,
+  signal?: AbortSignal,
+) => Promise<SecureDuplex>;
 
-  /** Begins a handshake with a host. */
-  begin(
-    hostname: string,
-    ...[stream, secured, failed]: Parameters<Begin>
-  ): void {
-    const name = this.#serverName ?? hostname;
-    const host = asciiName(name);
-    if (host === undefined) throw wrongType("serverName", name, HOST_NAME);
-    const socket = connect({ ...this.#options, socket: stream, host });
-    socket.once("secureConnect", () => secured(socket));
-    socket.on("error", failed);
-  }
+/**
+ * The encryption of a server: checked once, for all its connections.
+ *
+ * @throws {TypeError} If an option does not exist or has the wrong type, if
+ * a certificate or the key cannot be read, or if the two do not belong
+ * together.
+ */
+export function secureServer(options: TlsServerOptions): SecureServer {
+  const { alpnProtocols, ...given } = {
+    ...TLS_DEFAULTS,
+    ...readOptions(TLS_SERVER_OPTIONS, options),
+  };
+  checkIdentity(given.cert, given.key);
+  const all = {
+    ...given,
+    maxVersion: NEWEST_VERSION,
+    ALPNProtocols: alpnProtocols,
+    requestCert: given.ca !== undefined,
+    rejectUnauthorized: true,
+    // None: its timer would keep an abandoned handshake in memory.
+    handshakeTimeout: -1,
+  };
+  // Those that are between two handshakes: making one reads the key anew.
+  const spare: Server[] = [];
+  return (duplex, signal) =>
+    secure(duplex, signal, (stream, secured, failed) => {
+      // It never listens. One at a time: it does not say whose handshake it was.
+      const server = spare.pop() ?? createServer(all);
+      server.once("secureConnection", (socket) => {
+        server.removeAllListeners("tlsClientError");
+        spare.push(server);
+        secured(socket);
+      });
+      server.once("tlsClientError", (error, { authorizationError: reason }) => {
+        // That a certificate was refused shows only here.
+        failed(reason ? new Error(String(reason)) : error);
+      });
+      server.emit("connection", stream);
+    });
+}
+
+/**
+ * The encryption of a client: checked once, for all its connections.
+ *
+ * @throws {TypeError} If an option does not exist or has the wrong type, if
+ * a certificate or the key cannot be read, or if the two do not belong
+ * together.
+ */
+export function secureClient(options: TlsClientOptions = {}): SecureClient {
+  const { serverName, alpnProtocols, ...given } = {
+    ...TLS_DEFAULTS,
+    ...readOptions(TLS_CLIENT_OPTIONS, options),
+  };
+  const { cert, key } = given;
+  if (cert !== undefined || key !== undefined) checkIdentity(cert, key);
+  const all = {
+    secureContext: createSecureContext({
+      ...given,
+      maxVersion: NEWEST_VERSION,
+    }),
+    ALPNProtocols: alpnProtocols,
+    // Said even though it is the default, which the environment can change.
+    rejectUnauthorized: true,
+    checkServerIdentity: refuseName,
+  };
+  return (duplex, hostname, signal) =>
+    secure(duplex, signal, (stream, secured, failed) => {
+      const name = serverName ?? hostname;
+      const host = asciiName(name);
+      if (host === undefined) throw wrongType("serverName", name, HOST_NAME);
+      const socket = connect({ ...all, socket: stream, host });
+      socket.once("secureConnect", () => secured(socket));
+      socket.on("error", failed);
+    });
 }
 
 function refuseName(
@@ -242,14 +257,6 @@ function refuseName(
     `Cannot secure the connection: the certificate is not valid for "${name}"`,
     { cause },
   );
-}
-
-/** An encrypted stream of bytes. */
-export interface SecureDuplex {
-  /** Plain bytes to and from the peer. */
-  readonly duplex: ByteDuplex;
-  /** What the two ends agreed on. */
-  readonly info: TlsInfo;
 }
 
 function infoOf(socket: TLSSocket): TlsInfo {
@@ -278,47 +285,4 @@ async function secure(
   } finally {
     stop();
   }
-}
-
-/**
- * Encrypts a server's end of a connection.
- *
- * @param duplex The bytes to encrypt; it is owned from now on, and closed if
- * that fails.
- * @param context The server's encryption.
- * @param signal Gives up when aborted before the handshake is done.
- * @throws {TlsError} If the handshake fails.
- */
-export function secureServer(
-  duplex: ByteDuplex,
-  context: TlsServerContext,
-  signal?: AbortSignal,
-): Promise<SecureDuplex> {
-  return secure(duplex, signal, context.begin);
-}
-
-/**
- * Encrypts a client's end of a connection, and checks that the server's
- * certificate comes from an authority that is trusted and is valid for the
- * host.
- *
- * @param duplex The bytes to encrypt; it is owned from now on, and closed if
- * that fails.
- * @param context The client's encryption.
- * @param hostname The host that is connected to.
- * @param signal Gives up when aborted before the handshake is done.
- * @throws {TlsError} If the handshake fails.
- * @throws {TypeError} If the host is none, and the options name no other.
- */
-export function secureClient(
-  duplex: ByteDuplex,
-  context: TlsClientContext,
-  hostname: string,
-  signal?: AbortSignal,
-): Promise<SecureDuplex> {
-  return secure(
-    duplex,
-    signal,
-    (...handshake) => context.begin(hostname, ...handshake),
-  );
 }

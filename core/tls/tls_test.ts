@@ -14,29 +14,29 @@ import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
 import { start } from "../../tests/process.ts";
 import { type Random, seeded } from "../../tests/random.ts";
 import {
+  type SecureClient,
   secureClient,
   type SecureDuplex,
+  type SecureServer,
   secureServer,
-  TlsClientContext,
   type TlsClientOptions,
   TlsError,
-  TlsServerContext,
   type TlsServerOptions,
 } from "./tls.ts";
 import { turn } from "../../tests/turns.ts";
 
 const { ca, client, folder, otherCa, server, otherClient } = certificates();
 
-function serverContext(options: Partial<TlsServerOptions> = {}) {
-  return new TlsServerContext({ ...server, ...options });
+function makeServer(options: Partial<TlsServerOptions> = {}) {
+  return secureServer({ ...server, ...options });
 }
 
-function clientContext(options: TlsClientOptions = {}) {
-  return new TlsClientContext({ ca, ...options });
+function makeClient(options: TlsClientOptions = {}) {
+  return secureClient({ ca, ...options });
 }
 
-const SERVER = serverContext();
-const CLIENT = clientContext();
+const asServer = makeServer();
+const asClient = makeClient();
 
 /** Two ends of a TCP connection. */
 async function tcpPair(): Promise<[Deno.TcpConn, Deno.TcpConn]> {
@@ -58,13 +58,13 @@ interface SecuredPair extends AsyncDisposable {
 }
 
 async function securedPair(
-  ofServer: TlsServerContext = SERVER,
-  ofClient: TlsClientContext = CLIENT,
+  ofServer: SecureServer = asServer,
+  ofClient: SecureClient = asClient,
 ): Promise<SecuredPair> {
   const [serverEnd, clientEnd] = memoryPair();
   const [server, client] = await Promise.all([
-    secureServer(serverEnd, ofServer),
-    secureClient(clientEnd, ofClient, "localhost"),
+    ofServer(serverEnd),
+    ofClient(clientEnd, "localhost"),
   ]);
   return {
     server,
@@ -84,14 +84,14 @@ async function securedPair(
  * and whether it is closed then.
  */
 async function failedPair(
-  ofServer: TlsServerContext,
-  ofClient: TlsClientContext,
+  ofServer: SecureServer,
+  ofClient: SecureClient,
   hostname = "localhost",
 ): Promise<{ ofServer: string; ofClient: string; closed: boolean[] }> {
   const conns = await tcpPair();
   const ends = await Promise.allSettled([
-    secureServer(conns[0], ofServer),
-    secureClient(conns[1], ofClient, hostname),
+    ofServer(conns[0]),
+    ofClient(conns[1], hostname),
   ]);
   if (ends.every(({ status }) => status === "fulfilled")) {
     conns.forEach((conn) => conn.close());
@@ -232,8 +232,8 @@ Deno.test("secureServer() and secureClient() tell what they agreed on", async ()
   assertEquals(plain.client.info.alpnProtocol, undefined);
 
   await using pair = await securedPair(
-    serverContext({ ca, alpnProtocols: ["first", "second"] }),
-    clientContext({ ...client, alpnProtocols: ["other", "second"] }),
+    makeServer({ ca, alpnProtocols: ["first", "second"] }),
+    makeClient({ ...client, alpnProtocols: ["other", "second"] }),
   );
   assertEquals(pair.server.info.alpnProtocol, "second");
   assertEquals(pair.client.info.alpnProtocol, "second");
@@ -254,25 +254,25 @@ Deno.test("secureServer() and secureClient() tell what they agreed on", async ()
 });
 
 Deno.test("secureClient() accepts a server by address, by another name and by a wildcard", async () => {
-  const wildcard = serverContext(issue("wildcard", {
+  const wildcard = makeServer(issue("wildcard", {
     subject: "/CN=wildcard",
     extensions: "subjectAltName = DNS:*.example.com, IP:::1",
     issuer: "ca",
   }));
-  const cases: [TlsServerContext, TlsClientContext, string][] = [
-    [SERVER, CLIENT, "127.0.0.1"],
-    [SERVER, clientContext({ serverName: "localhost" }), "10.0.0.1"],
-    [SERVER, CLIENT, "LocalHost."],
-    [SERVER, clientContext({ ca: [otherCa, ca] }), "localhost"],
-    [SERVER, clientContext({ ca: otherCa + ca }), "localhost"],
-    [wildcard, CLIENT, "a.example.com"],
-    [wildcard, CLIENT, "0:0::1"],
+  const cases: [SecureServer, SecureClient, string][] = [
+    [asServer, asClient, "127.0.0.1"],
+    [asServer, makeClient({ serverName: "localhost" }), "10.0.0.1"],
+    [asServer, asClient, "LocalHost."],
+    [asServer, makeClient({ ca: [otherCa, ca] }), "localhost"],
+    [asServer, makeClient({ ca: otherCa + ca }), "localhost"],
+    [wildcard, asClient, "a.example.com"],
+    [wildcard, asClient, "0:0::1"],
   ];
   for (const [ofServer, ofClient, hostname] of cases) {
     const [serverEnd, clientEnd] = memoryPair();
     const ends = await Promise.all([
-      secureServer(serverEnd, ofServer),
-      secureClient(clientEnd, ofClient, hostname),
+      ofServer(serverEnd),
+      ofClient(clientEnd, hostname),
     ]);
     for (const { duplex } of ends) duplex.close();
   }
@@ -281,43 +281,43 @@ Deno.test("secureClient() accepts a server by address, by another name and by a 
 
 Deno.test("secureClient() refuses a certificate of an unknown issuer", async () => {
   const { ofServer, ofClient, closed } = await failedPair(
-    SERVER,
-    clientContext({ ca: otherCa }),
+    asServer,
+    makeClient({ ca: otherCa }),
   );
   assertEquals(ofClient, UNTRUSTED);
   assertEquals(ofServer, `${FAILED}the peer does not accept the certificate`);
   assertEquals(closed, [true, true]);
   // Nor if it was asked before, nor with the authorities of the platform.
   assertEquals(
-    (await failedPair(SERVER, clientContext({ ca: otherCa }))).ofClient,
+    (await failedPair(asServer, makeClient({ ca: otherCa }))).ofClient,
     UNTRUSTED,
   );
   assertEquals(
-    (await failedPair(SERVER, new TlsClientContext())).ofClient,
+    (await failedPair(asServer, secureClient())).ofClient,
     UNTRUSTED,
   );
 });
 
 Deno.test("secureClient() refuses a certificate for another name", async () => {
-  const injecting = serverContext(issue("injecting", {
+  const injecting = makeServer(issue("injecting", {
     subject: "/CN=example.com",
     extensions: "subjectAltName = @names\n[names]\n" +
       "URI.1 = http://a, DNS:example.com\nDNS.1 = localhost",
     issuer: "ca",
   }));
-  const nameless = serverContext(
+  const nameless = makeServer(
     issue("nameless", { subject: "/CN=example.com", issuer: "ca" }),
   );
-  const cases: [TlsServerContext, string][] = [
-    [SERVER, "example.com"],
-    [SERVER, "127.0.0.2"],
-    [SERVER, "server"],
+  const cases: [SecureServer, string][] = [
+    [asServer, "example.com"],
+    [asServer, "127.0.0.2"],
+    [asServer, "server"],
     // One name that looks like two.
     [injecting, "example.com"],
     [nameless, "example.com"],
   ];
   for (const [ofServer, hostname] of cases) {
-    const failed = await failedPair(ofServer, CLIENT, hostname);
+    const failed = await failedPair(ofServer, asClient, hostname);
     assertEquals(
       failed.ofClient,
       `${FAILED}the certificate is not valid for "${hostname}"`,
@@ -325,9 +325,9 @@ Deno.test("secureClient() refuses a certificate for another name", async () => {
     assertEquals(failed.ofServer, CUT_SHORT);
     assertEquals(failed.closed, [true, true]);
   }
-  const other = clientContext({ serverName: "example.com" });
+  const other = makeClient({ serverName: "example.com" });
   assertEquals(
-    (await failedPair(SERVER, other)).ofClient,
+    (await failedPair(asServer, other)).ofClient,
     `${FAILED}the certificate is not valid for "example.com"`,
   );
 });
@@ -335,8 +335,8 @@ Deno.test("secureClient() refuses a certificate for another name", async () => {
 Deno.test("secureServer() and secureClient() refuse a peer with no protocol in common", async () => {
   assertEquals(
     await failedPair(
-      serverContext({ alpnProtocols: ["a"] }),
-      clientContext({ alpnProtocols: ["b"] }),
+      makeServer({ alpnProtocols: ["a"] }),
+      makeClient({ alpnProtocols: ["b"] }),
     ),
     {
       ofServer: `${FAILED}no ALPN protocol in common`,
@@ -347,13 +347,13 @@ Deno.test("secureServer() and secureClient() refuse a peer with no protocol in c
 });
 
 Deno.test("secureServer() refuses a client without a certificate, and one of another authority", async () => {
-  const ofServer = serverContext({ ca });
-  assertEquals(await failedPair(ofServer, CLIENT), {
+  const ofServer = makeServer({ ca });
+  assertEquals(await failedPair(ofServer, asClient), {
     ofServer: `${FAILED}the peer shows no certificate`,
     ofClient: `${FAILED}the peer demands a certificate`,
     closed: [true, true],
   });
-  assertEquals(await failedPair(ofServer, clientContext(otherClient)), {
+  assertEquals(await failedPair(ofServer, makeClient(otherClient)), {
     ofServer: UNTRUSTED,
     ofClient: CUT_SHORT,
     closed: [true, true],
@@ -365,18 +365,18 @@ Deno.test("secureServer() refuses a client without a certificate, and one of ano
     issuer: "ca",
   });
   assertEquals(
-    (await failedPair(ofServer, clientContext(wrongUse))).ofServer,
+    (await failedPair(ofServer, makeClient(wrongUse))).ofServer,
     UNTRUSTED,
   );
-  await using _accepted = await securedPair(ofServer, clientContext(client));
+  await using _accepted = await securedPair(ofServer, makeClient(client));
 });
 
 Deno.test("secureServer() and secureClient() reject when the peer does not speak TLS", async () => {
   for (
     const [secure, text] of [
-      [(end: MemoryEnd) => secureServer(end, SERVER), "GET / HTTP/1.0\r\n\r\n"],
+      [(end: MemoryEnd) => asServer(end), "GET / HTTP/1.0\r\n\r\n"],
       [
-        (end: MemoryEnd) => secureClient(end, CLIENT, "localhost"),
+        (end: MemoryEnd) => asClient(end, "localhost"),
         "\0\0\0\u0002{}",
       ],
     ] as const
@@ -395,13 +395,13 @@ Deno.test("secureServer() and secureClient() reject when the peer does not speak
 });
 
 Deno.test("secureServer() keeps the connections of one context apart", async () => {
-  const context = serverContext();
+  const context = makeServer();
   await using pair = await securedPair(context);
   await using other = await securedPair(context);
   for (let i = 0; i < 2; i++) {
     const [end, peer] = memoryPair();
     await peer.write(bytesOf("GET / HTTP/1.0\r\n\r\n"));
-    await assertRejects(() => secureServer(end, context), TlsError);
+    await assertRejects(() => context(end), TlsError);
     const both = await Promise.all([
       securedPair(context),
       securedPair(context),
@@ -418,8 +418,8 @@ Deno.test("secureServer() keeps the connections of one context apart", async () 
 
 Deno.test("secureServer() and secureClient() reject when the peer leaves or the link breaks", async () => {
   const secures = [
-    (end: MemoryEnd) => secureServer(end, SERVER),
-    (end: MemoryEnd) => secureClient(end, CLIENT, "localhost"),
+    (end: MemoryEnd) => asServer(end),
+    (end: MemoryEnd) => asClient(end, "localhost"),
   ];
   for (const secure of secures) {
     const [end, peer] = memoryPair();
@@ -450,10 +450,9 @@ Deno.test("secureServer() and secureClient() give up at once when aborted", asyn
   for (const early of [false, true]) {
     for (
       const secure of [
+        (end: MemoryEnd, signal: AbortSignal) => asServer(end, signal),
         (end: MemoryEnd, signal: AbortSignal) =>
-          secureServer(end, SERVER, signal),
-        (end: MemoryEnd, signal: AbortSignal) =>
-          secureClient(end, CLIENT, "localhost", signal),
+          asClient(end, "localhost", signal),
       ]
     ) {
       const [end] = memoryPair();
@@ -469,8 +468,8 @@ Deno.test("secureServer() and secureClient() give up at once when aborted", asyn
   const controller = new AbortController();
   const [serverEnd, clientEnd] = memoryPair();
   const ends = await Promise.all([
-    secureServer(serverEnd, SERVER, controller.signal),
-    secureClient(clientEnd, CLIENT, "localhost", controller.signal),
+    asServer(serverEnd, controller.signal),
+    asClient(clientEnd, "localhost", controller.signal),
   ]);
   controller.abort(reason);
   assertEquals(serverEnd.closed + clientEnd.closed, 0);
@@ -482,7 +481,7 @@ Deno.test("secureClient() rejects when there is no host to check the certificate
   const [end] = memoryPair();
   for (const hostname of ["", "a b"]) {
     await assertRejects(
-      () => secureClient(end, CLIENT, hostname),
+      () => asClient(end, hostname),
       TypeError,
       'Cannot use option "serverName"',
     );
@@ -635,8 +634,8 @@ Deno.test("TlsDuplex.write() takes a part of many bytes", async () => {
 Deno.test("TlsDuplex.close() tells the peer, may be called twice, and rejects all that waits", async () => {
   const conns = await tcpPair();
   const [{ duplex }, peer] = await Promise.all([
-    secureServer(conns[0], SERVER),
-    secureClient(conns[1], CLIENT, "localhost"),
+    asServer(conns[0]),
+    asClient(conns[1], "localhost"),
   ]);
   await writeAll(duplex, bytesOf("hello"));
   await writeAll(peer.duplex, bytesOf("hello"));
@@ -699,8 +698,8 @@ Deno.test("TlsDuplex.ref() and unref() reach the stream below", async () => {
     unref: () => calls.push("unref"),
   });
   const [{ duplex }, peer] = await Promise.all([
-    secureServer(below, SERVER),
-    secureClient(clientEnd, CLIENT, "localhost"),
+    asServer(below),
+    asClient(clientEnd, "localhost"),
   ]);
   duplex.unref?.();
   duplex.ref?.();
@@ -713,7 +712,7 @@ Deno.test("TlsDuplex.ref() and unref() reach the stream below", async () => {
   await turn();
 });
 
-Deno.test("new TlsServerContext() and new TlsClientContext() throw when an option is wrong", () => {
+Deno.test("secureServer() and secureClient() throw when an option is wrong", () => {
   const broken = server.cert.replace(/\n\w{8}/, "\nAAAAAAAA");
   const cases: [unknown, string][] = [
     [{ cert: 1 }, '"cert": expected certificates as PEM text'],
@@ -745,20 +744,20 @@ Deno.test("new TlsServerContext() and new TlsClientContext() throw when an optio
     const all = { ...server, ...options as TlsServerOptions };
     const text = `Cannot use option ${message}`;
     const { cause } = assertThrows(
-      () => new TlsServerContext(all),
+      () => secureServer(all),
       TypeError,
       text,
     );
-    assertThrows(() => new TlsClientContext(all), TypeError, text);
+    assertThrows(() => secureClient(all), TypeError, text);
     assert(!String(cause).includes("PRIVATE"));
   }
   assertThrows(
-    () => new TlsServerContext({} as TlsServerOptions),
+    () => secureServer({} as TlsServerOptions),
     TypeError,
     'Cannot use option "cert"',
   );
   assertThrows(
-    () => new TlsClientContext({ cert: client.cert }),
+    () => secureClient({ cert: client.cert }),
     TypeError,
     'Cannot use option "key"',
   );
@@ -770,14 +769,14 @@ Deno.test("new TlsServerContext() and new TlsClientContext() throw when an optio
     ] as [string, string][]
   ) {
     assertThrows(
-      () => new TlsClientContext({ serverName }),
+      () => secureClient({ serverName }),
       TypeError,
       `Cannot use option "serverName": received ${received}, expected the name or address of a host`,
     );
   }
 });
 
-Deno.test("new TlsServerContext() throws when TLS cannot use the kind of key", () => {
+Deno.test("secureServer() throws when TLS cannot use the kind of key", () => {
   const { success } = new Deno.Command("openssl", {
     // deno-fmt-ignore
     args: [
@@ -790,7 +789,7 @@ Deno.test("new TlsServerContext() throws when TLS cannot use the kind of key", (
   assert(success);
   assertThrows(
     () =>
-      new TlsServerContext({
+      secureServer({
         cert: Deno.readTextFileSync(`${folder}/odd.pem`),
         key: Deno.readTextFileSync(`${folder}/odd.key`),
       }),
@@ -811,10 +810,9 @@ Deno.test({
     for (const sent of [[], [22], [22, 3, 3, 1, 0, 1]]) {
       for (
         const secure of [
+          (conn: ByteDuplex, signal: AbortSignal) => asServer(conn, signal),
           (conn: ByteDuplex, signal: AbortSignal) =>
-            secureServer(conn, SERVER, signal),
-          (conn: ByteDuplex, signal: AbortSignal) =>
-            secureClient(conn, CLIENT, "localhost", signal),
+            asClient(conn, "localhost", signal),
         ]
       ) {
         const [conn, peer] = await tcpPair();
@@ -838,8 +836,8 @@ Deno.test({
     const sockets = new Sockets();
     const [conn, peer] = await tcpPair();
     const [{ duplex }, other] = await Promise.all([
-      secureServer(conn, SERVER),
-      secureClient(peer, CLIENT, "localhost"),
+      asServer(conn),
+      asClient(peer, "localhost"),
     ]);
     let bytesWritten = 0;
     const blocked = (async () => {
@@ -859,14 +857,14 @@ Deno.test({
 
 /** Listens, encrypts, and hands each connection over. */
 function serveTls(
-  context: TlsServerContext,
+  context: SecureServer,
   handle: (secured: SecureDuplex) => Promise<void>,
 ): { port: number; done: Promise<void> } {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   async function serve() {
     const conn = await listener.accept();
     listener.close();
-    await handle(await secureServer(conn, context));
+    await handle(await context(conn));
     await turn();
   }
   return { port: listener.addr.port, done: serve() };
@@ -899,7 +897,7 @@ Deno.test("secureServer() serves a client in Python, by both versions of TLS", a
   ) {
     const infos: SecureDuplex["info"][] = [];
     const { port, done } = serveTls(
-      serverContext({ ca, alpnProtocols: ["test"] }),
+      makeServer({ ca, alpnProtocols: ["test"] }),
       (secured) => {
         infos.push(secured.info);
         return echo(secured);
@@ -947,11 +945,7 @@ Deno.test("secureClient() talks to a server in Python, by both versions of TLS",
     });
     const [, port] = await python.line(/^port (\d+)$/);
     const conn = await dial(Number(port));
-    const { duplex, info } = await secureClient(
-      conn,
-      clientContext(client),
-      "127.0.0.1",
-    );
+    const { duplex, info } = await makeClient(client)(conn, "127.0.0.1");
     assertEquals(info.protocol, protocol);
     const text = "hello ".repeat(30_000);
     const [received] = await Promise.all([
@@ -971,7 +965,7 @@ Deno.test("secureClient() talks to a server in Python, by both versions of TLS",
 Deno.test("secureServer() and secureClient() refuse a peer without the version that they demand", async () => {
   const expected = `${FAILED}no version of TLS in common`;
   const { port, done } = serveTls(
-    serverContext({ minVersion: "TLSv1.3" }),
+    makeServer({ minVersion: "TLSv1.3" }),
     ({ duplex }) => Promise.resolve(duplex.close()),
   );
   await using old = start("python3", [
@@ -987,10 +981,10 @@ Deno.test("secureServer() and secureClient() refuse a peer without the version t
     cwd: folder,
   });
   const [, portOfOld] = await python.line(/^port (\d+)$/);
-  const demanding = clientContext({ ...client, minVersion: "TLSv1.3" });
+  const demanding = makeClient({ ...client, minVersion: "TLSv1.3" });
   const conn = await dial(Number(portOfOld));
   await assertRejects(
-    () => secureClient(conn, demanding, "localhost"),
+    () => demanding(conn, "localhost"),
     TlsError,
     expected,
   );
@@ -1006,8 +1000,8 @@ Deno.test(
       flights.push(pair.clientEnd.writes[0], pair.serverEnd.writes[0]);
     }
     const secures = [
-      (end: MemoryEnd) => secureServer(end, SERVER),
-      (end: MemoryEnd) => secureClient(end, CLIENT, "localhost"),
+      (end: MemoryEnd) => asServer(end),
+      (end: MemoryEnd) => asClient(end, "localhost"),
     ];
     for (let i = 0; i < 200; i++) {
       const bytes = flights[i % 2].slice(0, random.integer(1, 1_000));
@@ -1025,7 +1019,7 @@ Deno.test(
 
 Deno.test("secureServer() serves `openssl s_client`, and its end is a clean one", async () => {
   const { port, done } = serveTls(
-    serverContext({ alpnProtocols: ["test"] }),
+    makeServer({ alpnProtocols: ["test"] }),
     async ({ duplex, info }) => {
       assertEquals(info.alpnProtocol, "test");
       await writeAll(duplex, bytesOf(`${await readText(duplex, 6)}bye\n`));
@@ -1052,8 +1046,8 @@ const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
 async function attempt(ca) {
   const [conn, peer] = await Promise.all([Deno.connect(listener.addr), listener.accept()]);
   const ends = await Promise.allSettled([
-    tls.secureClient(conn, new tls.TlsClientContext({ ca }), "localhost"),
-    tls.secureServer(peer, new tls.TlsServerContext(server)),
+    tls.secureClient({ ca })(conn, "localhost"),
+    tls.secureServer(server)(peer),
   ]);
   console.log(ends[0].status, ends[0].reason?.message ?? "");
   for (const { value } of ends) value?.duplex.close();
@@ -1062,7 +1056,7 @@ await attempt(ca);
 await attempt(otherCa);
 listener.close();
 
-const context = new tls.TlsServerContext(server);
+const context = tls.secureServer(server);
 const given = [];
 /** A handshake that is given up, with a peer that is silent or speaks no TLS. */
 async function giveUp(isSilent) {
@@ -1077,7 +1071,7 @@ async function giveUp(isSilent) {
     close() {},
   };
   given.push(new WeakRef(duplex));
-  await tls.secureServer(duplex, context, late.signal).catch(() => {});
+  await context(duplex, late.signal).catch(() => {});
 }
 for (let i = 0; i < 100; i++) await giveUp(i % 2 === 0);
 let kept;
