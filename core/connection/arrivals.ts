@@ -3,15 +3,7 @@
  *
  * @module
  */
-import { setImmediate } from "node:timers";
-
-/**
- * While something is left to do, the platform looks for I/O at every 61st turn
- * of the event loop.
- */
-const LOOKING_TURNS = 64;
-/** What was read may be on its way through TLS or a stream for some turns. */
-const QUIET_TURNS = 8;
+import { LOOKING_ROUNDS, nextRound, QUIET_ROUNDS } from "../tools/schedule.ts";
 
 /** Reads one link, and goes on as long as something is there. */
 export interface ArrivalsOwner {
@@ -30,8 +22,8 @@ export interface ArrivalsOwner {
 export async function arrivalsRead(owner: ArrivalsOwner): Promise<void> {
   let seen = owner.bytesReceived;
   let quiet = 0;
-  for (let i = 1; i < LOOKING_TURNS || quiet < QUIET_TURNS; i++) {
-    await new Promise((resolve) => void setImmediate(resolve));
+  for (let i = 1; i < LOOKING_ROUNDS || quiet < QUIET_ROUNDS; i++) {
+    await nextRound();
     if (!owner.isReceiving) return;
     const { bytesReceived } = owner;
     quiet = owner.isListening && bytesReceived === seen ? quiet + 1 : 0;

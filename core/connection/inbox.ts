@@ -16,7 +16,7 @@ import { type Decoded, InvalidMessageError } from "../framing/framing.ts";
 import { Queue } from "../tools/queue.ts";
 import type { ConnectionEnd } from "./options.ts";
 import { quiet, rejectQuietly } from "../tools/quiet.ts";
-import { nextTurn, Share } from "../tools/schedule.ts";
+import { giveWay, Share } from "../tools/schedule.ts";
 import type { Tickers } from "../tools/ticker.ts";
 import { markFailure } from "./failures.ts";
 import { type RequestLimits, Requests } from "./requests.ts";
@@ -311,7 +311,7 @@ export class Inbox<T> {
     const next = Promise.withResolvers<Result<T>>();
     iteration.waiting.push(next);
     if (this.#end !== undefined) iteration.end(this.#end.failure);
-    else if (isSpent) nextTurn().then(() => this.#owner.wanted());
+    else if (isSpent) giveWay().then(() => this.#owner.wanted());
     else this.#owner.wanted();
     return next.promise;
   }
@@ -328,7 +328,7 @@ export class Inbox<T> {
     }
     this.#lastBytes = bytes;
     const result: Result<T> = { done: false, value: message };
-    return isSpent ? nextTurn().then(() => result) : Promise.resolve(result);
+    return isSpent ? giveWay().then(() => result) : Promise.resolve(result);
   }
 
   #begin(iteration: Iteration<T>): void {

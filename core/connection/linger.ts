@@ -7,6 +7,7 @@
  */
 import type { Reader } from "@std/io/types";
 import { clearImmediate, setImmediate } from "node:timers";
+import { READY_ROUNDS } from "../tools/schedule.ts";
 import { startTimer } from "../tools/timer.ts";
 
 /** Milliseconds that it takes at most, after a fault of the peer. */
@@ -15,18 +16,17 @@ export const LINGER_TIMEOUT = 2_000;
 export const LINGER_QUIET = 250;
 /** Bytes that are thrown away at most. */
 const LINGER_BYTES = 16_777_216;
-/** Turns of the event loop in which a read comes back that need not wait. */
-const READY_TURNS = 4;
 /** Where it goes: nobody looks at it, so one is enough for all. */
 const WASTE = new Uint8Array(65_536);
 
 /**
  * Throws away what comes until the peer has ended its side or is gone, or
- * nothing comes for so many milliseconds, or for a few turns. Never rejects.
+ * nothing comes for so many milliseconds, or for a few rounds of the
+ * event loop. Never rejects.
  */
 export async function discard(
   reader: Reader,
-  patience: number | "turns",
+  patience: number | "rounds",
 ): Promise<void> {
   let left = LINGER_BYTES;
   try {
@@ -40,14 +40,14 @@ export async function discard(
   }
 }
 
-/** What a read gives before so many milliseconds or turns are over, or `null`. */
+/** What a read gives before so many milliseconds or rounds are over, or `null`. */
 async function readWithin(
   read: Promise<number | null>,
-  patience: number | "turns",
+  patience: number | "rounds",
 ): Promise<number | null> {
   const { promise, resolve } = Promise.withResolvers<null>();
-  const stopTimer = patience === "turns"
-    ? after(READY_TURNS, () => resolve(null))
+  const stopTimer = patience === "rounds"
+    ? after(READY_ROUNDS, () => resolve(null))
     : startTimer(patience, () => resolve(null));
   try {
     return await Promise.race([read, promise]);
@@ -56,10 +56,10 @@ async function readWithin(
   }
 }
 
-/** Calls back after so many turns of the event loop. */
-function after(turns: number, over: () => void): () => void {
+/** Calls back after so many rounds of the event loop. */
+function after(rounds: number, over: () => void): () => void {
   let immediate = setImmediate(function next() {
-    if (--turns > 0) immediate = setImmediate(next);
+    if (--rounds > 0) immediate = setImmediate(next);
     else over();
   });
   return () => clearImmediate(immediate);

@@ -40,7 +40,7 @@ import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { callHook } from "../tools/report.ts";
 import { startTimer } from "../tools/timer.ts";
-import { nextTurn, Share } from "../tools/schedule.ts";
+import { BACK_WITHIN, giveWay, REPLY_RUN, Share } from "../tools/schedule.ts";
 import type { Tickers } from "../tools/ticker.ts";
 
 /** What only the maker of a link knows. */
@@ -67,19 +67,9 @@ export interface LinkInfo<T = JsonValue> {
 /** See {@linkcode LinkInfo.screen}. */
 type Screen<T> = (message: T, link: Link<T>) => Error | undefined;
 
-/**
- * Replies that are handed out before those who wait for them get their turn, so
- * that their next requests leave while the rest follows.
- */
-const REPLY_RUN = 32;
 const RESOLVED = Promise.resolve();
 /** A heartbeat has its own limit. */
 const UNLIMITED = { timeout: Infinity };
-/**
- * Whoever has its reply comes back with its next request within so many turns of
- * the microtask queue.
- */
-const QUIET_TURNS = 4;
 
 function isFramingError(cause: unknown): boolean {
   try {
@@ -393,7 +383,7 @@ export class Link<T = JsonValue> {
   async #catchUp(): Promise<void> {
     while (this.#inbox.isBehind && this.#mayHandOut) {
       await this.#inbox.catchUp();
-      if (this.#share.isSpent(0)) await nextTurn();
+      if (this.#share.isSpent(0)) await giveWay();
     }
   }
 
@@ -471,7 +461,7 @@ export class Link<T = JsonValue> {
     try {
       while (this.#isWanted) {
         if (share.isFull) {
-          await nextTurn();
+          await giveWay();
           continue;
         }
         if (this.#inbox.isBehind) {
@@ -505,7 +495,7 @@ export class Link<T = JsonValue> {
               await RESOLVED;
               this.#outbox.hasten();
             }
-            if (share.isSpent(sizes[i])) await nextTurn();
+            if (share.isSpent(sizes[i])) await giveWay();
           }
           continue;
         }
@@ -557,7 +547,7 @@ export class Link<T = JsonValue> {
     const end = this.#closingFor ?? { clean: true };
     await discard(
       this.#duplex,
-      !end.clean ? LINGER_TIMEOUT : this.#mayLose ? LINGER_QUIET : "turns",
+      !end.clean ? LINGER_TIMEOUT : this.#mayLose ? LINGER_QUIET : "rounds",
     );
     this.#shut(end);
   }
@@ -567,7 +557,7 @@ export class Link<T = JsonValue> {
    * the last one asks for the next.
    */
   async #rest(): Promise<void> {
-    for (let i = 0; i < QUIET_TURNS; i++) {
+    for (let i = 0; i < BACK_WITHIN; i++) {
       await RESOLVED;
       if (this.#inbox.isAwaited) return;
     }

@@ -10,6 +10,7 @@ import {
   limitDepth,
   measure,
 } from "../framing/framing.ts";
+import { BACK_WITHIN, WORTH_A_WRITE } from "../tools/schedule.ts";
 
 type Space = Uint8Array<ArrayBuffer>;
 
@@ -36,17 +37,6 @@ function returnSpace(space: Space | undefined): void {
     if (space?.length === bytes && spare.length < most) spare.push(space);
   }
 }
-
-/**
- * Whoever awaits each send, or each reply, comes back for the next within so
- * many turns of the microtask queue.
- */
-const QUIET_TURNS = 4;
-/**
- * So many messages are worth a write of their own: the peer works on them while
- * the next ones are made.
- */
-const WORTH_A_WRITE = 32;
 
 /** Waits until no more than `most` bytes are queued. */
 interface Waiting {
@@ -122,8 +112,8 @@ export class Outbox {
   }
 
   /**
-   * Adds a message, to be written in this turn of the event loop. A `patient`
-   * one waits for those that are likely to follow it in the same turn. Throws,
+   * Adds a message, to be written in this round of the event loop. A `patient`
+   * one waits for those that are likely to follow it in the same round. Throws,
    * and adds nothing, if the message cannot be sent.
    */
   push(message: unknown, patient: boolean): void {
@@ -133,16 +123,16 @@ export class Outbox {
     if (this.#state !== "idle") return;
     this.#state = "soon";
     // Writing only when every connection has read wakes the peers together.
-    if (patient) this.#writeSoon(this.#messages, QUIET_TURNS);
+    if (patient) this.#writeSoon(this.#messages, BACK_WITHIN);
     else queueMicrotask(() => this.#write());
   }
 
-  #writeSoon(seen: number, turns: number): void {
+  #writeSoon(seen: number, left: number): void {
     queueMicrotask(() => {
       if (this.#state !== "soon") return;
       const more = this.#messages > seen;
-      if (turns === 0 && !more || this.#isWorthAWrite) this.#write();
-      else this.#writeSoon(this.#messages, more ? QUIET_TURNS : turns - 1);
+      if (left === 0 && !more || this.#isWorthAWrite) this.#write();
+      else this.#writeSoon(this.#messages, more ? BACK_WITHIN : left - 1);
     });
   }
 
@@ -214,7 +204,7 @@ export class Outbox {
     if (this.#state === "writing") this.#state = "soon";
     this.#tell();
     if (this.#patient && this.#encoder.size > 0) {
-      this.#writeSoon(this.#messages, QUIET_TURNS);
+      this.#writeSoon(this.#messages, BACK_WITHIN);
     } else this.#write();
   }
 

@@ -8,13 +8,11 @@ import { BackpressureError, type Link } from "../connection/connection.ts";
 import type { RpcId } from "./jsonrpc.ts";
 import { Queue } from "../tools/queue.ts";
 import { WINDOW_BYTES, WINDOW_ITEMS } from "./incoming_stream.ts";
-import { nextTurn } from "../tools/schedule.ts";
+import { giveWay, NEXT_ITEM_WITHIN } from "../tools/schedule.ts";
 
 /** Most items and, as far as the last frame tells, bytes of one frame. */
 const FRAME_ITEMS = 128;
 const FRAME_BYTES = 32_768;
-/** A generator comes back with its next item within so many microtasks. */
-const QUIET_TURNS = 6;
 
 /** What is sent item by item: an async iterable, or any generator. */
 export type Streamable = AsyncIterable<unknown> | IterableIterator<unknown>;
@@ -176,14 +174,14 @@ export class OutgoingStream {
   }
 
   /** Sends what there is when no more of it comes in this turn. */
-  #flushSoon(turns = QUIET_TURNS): void {
+  #flushSoon(left = NEXT_ITEM_WITHIN): void {
     const seen = this.#itemsAdded;
     this.#isFlushing = true;
     queueMicrotask(() => {
       this.#isFlushing = false;
       if (this.#isOpen && this.#items.length === 0) return;
       if (this.#itemsAdded > seen) this.#flushSoon();
-      else if (turns > 0) this.#flushSoon(turns - 1);
+      else if (left > 0) this.#flushSoon(left - 1);
       else this.#flush();
     });
   }
@@ -283,7 +281,7 @@ export class OutgoingStream {
    * next one is still waited for.
    */
   async isSilent(): Promise<boolean> {
-    await nextTurn();
+    await giveWay();
     try {
       await this.#flushAll();
     } catch {

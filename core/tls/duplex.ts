@@ -9,6 +9,7 @@ import { Duplex } from "node:stream";
 import { setImmediate } from "node:timers";
 import type { TLSSocket } from "node:tls";
 import type { ByteDuplex } from "../connection/connection.ts";
+import { nextRound } from "../tools/schedule.ts";
 
 /**
  * Thrown when a connection cannot be encrypted, and by what waits on one whose
@@ -115,11 +116,6 @@ class Transport extends Duplex {
   }
 }
 
-/** Resolves when TLS has handed over what it made in this turn. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 /** Begins a handshake over a stream, and tells how it went. */
 export type Begin = (
   stream: Duplex,
@@ -192,7 +188,7 @@ export class TlsDuplex implements ByteDuplex {
       while (this.#isWaiting) {
         const hasMore = await this.#stream.receive();
         // What came may still be on its way through TLS.
-        if (this.#isWaiting) await turn();
+        if (this.#isWaiting) await nextRound();
         if (hasMore) continue;
         if (!this.#readEnded) this.#truncate();
         break;
@@ -320,7 +316,8 @@ export class TlsDuplex implements ByteDuplex {
 
   async #endWriting(): Promise<void> {
     await this.#pass((socket, done) => socket.end(() => done()));
-    await turn();
+    // By then TLS has handed over its last words.
+    await nextRound();
     await this.#stream.flushed();
     await this.#duplex.closeWrite?.();
   }

@@ -1,26 +1,58 @@
 /**
- * Giving others their turn.
+ * Giving way to others: yielding to the event loop, fair rounds, and every number
+ * that says when.
  *
  * @module
  */
 import { setImmediate, setTimeout } from "node:timers";
 
+/** Rounds of the event loop in which a read comes back that need not wait. */
+export const READY_ROUNDS = 4;
 /**
- * The platform looks for I/O when nothing else is left to do, or at every 61st
- * turn of the event loop: where one connection always has something to do,
- * others would wait for that. So everybody rests at least this often, in
- * milliseconds.
+ * Rounds in which the platform has looked for I/O: while something is left to
+ * do, it does so in every 61st.
+ */
+export const LOOKING_ROUNDS = 64;
+/** Rounds that what was read may take to come through TLS or a stream. */
+export const QUIET_ROUNDS = 8;
+/**
+ * Microtasks within which whoever awaits each send, or each reply, is back with
+ * the next.
+ */
+export const BACK_WITHIN = 4;
+/** The same for a generator with its next item. */
+export const NEXT_ITEM_WITHIN = 6;
+/**
+ * Replies that are handed out before those who wait for them go on, so that
+ * their next requests leave while the rest follows.
+ */
+export const REPLY_RUN = 32;
+/**
+ * So many messages are worth a write of their own: the peer works on them while
+ * the next ones are made.
+ */
+export const WORTH_A_WRITE = 32;
+
+/** Resolves in the next round of the event loop. */
+export function nextRound(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
+/**
+ * The platform looks for I/O when nothing else is left to do, or in every 61st
+ * round: where one connection always has something to do, others would wait for
+ * that. So everybody rests at least this often, in milliseconds. It has its
+ * price: eight connections with 64 requests each have a p99 of 1.1 ms or more,
+ * and of 0.7 ms with a rest a thousand times rarer.
  */
 const REST_INTERVAL = 25;
 
 let restedAt = 0;
 let rest: Promise<void> | undefined;
 
-/** Resolves when others have had their turn. */
-export function nextTurn(): Promise<void> {
-  if (performance.now() - restedAt < REST_INTERVAL) {
-    return new Promise((resolve) => void setImmediate(resolve));
-  }
+/** Resolves when other connections have had their round. */
+export function giveWay(): Promise<void> {
+  if (performance.now() - restedAt < REST_INTERVAL) return nextRound();
   return rest ??= new Promise((resolve) => {
     setTimeout(() => {
       restedAt = performance.now();
@@ -31,11 +63,11 @@ export function nextTurn(): Promise<void> {
 }
 
 /**
- * Bytes read and decoded, each counted, before other connections get their
- * turn: neither waits for anything while bytes are there.
+ * Bytes read and decoded, each counted, before other connections have their
+ * round: neither waits for anything while bytes are there.
  */
 const MOST_BYTES = 262_144;
-/** Milliseconds of work with messages before others get their turn. */
+/** Milliseconds of work with messages before others have their round. */
 const MOST_TIME = 10;
 /** A message of so many bytes may take long. */
 const LARGE = 4_096;
