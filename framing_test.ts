@@ -27,6 +27,7 @@ import { DEEP } from "./tests/costly_texts.ts";
 import { defaultTags } from "./tests/default_tags.ts";
 import { type Random, seeded } from "./tests/random.ts";
 import { WIRE_VECTORS } from "./tests/wire_vectors.ts";
+import { bytesOf } from "./tests/peers.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 type Feed = (decoder: FrameDecoder<unknown>, bytes: Bytes) => unknown[];
@@ -43,10 +44,6 @@ const LAYOUTS: FramingOptions[] = WIDTHS.flatMap((prefixBytes) =>
  * UTF-16.
  */
 const TEXTS = ["[1]", '"é"', '{"ключ":"日本"}', '"😀"'];
-
-function bytesOf(hex: string): Bytes {
-  return Uint8Array.fromHex(hex.replaceAll(" ", ""));
-}
 
 function join(parts: Iterable<Uint8Array>): Bytes {
   const all = [...parts];

@@ -18,12 +18,9 @@ import {
   TlsError,
 } from "../mod.ts";
 import { certificates, issue } from "./certificates.ts";
+import { echo } from "./peers.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 Deno.test("connect() rejects when nobody listens", async () => {
   const listener = listen(LOCAL);

@@ -17,6 +17,7 @@ import { delay, faultTest as test, Sockets, until, watch } from "./ledger.ts";
 import {
   bytesOf,
   connectResetter,
+  echo,
   frame,
   join,
   LOCAL,
@@ -27,10 +28,6 @@ import {
 
 const KIB = 1_024;
 const MIB = 1_048_576;
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 test("close() with a read pending ends the iteration quietly, and the peer sees the end", async () => {
   using listener = listen(LOCAL);

@@ -12,15 +12,14 @@ import {
   connect,
   ConnectionClosedError,
   fromDuplex,
-  type JsonValue,
   type ReconnectOptions,
   serve,
   type ServeOptions,
   sharedSecret,
 } from "../mod.ts";
 import { delay, faultTest, until } from "./ledger.ts";
-import { LOCAL, portOf } from "./peers.ts";
-import { type Running, start } from "./process.ts";
+import { echo, LOCAL, portOf } from "./peers.ts";
+import { start, startServerProgram } from "./process.ts";
 import { startScript } from "./scripts.ts";
 import { ClientEventLog } from "./event_logs.ts";
 
@@ -32,10 +31,6 @@ const AT_ONCE: ReconnectOptions = { minDelay: 1, maxDelay: 1 };
 type ErrorClass = new (message?: string) => Error;
 
 const ROOT = new URL("../", import.meta.url);
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
 
 faultTest(
   "connect() says why it does not connect, by the error of the platform",
@@ -216,20 +211,6 @@ faultTest(
   },
 );
 
-/** The server program, once it has printed a line that matches. */
-async function startProgram(
-  flags: string[],
-  args: string[],
-): Promise<Running & { port: number }> {
-  const server = start(
-    Deno.execPath(),
-    ["run", "--no-prompt", ...flags, "server.ts", "--log=text", ...args],
-    { cwd: ROOT },
-  );
-  const [, port] = await server.line(/^Listening on .*?:?(\d*)$/);
-  return Object.assign(server, { port: Number(port) });
-}
-
 faultTest(
   "the server program warns where anyone may use it, and only there",
   async () => {
@@ -242,7 +223,7 @@ faultTest(
       ["0.0.0.0", [`--token-file=${token}`], false],
     ];
     for (const [hostname, args, warns] of cases) {
-      await using server = await startProgram(
+      await using server = await startServerProgram(
         [`--allow-net=${hostname}:0`, `--allow-read=${token}`],
         [`--hostname=${hostname}`, "--port=0", ...args],
       );
@@ -268,13 +249,13 @@ faultTest(
       `--allow-net=unix:${path}.d/s`,
     ];
     {
-      await using killed = await startProgram(flags, [`--unix=${path}`]);
+      await using killed = await startServerProgram(flags, [`--unix=${path}`]);
       killed.kill("SIGKILL");
       await killed.status;
     }
     assert((await Deno.lstat(path)).isSocket);
     {
-      await using server = await startProgram(flags, [`--unix=${path}`]);
+      await using server = await startServerProgram(flags, [`--unix=${path}`]);
       assertEquals((await Deno.lstat(path)).mode! & 0o777, 0o600);
       await using client = await connect({ path });
       const hello = { message: "hi" };

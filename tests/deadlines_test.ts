@@ -14,14 +14,10 @@ import {
   watch,
   whileServed,
 } from "./ledger.ts";
-import { frame, join, LOCAL, Peer, prefix } from "./peers.ts";
-import { type Running, start } from "./process.ts";
+import { echo, frame, join, LOCAL, Peer, prefix } from "./peers.ts";
+import { startServerProgram } from "./process.ts";
 
 const KIB = 1_024;
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 /** Checks that it has not ended early. */
 function assertNotBefore(start: number, deadline: number): void {
@@ -30,18 +26,6 @@ function assertNotBefore(start: number, deadline: number): void {
 }
 
 /** A server program in a process of its own, once it listens. */
-async function startServer(): Promise<
-  Running & { addr: { hostname: string; port: number } }
-> {
-  const server = start(Deno.execPath(), [
-    ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
-    new URL("../server.ts", import.meta.url).pathname,
-    ...["--hostname", "127.0.0.1", "--port", "0"],
-  ]);
-  const [, port] = await server.line(/127\.0\.0\.1\D+(\d+)/);
-  return Object.assign(server, { addr: { ...LOCAL, port: Number(port) } });
-}
-
 test("frameTimeout ends 100 peers that send a byte now and then, and others are served", async () => {
   const timeouts = { frameTimeout: 1_000, writeTimeout: Infinity };
   using clock = new Clock(1_000);
@@ -165,9 +149,13 @@ test("handshakeTimeout ends who does not say who it is, and 16 KiB are enough to
 
 test("heartbeats find a server that is frozen, which takes what is sent and says nothing", async () => {
   using clock = new Clock(1_000);
-  await using server = await startServer();
+  await using server = await startServerProgram(
+    ["--allow-net=127.0.0.1:0"],
+    ["--hostname=127.0.0.1", "--port=0"],
+  );
   const client = await connect({
-    ...server.addr,
+    ...LOCAL,
+    port: server.port,
     heartbeat: { message: "are you there?" },
     heartbeatInterval: 1_000,
   });

@@ -31,6 +31,7 @@ import { memoryPair } from "./memory_pair.ts";
 import {
   bytesOf,
   connectResetter,
+  echo,
   frame,
   join,
   LOCAL,
@@ -43,10 +44,6 @@ import { Random, SEED } from "./random.ts";
 
 const MIB = 1_048_576;
 const KIB = 1_024;
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 test("serve() refuses a length over the limit by its prefix alone", async () => {
   let handled = 0;

@@ -7,22 +7,12 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import {
-  connect,
-  ConnectionClosedError,
-  type JsonValue,
-  serve,
-  sharedSecret,
-} from "../mod.ts";
+import { connect, ConnectionClosedError, serve, sharedSecret } from "../mod.ts";
 import { delay, faultTest, until, whileServed } from "./ledger.ts";
-import { connectResetter, frame, LOCAL, Peer } from "./peers.ts";
+import { connectResetter, echo, frame, LOCAL, Peer } from "./peers.ts";
 import { ServerEventLog } from "./event_logs.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
 
 faultTest(
   "serve() outlives hooks and handlers that throw, again and again",

@@ -9,21 +9,16 @@ import {
   type Address,
   connect,
   ConnectionClosedError,
-  type JsonValue,
   type ReconnectOptions,
   serve,
 } from "../mod.ts";
 import { Clock, delay, faultTest, until } from "./ledger.ts";
-import { frame, LOCAL, Peer } from "./peers.ts";
+import { echo, frame, LOCAL, Peer } from "./peers.ts";
 import type { Running } from "./process.ts";
 import { startScript } from "./scripts.ts";
 
 /** Comes back at once. */
 const AT_ONCE: ReconnectOptions = { minDelay: 1, maxDelay: 1 };
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
 
 /** A server in a process of its own, that can be frozen. */
 async function startEcho(): Promise<Running & { addr: Address }> {

@@ -10,7 +10,6 @@ import {
   connect,
   ConnectionClosedError,
   type Handler,
-  type JsonValue,
   listen,
   serve,
 } from "../mod.ts";
@@ -27,13 +26,9 @@ import { rpc } from "../rpc.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 import { memoryConnections } from "./connection_pairs.ts";
 import { faultTest, settled, until } from "./ledger.ts";
-import { frame, LOCAL, Peer, portOf } from "./peers.ts";
+import { echo, frame, LOCAL, Peer, portOf } from "./peers.ts";
 import { resetAndDestroy } from "./raw.ts";
 import { Reports } from "./reports.ts";
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
 
 faultTest(
   "every hook that throws or rejects is reported, and ends nothing",

@@ -7,12 +7,10 @@ import {
   assertMatch,
   assertRejects,
 } from "@std/assert";
-import { connect as connectNode } from "node:net";
 import {
   connect,
   type Connection,
   ConnectionClosedError,
-  type JsonValue,
   listen,
   serve,
   type Server,
@@ -20,28 +18,11 @@ import {
   sharedSecret,
 } from "../mod.ts";
 import { delay, faultTest, until } from "./ledger.ts";
-import { frame, LOCAL, Peer, portOf } from "./peers.ts";
+import { askFrom, echo, frame, LOCAL, Peer, portOf } from "./peers.ts";
 import { processorTime, startLimited, startScript } from "./scripts.ts";
 import { ServerEventLog } from "./event_logs.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
-
-/** The reply to a message from another address of this machine. */
-function askFrom(localAddress: string, port: number): Promise<void> {
-  const socket = connectNode({ host: "127.0.0.1", port, localAddress });
-  return new Promise((resolve, reject) => {
-    socket.on("connect", () => socket.write(frame("1")));
-    socket.on("data", () => {
-      resolve();
-      socket.destroy();
-    });
-    socket.on("error", reject);
-  });
-}
 
 /** That one who knows the secret is served. */
 async function assertClientGetsIn(server: Server): Promise<void> {
@@ -187,7 +168,7 @@ faultTest(
       ),
     );
     for (let i = 0; i < 5; i++) {
-      await askFrom("127.0.0.2", portOf(server.addr));
+      await askFrom("127.0.0.2", portOf(server.addr), frame("1"));
     }
     const rejected = new Set(
       log.of("rejected").map(({ remoteAddr }) => portOf(remoteAddr)),

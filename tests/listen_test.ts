@@ -26,10 +26,6 @@ import {
 } from "./peers.ts";
 import { Reports } from "./reports.ts";
 
-async function echo(connection: Connection): Promise<void> {
-  for await (const message of connection) await connection.send(message);
-}
-
 /** What each peer does that harms its own connection alone. */
 const HARM: Record<string, Uint8Array> = {
   "is late with half a length": new Uint8Array(2),
@@ -47,7 +43,9 @@ faultTest(
     await using server = listen({
       ...LOCAL,
       onEvent: (event) => void events.push(event),
-    }, echo);
+    }, async (connection) => {
+      for await (const message of connection) await connection.send(message);
+    });
     await using honest = await connect(server.addr);
     for (const [name, bytes] of Object.entries(HARM)) {
       using peer = await Peer.connect(server.addr);

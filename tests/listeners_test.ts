@@ -15,13 +15,9 @@ import { certificates } from "./certificates.ts";
 import { memoryConnections } from "./connection_pairs.ts";
 import { faultTest, until } from "./ledger.ts";
 import { waitersOf } from "./listeners.ts";
-import { LOCAL } from "./peers.ts";
+import { echo, LOCAL } from "./peers.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 /** An address at which nobody listens. */
 function nowhere(): Address {

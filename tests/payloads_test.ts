@@ -19,14 +19,19 @@ import { serveRpc } from "../rpc.ts";
 import { startChildServer } from "./child_server.ts";
 import { WIDE } from "./costly_texts.ts";
 import { faultTest as test, until, watch, whileServed } from "./ledger.ts";
-import { bytesOf, frame, join, LOCAL, Peer, prefix, repeat } from "./peers.ts";
+import {
+  bytesOf,
+  echo,
+  frame,
+  join,
+  LOCAL,
+  Peer,
+  prefix,
+  repeat,
+} from "./peers.ts";
 import { start } from "./process.ts";
 
 const MIB = 1_048_576;
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 /** In the place of a bad message. */
 function answerError(error: unknown): unknown {
@@ -192,7 +197,7 @@ test("keys that have a meaning in JavaScript are keys like others, also where it
       ...flags,
       `--config=${new URL("../deno.json", import.meta.url).pathname}`,
       `
-        import { connect, Connection, serve } from "${mod}";
+        import { fromDuplex, serve } from "${mod}";
         const texts = ["__proto__", "constructor", "prototype", "toString", "valueOf"]
           .flatMap((key) => [
             \`{"\${key}":{"admin":true}}\`,

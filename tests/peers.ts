@@ -1,6 +1,12 @@
 /** Peers that do not behave, and what they need. */
-import { connect as connectNode } from "node:net";
-import { type Address, FrameDecoder, type JsonValue } from "../mod.ts";
+import { once } from "node:events";
+import { connect as connectNode, type Socket } from "node:net";
+import {
+  type Address,
+  type Connection,
+  FrameDecoder,
+  type JsonValue,
+} from "../mod.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -11,6 +17,46 @@ export const LOCAL = { hostname: "127.0.0.1", port: 0 } as const;
 export function portOf(addr: Address): number {
   if (addr.transport !== "tcp") throw new TypeError("It has no port");
   return addr.port;
+}
+
+/** A handler that answers with what it is asked. */
+export function echo(message: JsonValue): JsonValue {
+  return message;
+}
+
+/** Sends back what comes, and closes at the end; resolves to its count. */
+export async function echoAll(connection: Connection): Promise<number> {
+  let count = 0;
+  for await (const message of connection) {
+    await connection.send(message);
+    count++;
+  }
+  await connection.close();
+  return count;
+}
+
+/** Connects from an address of this machine, and says nothing. */
+export async function connectFrom(
+  localAddress: string,
+  port: number,
+): Promise<Socket> {
+  const socket = connectNode({ host: "127.0.0.1", port, localAddress });
+  await once(socket, "connect");
+  socket.on("error", () => {}); // it may be dropped at any time
+  return socket;
+}
+
+/** What comes first after some bytes were sent from an address of this machine. */
+export async function askFrom(
+  localAddress: string,
+  port: number,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  const socket = await connectFrom(localAddress, port);
+  socket.write(bytes);
+  const [answer] = await once(socket, "data");
+  socket.destroy();
+  return answer;
 }
 
 /** The bytes that hexadecimal digits stand for. */

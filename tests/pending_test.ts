@@ -1,6 +1,6 @@
 /** Peers that are not let in yet, and what is set on sockets. */
 import { assert, assertEquals } from "@std/assert";
-import { connect as connectNode, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { once } from "node:events";
 import {
   connect,
@@ -11,18 +11,7 @@ import {
 } from "../mod.ts";
 import { encodeFrame, FrameDecoder } from "../framing.ts";
 import { faultTest, until } from "./ledger.ts";
-import { frame, LOCAL, Peer, portOf } from "./peers.ts";
-
-/** Connects from an address of this machine, and says nothing. */
-async function connectFrom(
-  localAddress: string,
-  port: number,
-): Promise<Socket> {
-  const socket = connectNode({ host: "127.0.0.1", port, localAddress });
-  socket.on("error", () => {}); // it is dropped where it has to make room
-  await once(socket, "connect");
-  return socket;
-}
+import { connectFrom, frame, LOCAL, Peer, portOf } from "./peers.ts";
 
 async function close(sockets: Socket[]): Promise<void> {
   await Promise.all(sockets.map((socket) => {

@@ -32,6 +32,7 @@ import {
 } from "./ledger.ts";
 import {
   connectResetter,
+  echo,
   frame,
   join,
   LOCAL,
@@ -44,10 +45,6 @@ import { Random, SEED } from "./random.ts";
 
 const KIB = 1_024;
 const MIB = 1_048_576;
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 test("serve() keeps no more than the high-water mark and one reply for a peer that reads nothing, and gives it up", async () => {
   const writeTimeout = 1_000;

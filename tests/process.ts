@@ -170,3 +170,21 @@ class Output {
     await this.ended;
   }
 }
+
+/**
+ * The server program with permissions of its own, once it listens.
+ */
+export async function startServerProgram(
+  flags: string[],
+  args: string[],
+): Promise<Running & { port: number }> {
+  const server = start(
+    Deno.execPath(),
+    ["run", "--no-prompt", ...flags, "server.ts", "--log=text", ...args],
+    { cwd: new URL("../", import.meta.url) },
+  );
+  const [, text, json] = await server.line(
+    /^Listening on .*?:?(\d*)$|"port":(\d+)/,
+  );
+  return Object.assign(server, { port: Number(text ?? json) });
+}

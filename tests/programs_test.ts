@@ -7,7 +7,12 @@ import project from "../deno.json" with { type: "json" };
 import { FrameDecoder, type JsonValue } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { withFixedPorts } from "./fixed_ports.ts";
-import { type Running, start, type StartOptions } from "./process.ts";
+import {
+  type Running,
+  start,
+  type StartOptions,
+  startServerProgram,
+} from "./process.ts";
 import { resetAndDestroy } from "./raw.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -76,13 +81,14 @@ function startServer(
 }
 
 /** The same with more permissions. */
-async function startServerWith(
+function startServerWith(
   flags: string,
   args: string[],
 ): Promise<Running & { port: number }> {
-  const server = run(`--allow-net=127.0.0.1:0 ${flags}`, serverArgs(args));
-  const [, port] = await server.line(/127\.0\.0\.1\D+(\d+)/);
-  return Object.assign(server, { port: Number(port) });
+  return startServerProgram(
+    ["--allow-net=127.0.0.1:0", ...words(flags)],
+    ["--hostname=127.0.0.1", "--port=0", ...args],
+  );
 }
 
 function clientArgs(port: number, args: string[]): string[] {

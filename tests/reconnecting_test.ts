@@ -20,7 +20,7 @@ import {
   sharedSecret,
 } from "../mod.ts";
 import { Clock, delay, faultTest, until } from "./ledger.ts";
-import { frame, LOCAL, portOf } from "./peers.ts";
+import { echo, frame, LOCAL, portOf } from "./peers.ts";
 import { SEED, seeded } from "./random.ts";
 import { ClientEventLog } from "./event_logs.ts";
 
@@ -28,10 +28,6 @@ const SECRET = sharedSecret("a secret of the tests");
 
 /** Comes back at once. */
 const AT_ONCE: ReconnectOptions = { minDelay: 1, maxDelay: 1 };
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
 
 /** Serves on the port of a server that is no more. */
 function serveAgain(addr: Address, options: ServeOptions = {}): Server {

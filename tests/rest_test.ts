@@ -14,6 +14,7 @@ import { type Connection, fromDuplex } from "../core/connection/connection.ts";
 import { InvalidMessageError } from "../framing.ts";
 import { rpc } from "../rpc.ts";
 import { memoryPair } from "./memory_pair.ts";
+import { turn } from "./turns.ts";
 
 /** Most messages of an exchange that comes to rest: set-up and answers. */
 const MOST_MESSAGES = 20;
@@ -97,10 +98,6 @@ const SPEAKING: Record<string, Kind> = {
     return () => Promise.resolve(main.echo(1)).catch(() => {});
   },
 };
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
-}
 
 async function exchange(one: Kind, other: Kind, name: string): Promise<void> {
   const connections = memoryPair().map((end) => fromDuplex(end));

@@ -8,6 +8,7 @@ import type { RpcMethods, RpcUntyped } from "../core/rpc/contract.ts";
 import { RpcPeer } from "../core/rpc/peer.ts";
 import { type RpcOptions, RpcSettings } from "../core/rpc/options.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
+import { prefix } from "./peers.ts";
 
 export interface Ends<Remote> {
   client: RpcPeer<Remote>;
@@ -119,10 +120,4 @@ export class RawPeer<Remote = RpcUntyped> {
     await this.peer.close();
     await this.connection.close();
   }
-}
-
-function prefix(length: number): Uint8Array {
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, length);
-  return bytes;
 }

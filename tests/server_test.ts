@@ -22,12 +22,9 @@ import {
   type ServeOptions,
   type ServerEvent,
 } from "../mod.ts";
+import { echo, portOf } from "./peers.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
-
-function echo(message: unknown): unknown {
-  return message;
-}
 
 /** Resolves with the next event of a type. */
 function eventLog(): {
@@ -49,11 +46,6 @@ function eventLog(): {
       return new Promise((resolve) => waiting.push([type, resolve]));
     },
   };
-}
-
-function portOf(addr: Address): number {
-  assert(addr.transport === "tcp");
-  return addr.port;
 }
 
 faultTest("serve() answers over TCP and over a Unix socket", async () => {

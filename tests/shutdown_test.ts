@@ -17,17 +17,13 @@ import {
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { delay, faultTest, until } from "./ledger.ts";
-import { frame, LOCAL, Peer } from "./peers.ts";
+import { echo, frame, LOCAL, Peer } from "./peers.ts";
 import { SEED, seeded } from "./random.ts";
 import { startScript } from "./scripts.ts";
 import { ServerEventLog } from "./event_logs.ts";
 
 const { ca, server: IDENTITY } = certificates();
 const SECRET = sharedSecret("a secret of the tests");
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
 
 faultTest(
   "shutdown() loses no reply of a handler that has begun",

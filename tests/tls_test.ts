@@ -20,17 +20,13 @@ import {
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { faultTest, Sockets, until } from "./ledger.ts";
-import { LOCAL, Peer, portOf } from "./peers.ts";
-import { type Running, start } from "./process.ts";
+import { echo, LOCAL, Peer, portOf } from "./peers.ts";
+import { type Running, start, startServerProgram } from "./process.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
 const { ca, otherCa, folder, server: IDENTITY, client: CLIENT, otherClient } =
   certificates();
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
-
 faultTest(
   "serve({ tls }) lets a client in while 50 peers say nothing",
   async () => {
@@ -438,18 +434,15 @@ async function startOpenssl(port: number, ...args: string[]): Promise<Running> {
 }
 
 /** The server program behind TLS. */
-async function startProgram(
+function startTlsServer(
   files: string[],
   ...args: string[]
 ): Promise<Running & { port: number }> {
   const paths = files.map((file) => `${folder}/${file}`);
-  const server = start(Deno.execPath(), [
-    ...["run", "--no-prompt", "--allow-net=127.0.0.1:0"],
-    ...[`--allow-read=${paths.join(",")}`, "server.ts", "--log=text"],
-    ...["--hostname=127.0.0.1", "--port=0", ...args],
-  ], { cwd: ROOT });
-  const [, port] = await server.line(/^Listening on 127\.0\.0\.1:(\d+)$/);
-  return Object.assign(server, { port: Number(port) });
+  return startServerProgram(
+    ["--allow-net=127.0.0.1:0", `--allow-read=${paths.join()}`],
+    ["--hostname=127.0.0.1", "--port=0", ...args],
+  );
 }
 
 const TLS_FILES = ["server.pem", "server.key"];
@@ -467,7 +460,7 @@ faultTest(
       status: "success",
       echo: (message as { message: string }).message,
     }));
-    await using program = await startProgram(
+    await using program = await startTlsServer(
       TLS_FILES,
       ...TLS_ARGS,
       "--verbose",
@@ -499,7 +492,7 @@ faultTest(
 faultTest(
   "the server program demands certificates of clients with --tls-ca",
   async () => {
-    await using server = await startProgram(
+    await using server = await startTlsServer(
       [...TLS_FILES, "ca.pem"],
       ...TLS_ARGS,
       `--tls-ca=${folder}/ca.pem`,
@@ -531,7 +524,7 @@ faultTest(
 faultTest(
   "the client program trusts --tls-ca, and says why it trusts nobody else",
   async () => {
-    await using server = await startProgram(
+    await using server = await startTlsServer(
       [...TLS_FILES, "ca.pem"],
       ...TLS_ARGS,
       `--tls-ca=${folder}/ca.pem`,

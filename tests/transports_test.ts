@@ -11,6 +11,7 @@ import {
 import { certificates } from "./certificates.ts";
 import { memoryConnections, tcpConnections } from "./connection_pairs.ts";
 import { delay, faultTest, standstill } from "./ledger.ts";
+import { echoAll } from "./peers.ts";
 
 type Pair = [client: Connection, server: Connection];
 
@@ -64,17 +65,6 @@ const TRANSPORTS: [
   ["memory", inMemory],
 ];
 
-/** Answers every message with itself, and closes at the end. */
-async function echo(connection: Connection): Promise<number> {
-  let count = 0;
-  for await (const message of connection) {
-    await connection.send(message);
-    count++;
-  }
-  await connection.close();
-  return count;
-}
-
 /** Declares a test of a pair over a transport. */
 function transportTest(
   [name, open]: typeof TRANSPORTS[number],
@@ -98,7 +88,7 @@ for (const transport of TRANSPORTS) {
       client,
       server,
     ]) => {
-      const echoing = echo(server);
+      const echoing = echoAll(server);
       const numbers = Array.from({ length: 1_000 }, (_, i) => i);
       const replies = numbers.map((number) => client.request(number));
       assertEquals(await Promise.all(replies), numbers);
@@ -112,7 +102,7 @@ for (const transport of TRANSPORTS) {
     client,
     server,
   ]) => {
-    const echoing = echo(server);
+    const echoing = echoAll(server);
     for (const size of [1, 16_383, 16_384, 65_537, 500_000]) {
       const text = `${size}é😀`.padEnd(size, "x");
       assertEquals(await client.request(text), text);
@@ -147,7 +137,7 @@ for (const transport of TRANSPORTS) {
       client,
       server,
     ]) => {
-      const echoing = echo(server);
+      const echoing = echoAll(server);
       for (let i = 0; i < 100; i++) client.send(i);
       await client.closeWrite();
       assertEquals(await Array.fromAsync(client), [...Array(100).keys()]);

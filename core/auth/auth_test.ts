@@ -65,7 +65,7 @@ function frameOf(payload: Uint8Array | string): Uint8Array {
   return frame;
 }
 
-function bytesOf({ writes }: MemoryEnd): number[] {
+function writtenBy({ writes }: MemoryEnd): number[] {
   return writes.flatMap((bytes) => [...bytes]);
 }
 
@@ -122,7 +122,7 @@ async function meet(
   await behave(new RawPeer(far));
   await admitting;
   await connection.close();
-  outcome.reply = bytesOf(near);
+  outcome.reply = writtenBy(near);
   return outcome;
 }
 
@@ -160,8 +160,8 @@ Deno.test("sharedToken() lets in who knows the token, in one message each way", 
     { status: "fulfilled", value: undefined },
   ]);
   const [near, far] = ends;
-  assertEquals(bytesOf(far), [...encodeFrame(HELLO)]);
-  assertEquals(bytesOf(near), [...frameOf(ACCEPTED)]);
+  assertEquals(writtenBy(far), [...encodeFrame(HELLO)]);
+  assertEquals(writtenBy(near), [...frameOf(ACCEPTED)]);
 });
 
 Deno.test("sharedSecret() lets in who knows the secret, which does not cross the wire", async () => {
@@ -237,14 +237,14 @@ Deno.test("sharedSecret() says these very bytes for these nonces", async () => {
       "fulfilled",
     ]);
     assertEquals(
-      bytesOf(far),
+      writtenBy(far),
       [
         `{"$login":"secret","nonce":"${nonce.toHex()}"}`,
         `{"$login":"response","response":"${response}"}`,
       ].flatMap((text) => [...frameOf(text)]),
     );
     assertEquals(
-      bytesOf(near),
+      writtenBy(near),
       [
         `{"$login":"challenge","challenge":"${challenge.toHex()}"}`,
         `{"$login":"accepted","proof":"${proof}"}`,
@@ -598,7 +598,7 @@ Deno.test("admit() says later to a barred address, before it asks and before it 
     assert(error.mayRetry);
     await connection.close();
     assertEquals([asked, failures], [barredAfter, 0]);
-    assertEquals(bytesOf(near), [...frameOf(LATER)]);
+    assertEquals(writtenBy(near), [...frameOf(LATER)]);
   }
 });
 

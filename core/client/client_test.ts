@@ -20,6 +20,7 @@ import {
 import { Events } from "../tools/events.ts";
 import { Client } from "./client.ts";
 import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
+import { echoAll } from "../../tests/peers.ts";
 
 const NEVER = {
   idleTimeout: Infinity,
@@ -117,12 +118,6 @@ async function withRandom(
 /** Receives one message, and lets others read. */
 async function receive(connection: Connection): Promise<unknown> {
   for await (const message of connection) return message;
-}
-
-/** Echoes until the connection ends. */
-async function echo(peer: Connection): Promise<void> {
-  for await (const message of peer) await peer.send(message);
-  await peer.close();
 }
 
 faultTest(
@@ -238,7 +233,7 @@ faultTest(
         peer.send("hello");
         await receive(connection);
         if (answers) {
-          const serving = echo(peer);
+          const serving = echoAll(peer);
           assertEquals(await client.request("a request"), "a request");
           servers.cut();
           await serving.catch(() => {});
@@ -412,7 +407,7 @@ faultTest(
     const reply = client.request("again");
     while (servers.peers.length < 2) await delay(1);
     const [, second] = servers.peers;
-    const serving = echo(second);
+    const serving = echoAll(second);
     assertEquals(await reply, "again");
     assertEquals(second.stats.messagesReceived, 1);
     await client.send("and again");

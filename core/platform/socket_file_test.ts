@@ -1,12 +1,9 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { connect, type JsonValue, listen, serve } from "../../mod.ts";
+import { connect, listen, serve } from "../../mod.ts";
 import { faultTest } from "../../tests/ledger.ts";
 import { start } from "../../tests/process.ts";
 import { startScript } from "../../tests/scripts.ts";
-
-function echo(message: JsonValue): JsonValue {
-  return message;
-}
+import { echo } from "../../tests/peers.ts";
 
 /** Calls `body` with a directory that is empty again afterwards. */
 async function inDirectory(

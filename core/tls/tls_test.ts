@@ -164,12 +164,12 @@ async function readText(duplex: ByteDuplex, length: number): Promise<string> {
   return text;
 }
 
-function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
 /** Sends back what comes, and ends its side when the peer has. */
-async function echo({ duplex }: SecureDuplex): Promise<void> {
+async function echoBytes({ duplex }: SecureDuplex): Promise<void> {
   const space = new Uint8Array(10_000);
   for (let count; (count = await duplex.read(space)) !== null;) {
     await writeAll(duplex, space.subarray(0, count));
@@ -213,7 +213,7 @@ Deno.test(
 
 Deno.test("TlsDuplex shows no plain byte to the stream below", async () => {
   await using pair = await securedPair();
-  await writeAll(pair.client.duplex, bytesOf("a secret of some length"));
+  await writeAll(pair.client.duplex, utf8("a secret of some length"));
   assertEquals(
     await readText(pair.server.duplex, 23),
     "a secret of some length",
@@ -382,7 +382,7 @@ Deno.test("secureServer() and secureClient() reject when the peer does not speak
     ] as const
   ) {
     const [end, peer] = memoryPair();
-    await peer.write(bytesOf(text));
+    await peer.write(utf8(text));
     const { cause } = await assertRejects(
       () => secure(end),
       TlsError,
@@ -400,7 +400,7 @@ Deno.test("secureServer() keeps the connections of one context apart", async () 
   await using other = await securedPair(context);
   for (let i = 0; i < 2; i++) {
     const [end, peer] = memoryPair();
-    await peer.write(bytesOf("GET / HTTP/1.0\r\n\r\n"));
+    await peer.write(utf8("GET / HTTP/1.0\r\n\r\n"));
     await assertRejects(() => context(end), TlsError);
     const both = await Promise.all([
       securedPair(context),
@@ -409,7 +409,7 @@ Deno.test("secureServer() keeps the connections of one context apart", async () 
     for (
       const [index, { server, client }] of [pair, other, ...both].entries()
     ) {
-      await writeAll(client.duplex, bytesOf(`hello ${index}`));
+      await writeAll(client.duplex, utf8(`hello ${index}`));
       assertEquals(await readText(server.duplex, 7), `hello ${index}`);
     }
     for (const each of both) await each[Symbol.asyncDispose]();
@@ -492,12 +492,12 @@ Deno.test("secureClient() rejects when there is no host to check the certificate
 
 Deno.test("TlsDuplex.read() gives what came before the peer ended, then null", async () => {
   await using pair = await securedPair();
-  await writeAll(pair.client.duplex, bytesOf("hello"));
+  await writeAll(pair.client.duplex, utf8("hello"));
   await pair.client.duplex.closeWrite?.();
   assertEquals(await readText(pair.server.duplex, 100), "hello");
   assertEquals(await pair.server.duplex.read(new Uint8Array(1)), null);
   // The other direction goes on, after the end of the first was read.
-  await writeAll(pair.server.duplex, bytesOf("good-bye"));
+  await writeAll(pair.server.duplex, utf8("good-bye"));
   await pair.server.duplex.closeWrite?.();
   assertEquals(await readText(pair.client.duplex, 100), "good-bye");
   assertEquals(await pair.client.duplex.read(new Uint8Array(1)), null);
@@ -517,7 +517,7 @@ Deno.test("TlsDuplex.closeWrite() ends the stream below once the peer is told", 
   const ending = duplex.closeWrite?.();
   const again = duplex.closeWrite?.();
   await assertRejects(
-    () => duplex.write(bytesOf("more")),
+    () => duplex.write(utf8("more")),
     TlsError,
     "Cannot send: the sending side is closed",
   );
@@ -531,7 +531,7 @@ Deno.test("TlsDuplex.closeWrite() ends the stream below once the peer is told", 
 
 Deno.test("TlsDuplex.read() rejects when the stream below ended but its encryption did not", async () => {
   await using pair = await securedPair();
-  await writeAll(pair.client.duplex, bytesOf("hello"));
+  await writeAll(pair.client.duplex, utf8("hello"));
   await pair.clientEnd.closeWrite();
   assertEquals(await readText(pair.server.duplex, 5), "hello");
   for (let i = 0; i < 2; i++) {
@@ -552,7 +552,7 @@ Deno.test("TlsDuplex.read() rejects when bytes were changed on their way", async
   await using pair = await securedPair();
   const { writes } = pair.clientEnd;
   const before = writes.length;
-  await writeAll(pair.client.duplex, bytesOf("hello"));
+  await writeAll(pair.client.duplex, utf8("hello"));
   const record = writes[before].slice();
   assertEquals(await readText(pair.server.duplex, 5), "hello");
   // The same once more.
@@ -610,7 +610,7 @@ Deno.test("TlsDuplex.write() waits for the stream below, and has copied the byte
   await using pair = await securedPair();
   const { duplex } = pair.server;
   pair.serverEnd.hold();
-  const bytes = bytesOf("hello");
+  const bytes = utf8("hello");
   let written = false;
   const writing = writeAll(duplex, bytes).then(() => written = true);
   await turn();
@@ -637,8 +637,8 @@ Deno.test("TlsDuplex.close() tells the peer, may be called twice, and rejects al
     asServer(conns[0]),
     asClient(conns[1], "localhost"),
   ]);
-  await writeAll(duplex, bytesOf("hello"));
-  await writeAll(peer.duplex, bytesOf("hello"));
+  await writeAll(duplex, utf8("hello"));
+  await writeAll(peer.duplex, utf8("hello"));
   assertEquals(await duplex.read(new Uint8Array(1)), 1);
   duplex.close();
   duplex.close();
@@ -900,7 +900,7 @@ Deno.test("secureServer() serves a client in Python, by both versions of TLS", a
       makeServer({ ca, alpnProtocols: ["test"] }),
       (secured) => {
         infos.push(secured.info);
-        return echo(secured);
+        return echoBytes(secured);
       },
     );
     await using python = start("python3", [
@@ -950,7 +950,7 @@ Deno.test("secureClient() talks to a server in Python, by both versions of TLS",
     const text = "hello ".repeat(30_000);
     const [received] = await Promise.all([
       readText(duplex, text.length),
-      writeAll(duplex, bytesOf(text)),
+      writeAll(duplex, utf8(text)),
     ]);
     assertEquals(received, text);
     await duplex.closeWrite?.();
@@ -1022,7 +1022,7 @@ Deno.test("secureServer() serves `openssl s_client`, and its end is a clean one"
     makeServer({ alpnProtocols: ["test"] }),
     async ({ duplex, info }) => {
       assertEquals(info.alpnProtocol, "test");
-      await writeAll(duplex, bytesOf(`${await readText(duplex, 6)}bye\n`));
+      await writeAll(duplex, utf8(`${await readText(duplex, 6)}bye\n`));
       duplex.close();
     },
   );
