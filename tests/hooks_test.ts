@@ -300,3 +300,32 @@ faultTest(
     }
   },
 );
+
+faultTest(
+  "serve() reports that a hook reads a connection, closes that one, and goes on",
+  async () => {
+    using reports = new Reports();
+    for (const options of [{}, { authenticate: () => true }]) {
+      let isFirst = true;
+      await using server = serve({
+        ...LOCAL,
+        ...options,
+        onEvent(event) {
+          if (event.type !== "connected" || !isFirst) return;
+          isFirst = false;
+          event.connection[Symbol.asyncIterator]().next().catch(() => {});
+        },
+      }, echo);
+      const login = { ...server.addr, authenticate: () => ({ $login: "own" }) };
+      const to = "authenticate" in options ? login : server.addr;
+      await using first = await connect(to);
+      await assertRejects(() => first.request(1), ConnectionClosedError);
+      await using second = await connect(to);
+      assertEquals(await second.request(2), 2);
+      const [error, ...others] = reports.errors.splice(0).map(String);
+      assertStringIncludes(error, "TypeError");
+      assertEquals(others, []);
+      assertEquals(server.stats().acceptFailures, 0);
+    }
+  },
+);

@@ -28,6 +28,7 @@ import { secureServer } from "../tls/tls.ts";
 import { onAbort } from "../tools/abort.ts";
 import { Events } from "../tools/events.ts";
 import { readOptions } from "../tools/options.ts";
+import { report } from "../tools/report.ts";
 import { pause } from "../tools/timer.ts";
 import { type AcceptedInfo, type Entrance, Handshakes } from "./handshakes.ts";
 import {
@@ -262,7 +263,13 @@ export class Acceptor<T> implements Entrance<T> {
     this.#connections.add(connection);
     if (!this.#keepsAlive) connection.unref();
     this.#events.emit({ type: "connected", connection });
-    this.#consumer.take(connection);
+    try {
+      this.#consumer.take(connection);
+    } catch (cause) {
+      // A hook that was told of the connection reads it.
+      report(cause);
+      linkOf(connection).closeFor({ clean: false, cause });
+    }
   }
 
   /** Resolves when a connection has ended, or this is closed. */
