@@ -38,6 +38,7 @@ import {
 import { Connection, keepAlive, linkOf } from "./core/connection/connection.ts";
 import {
   checkArgument,
+  defaultsOf,
   flag,
   type OptionTable,
   readOptions,
@@ -48,12 +49,12 @@ import { RpcClient } from "./core/rpc/client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc/contract.ts";
 import { RpcPeer } from "./core/rpc/peer.ts";
 import {
-  RPC_DEFAULTS,
+  type RPC_DEFAULTS,
   RPC_OPTIONS,
   type RpcOptions,
   RpcSettings,
 } from "./core/rpc/options.ts";
-import { SERVE_DEFAULTS, type ServeOptions, Server } from "./server.ts";
+import { type SERVE_DEFAULTS, type ServeOptions, Server } from "./server.ts";
 
 export { RpcError } from "./core/rpc/jsonrpc.ts";
 export { RpcClient } from "./core/rpc/client.ts";
@@ -88,9 +89,14 @@ export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";
 export interface ServeRpcOptions
   extends Omit<ServeOptions, "maxInFlight" | "onError">, RpcOptions {}
 
+const SERVE_RPC_OPTIONS: OptionTable<ServeRpcOptions> = {
+  ...SERVER_OPTIONS,
+  ...RPC_OPTIONS,
+};
+
 /** The defaults of {@linkcode ServeRpcOptions}. */
 export const SERVE_RPC_DEFAULTS: typeof SERVE_DEFAULTS & typeof RPC_DEFAULTS =
-  Object.freeze({ ...SERVE_DEFAULTS, ...RPC_DEFAULTS });
+  defaultsOf(SERVE_RPC_OPTIONS);
 
 /** Options of {@linkcode connectRpc}: those of `connect` and those of a peer. */
 export interface ConnectRpcOptions
@@ -106,27 +112,6 @@ export interface ConnectRpcOptions
   heartbeat?: boolean;
 }
 
-/** The defaults of {@linkcode ConnectRpcOptions}. */
-export const CONNECT_RPC_DEFAULTS:
-  & typeof CONNECT_DEFAULTS
-  & typeof RPC_DEFAULTS
-  & Required<Pick<ConnectRpcOptions, "heartbeat">> = Object.freeze({
-    ...CONNECT_DEFAULTS,
-    ...RPC_DEFAULTS,
-    heartbeat: false,
-  });
-
-/** Options of {@linkcode connectRpc} for a client that connects again. */
-export interface ReconnectingRpcOptions extends ConnectRpcOptions {
-  /** See `connect`. */
-  reconnect: ReconnectingOptions["reconnect"];
-}
-
-const SERVE_RPC_OPTIONS: OptionTable<ServeRpcOptions> = {
-  ...SERVER_OPTIONS,
-  ...RPC_OPTIONS,
-};
-
 const CONNECT_RPC_OPTIONS: OptionTable<
   ConnectRpcOptions & {
     reconnect?: ReconnectingRpcOptions["reconnect"] | false;
@@ -136,6 +121,20 @@ const CONNECT_RPC_OPTIONS: OptionTable<
   ...RPC_OPTIONS,
   heartbeat: flag(false),
 };
+
+/** The defaults of {@linkcode ConnectRpcOptions}. */
+export const CONNECT_RPC_DEFAULTS:
+  & typeof CONNECT_DEFAULTS
+  & typeof RPC_DEFAULTS
+  & Required<Pick<ConnectRpcOptions, "heartbeat">> = defaultsOf(
+    CONNECT_RPC_OPTIONS,
+  );
+
+/** Options of {@linkcode connectRpc} for a client that connects again. */
+export interface ReconnectingRpcOptions extends ConnectRpcOptions {
+  /** See `connect`. */
+  reconnect: ReconnectingOptions["reconnect"];
+}
 
 /**
  * Speaks JSON-RPC over a connection, which belongs to the peer from then on:

@@ -1,16 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { defaultTags } from "./default_tags.ts";
-import {
-  CONNECT_DEFAULTS,
-  CONNECTION_DEFAULTS,
-  LISTEN_DEFAULTS,
-  RECONNECT_DEFAULTS,
-  REQUEST_DEFAULTS,
-  SERVE_DEFAULTS,
-  SHARED_TOKEN_DEFAULTS,
-  TLS_DEFAULTS,
-} from "../mod.ts";
-import { RPC_DEFAULTS } from "../rpc.ts";
+import * as networking from "../mod.ts";
+import * as calls from "../rpc.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -201,23 +192,27 @@ Deno.test("only the folder of the platform names Deno, and only report prints", 
   assertEquals(printing, ["core/tools/report.ts"]);
 });
 
-Deno.test("defaults are what the documentation says", async () => {
-  const cases: [string, string, object][] = [
-    ["core/connection/options.ts", "ConnectionOptions", CONNECTION_DEFAULTS],
-    ["core/connection/options.ts", "RequestOptions", REQUEST_DEFAULTS],
-    ["core/server/options.ts", "ListenOptions", LISTEN_DEFAULTS],
-    ["core/server/options.ts", "ServeOptions", SERVE_DEFAULTS],
-    ["client.ts", "ConnectOptions", CONNECT_DEFAULTS],
-    ["core/client/reconnect.ts", "ReconnectOptions", RECONNECT_DEFAULTS],
-    ["core/tls/tls.ts", "TlsOptions", TLS_DEFAULTS],
-    ["core/rpc/options.ts", "RpcOptions", RPC_DEFAULTS],
-    ["core/auth/shared.ts", "SharedTokenOptions", SHARED_TOKEN_DEFAULTS],
-  ];
-  for (const [path, name, defaults] of cases) {
-    const tags = await defaultTags(new URL(path, ROOT), name);
-    assert(Object.keys(tags).length > 0, name);
-    for (const [option, value] of Object.entries(tags)) {
-      assertEquals(Reflect.get(defaults, option), value, `${name}.${option}`);
+Deno.test("each exported object of defaults is made from a table, and is what the documentation says", async () => {
+  const found: string[] = [];
+  for (const path of LIBRARY) {
+    const code = codeOf(path);
+    const tables = new Map(
+      [...code.matchAll(/\bconst (\w+_OPTIONS): OptionTable<\s*(\w+)/g)]
+        .map(([, table, options]) => [table, options]),
+    );
+    for (
+      const [, name, rest] of code.matchAll(/ const (\w+_DEFAULTS)\b([^;]*)/g)
+    ) {
+      const [, table = ""] = /=\s*defaultsOf\(\s*(\w+)/.exec(rest) ?? [];
+      const options = tables.get(table);
+      assert(options !== undefined, `${path}: ${name} is made from no table`);
+      const url = new URL(path, ROOT);
+      const { [name]: defaults } = await import(url.href);
+      assertEquals({ ...defaults }, await defaultTags(url, options), name);
+      found.push(name);
     }
   }
+  const exported = Object.keys({ ...networking, ...calls })
+    .filter((name) => name.endsWith("_DEFAULTS"));
+  assertEquals(found.sort(), exported.sort());
 });

@@ -21,23 +21,19 @@ import {
   sharedToken,
 } from "../mod.ts";
 import {
-  CONNECT_RPC_DEFAULTS,
   connectRpc,
   type ConnectRpcOptions,
   method,
   rpc,
-  RPC_DEFAULTS,
   type RpcContext,
   RpcError,
   type RpcMethods,
   RpcPeer,
-  SERVE_RPC_DEFAULTS,
   serveRpc,
   type ServeRpcOptions,
 } from "../rpc.ts";
 import { Clock, standstill, until } from "./ledger.ts";
 import { certificates } from "./certificates.ts";
-import { defaultTags } from "./default_tags.ts";
 import { memoryPair } from "./memory_pair.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
@@ -634,19 +630,4 @@ Deno.test("a stream with a caller that reads slowly takes no memory, over TCP", 
     assertLess(bytesQueued, 300_000);
   }
   await items.return!();
-});
-
-Deno.test("the options of RPC have the defaults that they say", async () => {
-  const cases: [path: string, name: string, defaults: object][] = [
-    ["core/rpc/options.ts", "RpcOptions", RPC_DEFAULTS],
-    ["rpc.ts", "ServeRpcOptions", SERVE_RPC_DEFAULTS],
-    ["rpc.ts", "ConnectRpcOptions", CONNECT_RPC_DEFAULTS],
-  ];
-  for (const [path, name, defaults] of cases) {
-    const tags = await defaultTags(
-      new URL(`../${path}`, import.meta.url),
-      name,
-    );
-    assertEquals(tags, { ...defaults }, name);
-  }
 });
