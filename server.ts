@@ -45,8 +45,8 @@ export {
  * printed, too.
  *
  * Replies that are still being made when the handler is done are lost: `send`
- * rejects then. So await each, or, where many are made at a time, all of them
- * before the handler returns.
+ * rejects. Where many are made at a time, await them all before the handler
+ * returns; what was sent by then still leaves.
  *
  * ```ts
  * import { connect, type Connection, listen } from "@blackbelt/networking";
@@ -63,7 +63,7 @@ export {
  *
  * async function reply(connection: Connection, message: unknown): Promise<void> {
  *   await new Promise((resolve) => setTimeout(resolve, 10));
- *   await connection.send([message]);
+ *   connection.send([message]);
  * }
  * await using busy = listen(
  *   { hostname: "127.0.0.1", port: 0 },
