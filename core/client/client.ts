@@ -21,14 +21,13 @@ import type { Events } from "../tools/events.ts";
 import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/quiet.ts";
 import { pause } from "../tools/timer.ts";
-import { requestWithin } from "./late_request.ts";
 import {
   type ClientEvent,
-  isUsable,
   type ReconnectOptions,
   resolveReconnect,
-} from "./reconnect.ts";
+} from "./options.ts";
 import {
+  requestWithin,
   type Sending,
   type Waiting,
   type WaitingLimits,
@@ -36,15 +35,13 @@ import {
 } from "./waiting.ts";
 export {
   checkHeartbeatInterval,
+  type ClientEvent,
   CONNECT_DEFAULTS,
   CONNECT_OPTIONS,
   type ConnectOptions,
-} from "./options.ts";
-export {
-  type ClientEvent,
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
-} from "./reconnect.ts";
+} from "./options.ts";
 export type { Waiting } from "./waiting.ts";
 
 const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };
@@ -175,10 +172,11 @@ export class Client<T = JsonValue>
   /** The connection that is open, or else the next. */
   #reach(): Promise<Connection<T>> {
     this.#check();
-    if (isUsable(this.#connection)) {
-      return Promise.resolve(this.#connection);
-    }
-    return this.#connecting ??= quiet(this.#connect());
+    const connection = this.#connection;
+    if (isUsable(connection)) return Promise.resolve(connection);
+    // Not at once: a hook that hears of it may need the same connection.
+    const begun = Promise.resolve();
+    return this.#connecting ??= quiet(begun.then(() => this.#connect()));
   }
 
   #check(): void {
@@ -187,6 +185,7 @@ export class Client<T = JsonValue>
   }
 
   async #connect(): Promise<Connection<T>> {
+    this.#check(); // it may have been closed since
     for (let failures = 1;; failures++) {
       await this.#wait();
       try {
@@ -389,4 +388,11 @@ export class Client<T = JsonValue>
       this.#end,
     );
   }
+}
+
+/** Whether something new can be sent over a connection, and replies can come. */
+function isUsable<T>(
+  connection: Connection<T> | undefined,
+): connection is Connection<T> {
+  return connection !== undefined && !linkOf(connection).isOver;
 }

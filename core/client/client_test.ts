@@ -19,7 +19,7 @@ import {
 } from "../connection/connection.ts";
 import { Events } from "../tools/events.ts";
 import { Client } from "./client.ts";
-import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
+import type { ClientEvent, ReconnectOptions } from "./options.ts";
 import { echoAll } from "../../tests/peers.ts";
 
 const NEVER = {
@@ -37,6 +37,7 @@ class Servers {
   readonly peers: Connection[] = [];
   readonly ends: MemoryEnd[] = [];
   readonly events: ClientEvent[] = [];
+  onEvent: ((event: ClientEvent) => void) | undefined;
   attempts = 0;
   /** A message that belongs to the login. */
   greeting: string | undefined;
@@ -52,7 +53,10 @@ class Servers {
     return new Client(
       (signal) => this.#dial(signal),
       isFinal,
-      new Events("test", (event) => void this.events.push(event)),
+      new Events("test", (event) => {
+        this.events.push(event);
+        this.onEvent?.(event);
+      }),
       { minDelay: 1, ...options },
       this.settings,
     );
@@ -675,4 +679,19 @@ faultTest("Client rejects wrong options", () => {
   for (const [options, type, text] of cases) {
     assertThrows(() => servers.client(options as ReconnectOptions), type, text);
   }
+});
+
+Deno.test("Client makes one connection where a hook sends as the client begins to wait", async () => {
+  const servers = new Servers();
+  const client = await servers.client().open();
+  servers.onEvent = ({ type }) => {
+    if (type === "waiting") client.send("from the hook");
+  };
+  servers.ends[0].cut();
+  await until(() => client.ready === undefined, "the loss is not noticed");
+  await client.send("from the caller");
+  await client.connected();
+  const waits = servers.events.filter(({ type }) => type === "waiting");
+  assertEquals(waits.length, 1);
+  await client.close();
 });

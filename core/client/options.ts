@@ -1,5 +1,5 @@
 /**
- * What connections are made with.
+ * What a client is told, and what it tells.
  *
  * @module
  */
@@ -9,18 +9,21 @@ import {
   type Prover,
 } from "../auth/auth.ts";
 import {
+  type Connection,
   CONNECTION_OPTIONS,
+  type ConnectionEnd,
   type ConnectionOptions,
 } from "../connection/connection.ts";
 import { type EndpointOptions, endpointOptions } from "../platform/platform.ts";
-import type { ClientEvent, ReconnectOptions } from "./reconnect.ts";
 import type { TlsClientOptions } from "../tls/tls.ts";
 import {
   anything,
   bag,
   defaultsOf,
   hook,
+  limit,
   type OptionTable,
+  readOptions,
   secretBag,
   signal,
   timeout,
@@ -101,19 +104,15 @@ export const CONNECT_OPTIONS: OptionTable<
   ...endpointOptions("localhost"),
   connectTimeout: timeout(10_000),
   handshakeTimeout: timeout(5_000),
-  tls: {
-    check(name, value) {
-      if (value !== true) secretBag("true or an object").check(name, value);
-    },
-  },
+  tls: anything((name, value) =>
+    value === true || secretBag("true or an object").check(name, value)
+  ),
   authenticate: AUTHENTICATE_OPTION,
   heartbeat: anything(checkHeartbeat),
   heartbeatInterval: timeout(20_000),
-  reconnect: {
-    check(name, value) {
-      if (typeof value !== "boolean") bag().check(name, value);
-    },
-  },
+  reconnect: anything((name, value) =>
+    typeof value === "boolean" || bag().check(name, value)
+  ),
   signal: signal(),
   onEvent: hook(),
 };
@@ -161,3 +160,87 @@ function checkHeartbeat(name: string, message: unknown): void {
     );
   }
 }
+
+/** How a client connects again. */
+export interface ReconnectOptions {
+  /**
+   * Most milliseconds before the first attempt after a loss; twice as many
+   * before each further one.
+   *
+   * @default {100}
+   */
+  minDelay?: number;
+  /**
+   * Most milliseconds before any attempt. The delay is drawn from zero to the
+   * most, so that clients that were lost together do not come back together.
+   * The delays begin anew after a connection that lasted longer than this, or
+   * over which the server has answered a request.
+   *
+   * @default {30_000}
+   */
+  maxDelay?: number;
+  /**
+   * Attempts in a row before the client gives up.
+   *
+   * @default {Infinity}
+   */
+  maxAttempts?: number;
+}
+
+/** What each option may be. */
+const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
+  minDelay: timeout(100),
+  maxDelay: timeout(30_000),
+  maxAttempts: limit(Infinity),
+};
+
+/** The defaults of {@linkcode ReconnectOptions}. */
+export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
+  defaultsOf(RECONNECT_OPTIONS);
+
+/**
+ * Checks how a client connects again.
+ *
+ * @throws {RangeError} If a number is out of range, or the first delay is more
+ * than the longest.
+ */
+export function resolveReconnect(
+  options: ReconnectOptions,
+): Required<ReconnectOptions> {
+  const resolved = {
+    ...RECONNECT_DEFAULTS,
+    ...readOptions(RECONNECT_OPTIONS, options),
+  };
+  const { minDelay, maxDelay } = resolved;
+  // A default gives way.
+  if (minDelay > maxDelay && minDelay !== RECONNECT_DEFAULTS.minDelay) {
+    throw new RangeError(
+      `Cannot use option "minDelay": received ${minDelay}, expected at most maxDelay, which is ${maxDelay}`,
+    );
+  }
+  return resolved;
+}
+
+/**
+ * What happens to a client: for a log, for counters. Every `connecting` is
+ * followed by `connected` or `failed`, every `connected` by `disconnected`.
+ */
+export type ClientEvent<T = JsonValue> =
+  /** It connects. */
+  | { readonly type: "connecting" }
+  /** It is connected: encrypted and authenticated, where that is asked for. */
+  | { readonly type: "connected"; readonly connection: Connection<T> }
+  /** It could not connect. */
+  | { readonly type: "failed"; readonly error: unknown }
+  /** The connection ended. */
+  | {
+    readonly type: "disconnected";
+    readonly connection: Connection<T>;
+    readonly end: ConnectionEnd;
+  }
+  /** It will connect again, after so many milliseconds. */
+  | {
+    readonly type: "waiting";
+    readonly attempt: number;
+    readonly delay: number;
+  };

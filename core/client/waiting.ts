@@ -4,7 +4,12 @@
  * @module
  */
 import { FrameEncoder, limitDepth } from "../framing/framing.ts";
-import { BackpressureError, type Settings } from "../connection/connection.ts";
+import {
+  BackpressureError,
+  type Connection,
+  type RequestOptions,
+  type Settings,
+} from "../connection/connection.ts";
 import { quiet } from "../tools/quiet.ts";
 import { onTimeout, timeoutError } from "../tools/timer.ts";
 
@@ -150,6 +155,32 @@ export class WaitingMessages<Link> {
   fail(reason: unknown): void {
     for (const entry of this.#entries) entry.fail(reason);
   }
+}
+
+/**
+ * Makes a request that has waited, for the rest of its time. The connection has
+ * the whole timeout, as it ends where a reply is missing for that long after its
+ * request was given up.
+ */
+export function requestWithin<T>(
+  connection: Connection<T>,
+  message: unknown,
+  { signal, timeout }: RequestOptions & { timeout: number },
+  left: number,
+): Promise<T> {
+  const late = new AbortController();
+  const stop = onTimeout(
+    left,
+    signal,
+    () =>
+      timeoutError(
+        `Cannot receive reply: none came in ${timeout} ms (timeout)`,
+      ),
+    (reason) => late.abort(reason),
+  );
+  const reply = connection.request(message, { signal: late.signal, timeout });
+  reply.then(stop, stop);
+  return reply;
 }
 
 const TEXT_DECODER = new TextDecoder();
