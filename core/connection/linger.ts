@@ -8,6 +8,7 @@
 import type { Reader } from "@std/io/types";
 import { clearImmediate, setImmediate } from "node:timers";
 import { READY_ROUNDS } from "../tools/schedule.ts";
+import type { ByteDuplex } from "./duplex.ts";
 import { startTimer } from "../tools/timer.ts";
 
 /** Milliseconds that it takes at most, after a fault of the peer. */
@@ -19,12 +20,48 @@ const LINGER_BYTES = 16_777_216;
 /** Where it goes: nobody looks at it, so one is enough for all. */
 const WASTE = new Uint8Array(65_536);
 
+/** How long a link lingers, and what has to be done before. */
+interface Lingering {
+  /** Whether the sending side has ended. */
+  readonly isWriteEnded: boolean;
+  /** A read that is pending has to come back first. */
+  readonly pumped: Promise<void>;
+  /** Resolves when the link is closed meanwhile. */
+  readonly closed: Promise<unknown>;
+  /** Milliseconds that it takes at most. */
+  readonly most: number;
+  /** Milliseconds without a byte, or a few rounds of the event loop. */
+  readonly patience: number | "rounds";
+}
+
+/**
+ * Ends the sending side, and throws away what is unread and what still comes,
+ * until the peer has ended its side or is gone, is quiet, or time is over. Never
+ * rejects.
+ */
+export async function linger(
+  duplex: ByteDuplex,
+  { isWriteEnded, pumped, closed, most, patience }: Lingering,
+): Promise<void> {
+  if (duplex.closeWrite === undefined) return;
+  async function endAndDiscard(): Promise<void> {
+    if (!isWriteEnded) await duplex.closeWrite?.();
+    await pumped;
+    await discard(duplex, patience);
+  }
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const stopTimer = startTimer(most, resolve);
+  endAndDiscard().then(resolve, () => resolve());
+  await Promise.race([promise, closed]);
+  stopTimer();
+}
+
 /**
  * Throws away what comes until the peer has ended its side or is gone, or
  * nothing comes for so many milliseconds, or for a few rounds of the
  * event loop. Never rejects.
  */
-export async function discard(
+async function discard(
   reader: Reader,
   patience: number | "rounds",
 ): Promise<void> {

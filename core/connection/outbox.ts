@@ -178,10 +178,14 @@ export class Outbox {
   }
 
   #writeRest(rest: Uint8Array, space: Space | undefined): void {
-    this.#writer.write(rest).then(
-      (count) => this.#written(rest, count, space),
-      (cause) => this.#owner.writeFailed(cause),
-    );
+    try {
+      this.#writer.write(rest).then(
+        (count) => this.#written(rest, count, space),
+        (cause) => this.#owner.writeFailed(cause),
+      );
+    } catch (cause) {
+      this.#owner.writeFailed(cause);
+    }
   }
 
   #written(rest: Uint8Array, count: number, space: Space | undefined): void {
