@@ -2,36 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import { defaultTags } from "./default_tags.ts";
 import * as networking from "../mod.ts";
 import * as calls from "../rpc.ts";
+import { BESIDE, ROWS } from "./rows.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
-/**
- * The rows, from what knows least to what users write: a file imports from its
- * own folder, without cycles, or from rows with a smaller number.
- */
-const ROWS: Record<string, number> = {
-  "core/tools/": 0,
-  "core/framing/": 1,
-  "core/connection/": 2,
-  "core/platform/": 3,
-  "core/tls/": 3,
-  "core/auth/": 3,
-  "core/handshake/": 4,
-  "core/server/": 5,
-  "core/client/": 5,
-  "server.ts": 6,
-  "client.ts": 6,
-  "core/rpc/": 7,
-  "mod.ts": 8,
-  "adapters/": 9,
-  "cli/": 9,
-  "examples/": 10,
-};
-/** Files at the top that belong to the folder beside them. */
-const BESIDE: Record<string, string> = {
-  "framing.ts": "core/framing/",
-  "rpc.ts": "core/rpc/",
-};
 const PUBLISHED = ["mod.ts", "framing.ts", "server.ts", "client.ts", "rpc.ts"];
 const PLATFORM = "core/platform/";
 /** Tools that the programs share with the library, which exports none. */
