@@ -881,7 +881,7 @@ function assertBad(payload: Bytes, kind: "UTF-8" | "JSON"): void {
   }
 }
 
-Deno.test("FrameDecoder gives an InvalidMessageError in its place when a payload is not UTF-8 or not JSON", () => {
+Deno.test("FrameDecoder gives an InvalidMessageError instead when a payload is not UTF-8 or not JSON", () => {
   for (const [hex, kind] of BAD_PAYLOADS) assertBad(bytesOf(hex), kind);
 });
 

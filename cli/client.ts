@@ -71,7 +71,7 @@ export function main(args: string[] = Deno.args): Promise<void> {
 
 async function converse(given: Given): Promise<number> {
   const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
-  const place = addressText(endpoint);
+  const server = addressText(endpoint);
   const input = new Input(given.operands);
   const repeat = given.number("repeat", {}) ?? 1;
   const timeout = given.time("timeout") ?? DEFAULT_TIMEOUT;
@@ -86,20 +86,20 @@ async function converse(given: Given): Promise<number> {
     Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
   const options = connectOptions(endpoint, given, timeout);
   const hasLogin = options.authenticate !== undefined;
-  const why = (error: unknown) => explain(error, place, hasLogin);
+  const why = (error: unknown) => explain(error, server, hasLogin);
   try {
     if (isConversation) {
       const connecting = connect({ ...options, reconnect: true });
-      const client = await told(connecting, place);
+      const client = await told(connecting, server);
       const exitCode = await prompt(client, {
-        ...{ ...manner, repeat, place },
+        ...{ ...manner, repeat, server },
         explain: (error) => clause(why(error)),
       });
       // A user who interrupts does not wait for what is still on its way.
       if (exitCode === 0) await client.close();
       return exitCode;
     }
-    const connection = await told(connect(options), place);
+    const connection = await told(connect(options), server);
     if (method !== undefined) {
       const use = given.has("call") ? call : notify;
       const params = repeated(input.params(), repeat);
@@ -165,13 +165,15 @@ async function* repeated<Item>(
 }
 
 /** Why there is no connection or no reply: the library's words, and a hint. */
-function explain(error: unknown, place: string, hasLogin: boolean): Failure {
+function explain(error: unknown, server: string, hasLogin: boolean): Failure {
   const cause = error instanceof ConnectionClosedError ? error.cause : error;
   if (cause instanceof Failure) return cause;
-  if (cause === undefined) return new Failure(`${place} closed the connection`);
+  if (cause === undefined) {
+    return new Failure(`${server} closed the connection`);
+  }
   if (cause instanceof AuthenticationError && !hasLogin) {
     return new Failure(
-      `${place} wants a login; give the secret with --token-file or --token-env`,
+      `${server} wants a login; give the secret with --token-file or --token-env`,
     );
   }
   // A reply that is late is reason enough, as is a refusal.

@@ -20,7 +20,7 @@ const BRACKETED_PASTE = "\x1b[?2004";
 /** Options of a {@linkcode prompt}. */
 export interface PromptOptions extends ExchangeOptions {
   /** Where the server is, in words. */
-  place: string;
+  server: string;
   /** How many times each message is sent. */
   repeat: number;
   /** Why there is no reply, in words. */
@@ -130,8 +130,8 @@ class Conversation {
   }
 
   async #request(message: JsonValue): Promise<JsonValue> {
-    const { timeout, place } = this.#options;
-    const connection = await told(this.#connected(timeout), place);
+    const { timeout, server } = this.#options;
+    const connection = await told(this.#connected(timeout), server);
     // Servers close what is idle, and a person may think for long.
     if (this.#connection !== undefined && this.#connection !== connection) {
       await printLine("The connection was closed; connected again.");

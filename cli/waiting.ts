@@ -13,11 +13,11 @@ const SILENCE = 1_000;
 /** The same as what connects; at a terminal, its user is told that it takes long. */
 export async function told<Link>(
   connecting: Promise<Link>,
-  place: string,
+  server: string,
 ): Promise<Link> {
   const timer = setTimeout(() => {
     if (!Deno.stderr.isTerminal()) return;
-    printError(`Not connected to ${place} yet; still trying (Ctrl-C to stop)`);
+    printError(`Not connected to ${server} yet; still trying (Ctrl-C to stop)`);
   }, SILENCE);
   try {
     return await connecting;

@@ -33,7 +33,7 @@ import { start } from "./process.ts";
 
 const MIB = 1_048_576;
 
-/** In the place of a bad message. */
+/** What answers a bad message. */
 function answerError(error: unknown): unknown {
   return { error: (error as Error).message };
 }
@@ -326,7 +326,7 @@ test("the server program prints nothing that a peer has written, and no line is 
       const bytes = typeof payload === "string"
         ? new TextEncoder().encode(payload)
         : payload;
-      // As a payload, and in the place of a length.
+      // As a payload, and where a length is expected.
       for (const attack of [frame(bytes), bytes]) {
         using peer = await Peer.connect(addr);
         await peer.write(attack).catch(() => {});

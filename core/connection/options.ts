@@ -47,9 +47,9 @@ export interface ConnectionOptions extends FramingOptions {
    */
   maxQueuedBytes?: number;
   /**
-   * Milliseconds without a whole frame from the peer, while it is the peer's
-   * turn, after which the connection is closed: a peer that is gone without a
-   * word looks like that.
+   * Milliseconds without a whole frame from the peer, while one is expected,
+   * after which the connection is closed: a peer that is gone without a word
+   * looks like that.
    *
    * @default {60_000}
    */

@@ -138,7 +138,7 @@ faultTest(
 );
 
 faultTest(
-  "dial() waits for a place in the backlog of a Unix socket",
+  "dial() waits for a slot in the backlog of a Unix socket",
   async () => {
     const folder = Deno.makeTempDirSync();
     const path = `${folder}/full.sock`;

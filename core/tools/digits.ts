@@ -1,5 +1,5 @@
 /**
- * JSON without strings that the engine would keep in one place.
+ * JSON without strings that the engine would keep in one bucket of a table.
  *
  * @module
  */
@@ -17,7 +17,7 @@ const DIGITS = /"(\d)(?=\d{0,9}")/g;
  *
  * V8 keeps short strings of a JSON text in a table that all of the process
  * shares, and the hash of one that could be an array index is its number, which
- * a peer can choose so that all land in one place. A string with an escape is
+ * a peer can choose so that all land in one bucket. A string with an escape is
  * not kept there.
  */
 export function escapeDigits(json: string): string {

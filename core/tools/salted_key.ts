@@ -7,7 +7,7 @@
 /**
  * Chosen once by each process. The engine's own hashes have no seed for
  * numbers, and the same one everywhere for text, so a peer could choose keys
- * that all lie in one place of a `Map`.
+ * that all lie in one bucket of a `Map`.
  */
 const [SALT, TEXT_SALT, FACTOR] = crypto.getRandomValues(new Uint32Array(3));
 
