@@ -4,6 +4,7 @@
  * @module
  */
 import type { Connection, JsonValue } from "../mod.ts";
+import { onAbort } from "../core/tools/abort.ts";
 import { startTimer } from "../core/tools/timer.ts";
 import { type Format, print } from "./output.ts";
 import { lateReply, Progress } from "./waiting.ts";
@@ -96,9 +97,7 @@ function sendAhead(
   }
   return new ReadableStream<Sent>({
     start(controller) {
-      const end = () => fail(controller, signal.reason);
-      if (signal.aborted) end();
-      else signal.addEventListener("abort", end);
+      onAbort(signal, (reason) => fail(controller, reason));
     },
     async pull(controller) {
       try {
