@@ -318,18 +318,19 @@ export async function connectRpc<Remote>(
   };
   checkHeartbeatInterval(heartbeatInterval, heartbeat);
   const settings = new RpcSettings(methods, given);
-  function attach(connection: Connection): RpcPeer<Remote> {
-    const peer = new RpcPeer(connection, settings);
-    if (heartbeat) {
-      keepAlive(
-        linkOf(connection),
-        () => peer.call("rpc.ping"),
-        heartbeatInterval ?? CONNECT_DEFAULTS.heartbeatInterval,
-      );
-    }
-    return peer as RpcPeer<Remote>;
+  function attach(peer: RpcPeer): void {
+    if (!heartbeat) return;
+    keepAlive(
+      linkOf(peer.connection),
+      () => peer.call("rpc.ping"),
+      heartbeatInterval ?? CONNECT_DEFAULTS.heartbeatInterval,
+    );
   }
-  if (reconnect === false) return attach(await connect(others));
-  const client = await connect({ ...others, reconnect });
-  return new RpcClient(client, settings.options, attach);
+  if (reconnect !== false) {
+    const client = await connect({ ...others, reconnect });
+    return new RpcClient(client, settings, attach);
+  }
+  const peer = new RpcPeer(await connect(others), settings);
+  attach(peer);
+  return peer as RpcPeer<Remote>;
 }

@@ -235,8 +235,7 @@ subject<RpcClient>("RpcClient", {
     const client = await clientOf(link);
     const rpcClient = new RpcClient(
       client,
-      SETTINGS.options,
-      (connection) => new RpcPeer(connection, SETTINGS),
+      SETTINGS,
     );
     CLIENTS.set(rpcClient, client);
     return rpcClient;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { JsonValue } from "../framing/framing.ts";
+import type { Framing, JsonValue } from "../framing/framing.ts";
 import { abortable } from "../tools/abort.ts";
 import {
   AuthenticationError,
@@ -29,7 +29,6 @@ import {
 import {
   requestWithin,
   type Sending,
-  type Waiting,
   type WaitingLimits,
   WaitingMessages,
 } from "./waiting.ts";
@@ -42,7 +41,6 @@ export {
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
 } from "./options.ts";
-export type { Waiting } from "./waiting.ts";
 
 const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };
 
@@ -72,6 +70,11 @@ export interface Tenant<T> {
  */
 export class Client<T = JsonValue>
   implements AsyncIterable<Connection<T>>, AsyncDisposable {
+  /**
+   * The layout and limits of what is sent.
+   * @internal
+   */
+  readonly framing: Framing;
   readonly #dial: (signal: AbortSignal) => Promise<Connection<T>>;
   readonly #isFinal: (error: unknown) => boolean;
   readonly #events: Events<ClientEvent<T>>;
@@ -104,6 +107,7 @@ export class Client<T = JsonValue>
     this.#isFinal = isFinal;
     this.#events = events;
     this.#options = resolveReconnect(options);
+    this.framing = settings.framing;
     this.#waiting = new WaitingMessages(settings);
   }
 
@@ -130,7 +134,6 @@ export class Client<T = JsonValue>
    */
   takeOver(tenant: Tenant<T>): void {
     this.#tenant = tenant;
-    this.#waiting.limitDepth();
     if (this.#connection === undefined) this.#stay();
     else tenant.use(this.#connection);
   }
@@ -275,7 +278,7 @@ export class Client<T = JsonValue>
     message: unknown,
     limits: WaitingLimits,
     send: Sending<Connection<T>, Result>,
-  ): Waiting<Result> {
+  ): Promise<Result> {
     this.#check();
     const queued = this.#connection?.stats.bytesQueued ?? 0;
     const waiting = this.#waiting.add(message, limits, queued, send);
@@ -295,7 +298,7 @@ export class Client<T = JsonValue>
         message,
         { doing: "send message" },
         (connection, message) => connection.send(message),
-      ).promise;
+      );
     } catch (error) {
       return unsent(error);
     }
@@ -318,7 +321,7 @@ export class Client<T = JsonValue>
         { ...limits, doing: "send request" },
         (connection, message, left) =>
           requestWithin(connection, message, limits, left),
-      ).promise;
+      );
     } catch (error) {
       return unsent(error);
     }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FrameEncoder, limitDepth } from "../framing/framing.ts";
+import { FrameEncoder } from "../framing/framing.ts";
 import {
   BackpressureError,
   type Connection,
@@ -39,14 +39,6 @@ export type Sending<Link, Result> = (
   left: number,
 ) => Result | Promise<Result>;
 
-/** A message that waits. */
-export interface Waiting<Result> {
-  /** What comes of it. It need not be awaited. */
-  readonly promise: Promise<Result>;
-  /** Waits no more, if it still does, and rejects with the reason. */
-  leave(reason: unknown): void;
-}
-
 interface Entry<Link> {
   readonly bytes: number;
   send(link: Link): void;
@@ -74,11 +66,6 @@ export class WaitingMessages<Link> {
     return this.#entries.size;
   }
 
-  /** Takes nothing any more that is nested deeper than `maxDepth`. */
-  limitDepth(): void {
-    limitDepth(this.#encoder);
-  }
-
   /**
    * Adds a message behind all others.
    *
@@ -95,7 +82,7 @@ export class WaitingMessages<Link> {
     { doing, timeout = Infinity, signal }: WaitingLimits,
     bytesQueued: number,
     send: Sending<Link, Result>,
-  ): Waiting<Result> {
+  ): Promise<Result> {
     const { maxQueuedBytes, framing } = this.#settings;
     const queued = this.#bytes + bytesQueued;
     if (queued > maxQueuedBytes) {
@@ -134,12 +121,7 @@ export class WaitingMessages<Link> {
     );
     this.#entries.add(entry);
     this.#bytes += entry.bytes;
-    return {
-      promise: quiet(promise),
-      leave: (reason) => {
-        if (this.#entries.has(entry)) entry.fail(reason);
-      },
-    };
+    return quiet(promise);
   }
 
   #remove(entry: Entry<Link>): void {

@@ -70,7 +70,7 @@ type Result<T> = IteratorResult<T, undefined>;
 class Iteration<T> implements AsyncIterator<T, undefined> {
   readonly #inbox: Inbox<T>;
   /** Calls of `next` that wait. */
-  readonly waiting = new Queue<PromiseWithResolvers<Result<T>>>();
+  readonly waiting: Queue<PromiseWithResolvers<Result<T>>> = new Queue();
   /** Whether it was left by its user. */
   isLeft = false;
 

@@ -353,21 +353,22 @@ export class Link<T = JsonValue> extends Closing<T> {
   }
 
   /**
-   * Queues a message like `send`, but throws at once if it cannot be sent. A
+   * Queues a message like `send`, but throws at once if it cannot be sent; gives
+   * by how much `bytesQueued` grows. A
    * consumer's answers are complete when it has had its messages; others are
    * `patient`, and wait for more to leave with.
    */
   enqueue(
     message: unknown,
     patient: boolean = this.inbox.consumer === undefined,
-  ): void {
+  ): number {
     this.checkSending();
     const { bytesQueued } = this.outbox;
     const { maxQueuedBytes } = this.settings;
     if (bytesQueued > maxQueuedBytes) {
       throw new BackpressureError(bytesQueued, maxQueuedBytes);
     }
-    this.outbox.push(message, patient);
+    return this.outbox.push(message, patient);
   }
 
   /** Gives the size of a message in bytes; throws where it cannot be sent. */

@@ -113,14 +113,20 @@ export class Outbox {
 
   /**
    * Adds a message, to be written in this round of the event loop. A `patient`
-   * one waits for those that are likely to follow it in the same round. Throws,
-   * and adds nothing, if the message cannot be sent.
+   * one waits for those that are likely to follow it in the same round. Gives by
+   * how much `bytesQueued` grows. Throws, and adds nothing, if the message cannot
+   * be sent.
    */
-  push(message: unknown, patient: boolean): void {
+  push(message: unknown, patient: boolean): number {
+    const before = this.#encoder.size;
     this.#encoder.push(message);
     this.#messages++;
     this.#patient = patient;
-    if (this.#state !== "idle") return;
+    if (this.#state === "idle") this.#begin(patient);
+    return this.#encoder.size - before;
+  }
+
+  #begin(patient: boolean): void {
     this.#state = "soon";
     // Writing only when every connection has read wakes the peers together.
     if (patient) this.#writeSoon(this.#messages, BACK_WITHIN);

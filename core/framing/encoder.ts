@@ -31,6 +31,43 @@ export let measure: (encoder: FrameEncoder, message: unknown) => number;
  */
 export let limitDepth: (encoder: FrameEncoder) => void;
 
+/** A message as its JSON text, which an encoder takes as it is. */
+export class EncodedMessage {
+  /** Keeps a text that {@linkcode encodeText} has made. */
+  constructor(readonly text: string) {}
+}
+
+/**
+ * Makes the JSON text of a message that is sent later, and throws where an
+ * encoder with these limits would.
+ */
+export function encodeText(message: unknown, framing: Framing): string {
+  const text = stringify(message);
+  checkDepth(text, framing.maxDepth);
+  if (text.length * 3 > framing.maxFrameBytes) checkSize(text, framing);
+  return text;
+}
+
+function checkDepth(text: string, most: number): void {
+  if (
+    text.length > 2 * most && hasManyOpeners(text, most) &&
+    isTooDeep(TEXT_ENCODER.encode(text), most)
+  ) {
+    throw new InvalidMessageError(
+      `Cannot encode message: the value is nested deeper than ${most} levels`,
+    );
+  }
+}
+
+/** Gives the size in bytes of a text that is not too large. */
+function checkSize(text: string, { maxFrameBytes }: Framing): number {
+  const size = TEXT_ENCODER.encode(text).length;
+  if (size > maxFrameBytes) {
+    throw new FrameTooLargeError("encode", size, maxFrameBytes);
+  }
+  return size;
+}
+
 /**
  * Turns messages into bytes. It encodes all the messages at hand together, and
  * does no I/O.
@@ -112,25 +149,14 @@ export class FrameEncoder {
   }
 
   #measure(message: unknown): number {
-    const { prefixBytes, maxFrameBytes } = this.#framing;
-    const size = TEXT_ENCODER.encode(this.#textOf(message)).length;
-    if (size > maxFrameBytes) {
-      throw new FrameTooLargeError("encode", size, maxFrameBytes);
-    }
-    return prefixBytes + size;
+    const { prefixBytes } = this.#framing;
+    return prefixBytes + checkSize(this.#textOf(message), this.#framing);
   }
 
   #textOf(message: unknown): string {
+    if (message instanceof EncodedMessage) return message.text;
     const text = stringify(message);
-    const most = this.#maxDepth;
-    if (
-      text.length > 2 * most && hasManyOpeners(text, most) &&
-      isTooDeep(TEXT_ENCODER.encode(text), most)
-    ) {
-      throw new InvalidMessageError(
-        `Cannot encode message: the value is nested deeper than ${most} levels`,
-      );
-    }
+    checkDepth(text, this.#maxDepth);
     return text;
   }
 

@@ -4,7 +4,14 @@
  * @module
  */
 export { type Decoded, Decoder, type Run } from "./decoder.ts";
-export { encodeFrame, FrameEncoder, limitDepth, measure } from "./encoder.ts";
+export {
+  EncodedMessage,
+  encodeFrame,
+  encodeText,
+  FrameEncoder,
+  limitDepth,
+  measure,
+} from "./encoder.ts";
 export {
   FrameTooLargeError,
   FrameTruncatedError,

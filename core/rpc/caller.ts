@@ -4,9 +4,7 @@
  * @module
  */
 import { CallTable } from "./call_table.ts";
-import { InvalidMessageError } from "../framing/framing.ts";
 import {
-  BackpressureError,
   type ConnectionEnd,
   isMistake,
   type Link,
@@ -15,6 +13,8 @@ import {
 import {
   idOf,
   isResponse,
+  isUnnamed,
+  notAResponse,
   receivedError,
   RPC_ERRORS,
   type RpcError,
@@ -22,51 +22,50 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
-import { trimmed } from "./api.ts";
-import { isPlain, show } from "../tools/show.ts";
+import { checkedParams } from "./params.ts";
 import type { RpcCallOptions, RpcReply } from "./contract.ts";
 import type { Failure, StreamTotal } from "./incoming_stream.ts";
-import { type CallOwner, OpenCall } from "./outgoing_call.ts";
 import {
-  type OptionTable,
-  readOptions,
-  signal,
-  timeout,
-} from "../tools/options.ts";
+  type CallOwner,
+  type CallScope,
+  OutgoingCall,
+} from "./outgoing_call.ts";
+import {
+  type Lender,
+  Sender,
+  type SenderOptions,
+  type SenderOwner,
+  tell,
+} from "./sender.ts";
+import type { Window } from "./window.ts";
 import { quiet } from "../tools/quiet.ts";
-
-const RESOLVED = Promise.resolve();
-
-/** What each option of a call may be. */
-export const CALL_OPTIONS: OptionTable<RpcCallOptions> = {
-  signal: signal(),
-  timeout: timeout(),
-};
 
 /** Milliseconds by which clocks may differ at the end of a call. */
 export const CLOCK_DIFFERENCE = 10;
-
-/** The call within which another is made. */
-export interface CallScope {
-  /** Aborted when nobody waits for it any more. */
-  readonly over: AbortSignal;
-  /** When its time is over; `Infinity` for never. */
-  readonly deadline: number;
+/** What a caller is made with. */
+export interface CallerOptions extends SenderOptions {
+  /** Called with the time at which a call is late. */
+  watch(deadline: number): void;
+  /** Called with an error that may be for any of the calls. */
+  onUnclaimed?(error: RpcError): void;
 }
 
-/** Calls methods of the peer at the other end of a connection. */
-export class Caller implements CallOwner {
+/**
+ * Calls methods of the peer at the other end of a connection, or of one after
+ * another. So much is open on the wire at a time that the other end can hold it;
+ * the rest waits here, in order, as it was when it was called. What a method calls
+ * does not wait behind that: two methods would wait for each other.
+ */
+export class Caller implements CallOwner, SenderOwner {
   /** What came for calls that are not open: late, or never made. */
   strays = 0;
   /** What the streams of all calls hold. */
   readonly streams: StreamTotal = { bytes: 0 };
-  readonly #link: Link;
-  readonly #timeout: number;
-  readonly #maxOpenCalls: number;
-  readonly #now: () => number;
-  readonly #onCall: (deadline: number) => void;
-  readonly #onUnclaimed: ((error: RpcError) => void) | undefined;
-  readonly #calls = new CallTable<unknown, OpenCall>();
+  /** Whether a method is called: what that calls at once is called by it. */
+  isWithinMethod = false;
+  readonly #options: CallerOptions;
+  readonly #calls = new CallTable<unknown, OutgoingCall>();
+  readonly #sender: Sender;
   #lastId = 0;
   /** Calls given up whose answers may still come. */
   #givenUp = 0;
@@ -74,28 +73,20 @@ export class Caller implements CallOwner {
   #unasked = 0;
   #end: ConnectionEnd | undefined;
 
-  /**
-   * Makes a caller that has no calls. It tells `onCall` of each when that is
-   * late, and `onUnclaimed` of an error that may be for any of them.
-   */
-  constructor(
-    link: Link,
-    { timeout, maxOpenCalls }: { timeout: number; maxOpenCalls: number },
-    now: () => number,
-    onCall: (deadline: number) => void,
-    onUnclaimed?: (error: RpcError) => void,
-  ) {
-    this.#link = link;
-    this.#timeout = timeout;
-    this.#maxOpenCalls = maxOpenCalls;
-    this.#now = now;
-    this.#onCall = onCall;
-    this.#onUnclaimed = onUnclaimed;
+  /** Makes a caller that has no calls, and no link yet. */
+  constructor(options: CallerOptions) {
+    this.#options = options;
+    this.#sender = new Sender(options, this);
   }
 
-  /** Calls that are open. */
+  /** Calls that are open, or wait. */
   get size(): number {
     return this.#calls.size;
+  }
+
+  /** Calls on the wire whose answers have not begun. */
+  get sent(): number {
+    return this.#sender.outer.calls + this.#sender.inner.calls;
   }
 
   /** Streams that the other end sends no more of before they are read here. */
@@ -110,6 +101,11 @@ export class Caller implements CallOwner {
     return this.#calls.earliest;
   }
 
+  /** Sends over that link from now on, and tells of each call. */
+  attach(link: Link, lender?: Lender): void {
+    this.#sender.attach(link, lender);
+  }
+
   /** Calls a method; see {@linkcode RpcRemote.call}. */
   call(
     method: string,
@@ -117,14 +113,25 @@ export class Caller implements CallOwner {
     options: RpcCallOptions | undefined,
     scope?: CallScope,
   ): RpcReply<unknown> {
-    const call = new OpenCall(this, ++this.#lastId);
+    const isInner = scope !== undefined || this.isWithinMethod ||
+      method === "rpc.ping"; // a heartbeat waits for nothing
+    const window = isInner ? this.#sender.inner : this.#sender.outer;
+    const call = this.make(window);
     try {
-      this.#check(method);
+      if (this.#end !== undefined) {
+        throw this.#sender.link!.noReply(`call "${method}"`);
+      }
+      this.#sender.checkRoom(window);
       params = checkedParams(method, params);
       if (options === undefined && scope === undefined) {
-        this.#send({ jsonrpc: "2.0", id: call.id, method, params });
-        call.deadline = this.#now() + this.#timeout;
-        this.#add(call);
+        this.#sender.send(call, {
+          jsonrpc: "2.0",
+          id: call.id,
+          method,
+          params,
+        });
+        call.deadline = this.#options.now() + this.#options.timeout;
+        this.add(call);
       } else this.#open(call, method, params, options, scope);
       return call.reply();
     } catch (error) {
@@ -133,82 +140,93 @@ export class Caller implements CallOwner {
     }
   }
 
-  #add(call: OpenCall): void {
+  /** Makes a call of which nobody knows yet. */
+  make(window: Window<OutgoingCall>, isNotification = false): OutgoingCall {
+    return new OutgoingCall(this, ++this.#lastId, window, isNotification);
+  }
+
+  /** Keeps a call until it is answered, or late. */
+  add(call: OutgoingCall): void {
     this.#calls.add(call.id, call);
-    this.#onCall(call.deadline);
+    this.#options.watch(call.deadline);
+    if (call.isWaiting && this.#sender.link === undefined) {
+      this.#options.reach?.();
+    }
+  }
+
+  /** Keeps a call no more. */
+  forget(call: OutgoingCall): void {
+    this.#calls.take(call.id);
   }
 
   /** Sends a call that has limits of its own. */
   #open(
-    call: OpenCall,
+    call: OutgoingCall,
     method: string,
     params: object | undefined,
     options: RpcCallOptions = {},
     scope: CallScope | undefined,
   ): void {
-    const { signal, timeout } = readOptions(CALL_OPTIONS, options);
-    signal?.throwIfAborted();
-    scope?.over.throwIfAborted();
-    const now = this.#now();
-    const left = Math.min(
-      timeout ?? Infinity,
-      Math.max(1, (scope?.deadline ?? Infinity) - now),
+    const { signal, timeout, over } = call.limit(
+      options,
+      scope,
+      this.#options.now(),
+      this.#options.timeout,
     );
-    this.#send({
+    this.#sender.send(call, {
       jsonrpc: "2.0",
       id: call.id,
       method,
       params,
-      timeout: left < Infinity ? left : undefined,
+      timeout,
     });
-    const limit = timeout === undefined ? Math.min(left, this.#timeout) : left;
-    call.limits = { limit, deadline: now + left };
-    call.deadline = now + limit;
-    this.#add(call);
-    call.listen([signal, scope?.over]);
-  }
-
-  #check(method: string): void {
-    if (this.#end !== undefined) {
-      throw this.#link.noReply(`call "${method}"`);
-    }
-    if (this.#calls.size >= this.#maxOpenCalls) {
-      throw new BackpressureError(
-        this.#calls.size,
-        this.#maxOpenCalls,
-        "calls",
-      );
-    }
-  }
-
-  #send(message: RpcRequest): void {
-    this.#link.enqueue(message, true);
+    this.add(call);
+    call.listen([signal, over]);
   }
 
   /** Sends what is not to be answered; see {@linkcode RpcRemote.notify}. */
-  notify(method: string, params: object | undefined): Promise<void> {
+  notify(
+    method: string,
+    params: object | undefined,
+    isInner: boolean = this.isWithinMethod,
+  ): Promise<void> {
+    const { inner, outer } = this.#sender;
     try {
       params = checkedParams(method, params);
-      this.#send({ jsonrpc: "2.0", method, params });
+      const request = { jsonrpc: "2.0", method, params } as const;
+      return this.#sender.notify(isInner ? inner : outer, request);
     } catch (error) {
       return unsent(error);
     }
-    return this.#link.room() ?? RESOLVED;
+  }
+
+  /** Removes and gives the call of that id that was sent; without one the only. */
+  #take(id: unknown): OutgoingCall | undefined {
+    if (id === null || id === undefined) return this.#takeOnly();
+    const call = this.#calls.take(id);
+    if (call === undefined) return undefined;
+    if (call.isWaiting) {
+      this.#calls.add(call.id, call);
+      return undefined;
+    }
+    this.#sender.release(call);
+    return call;
   }
 
   /** Takes an answer in. */
   settle(response: RpcResponse): void {
     // The peer could not tell which call it is that it could not read: its id
     // is null then, and some peers send none.
-    const call = isUnnamed(response)
-      ? this.#takeOnly()
-      : this.#calls.take(response.id);
-    if (call !== undefined) this.#link.hasAnswered = true;
-    if (call === undefined) this.#countStray(response);
-    else if (!isResponse(response)) call.fail(notAResponse);
+    const call = this.#take(response.id);
+    if (call === undefined) return this.#countStray(response);
+    call.link!.hasAnswered = true;
+    if (!isResponse(response)) call.fail(notAResponse);
     else if (!response.error) call.succeed(response.result);
-    else if (this.#saysLate(call, response.error)) call.fail(this.#late(call));
-    else call.fail(failureOf(response.error));
+    else if (this.#saysLate(call, response.error)) {
+      call.fail(
+        call.late(this.#options.timeout, this.#sender.link !== undefined),
+      );
+    } else call.fail(failureOf(response.error));
   }
 
   /**
@@ -222,151 +240,147 @@ export class Caller implements CallOwner {
       return false;
     }
     const id = idOf(message);
-    const call = id === null ? this.#takeOnly() : this.#calls.take(id);
+    const call = this.#take(id);
     if (call === undefined) this.strays++;
     else call.fail(notAResponse);
     return true;
   }
 
-  /** The one call that is open, if it has no answer yet. */
-  #takeOnly(): OpenCall | undefined {
-    if (this.#calls.size !== 1) return undefined;
-    const [call] = this.#calls.values();
-    return call.isAnswered ? undefined : this.#calls.take(call.id);
+  /** The one call that is on the wire, if it has no answer yet. */
+  #takeOnly(): OutgoingCall | undefined {
+    let only: OutgoingCall | undefined;
+    for (const call of this.#calls.values()) {
+      if (call.isWaiting) continue;
+      if (only !== undefined) return undefined;
+      only = call;
+    }
+    return only?.isAnswered === false ? this.#take(only.id) : undefined;
   }
 
   /** A peer that answers what nobody has asked is not listened to for ever. */
   #countStray(response: RpcResponse): void {
     this.strays++;
     if (isUnnamed(response) && response.error && isResponse(response)) {
-      this.#onUnclaimed?.(receivedError(response.error));
+      this.#options.onUnclaimed?.(receivedError(response.error));
     }
+    const { maxOpenCalls } = this.#options;
     if (this.#givenUp > 0) this.#givenUp--;
-    else if (++this.#unasked > this.#maxOpenCalls) {
-      this.#link.abort(
+    else if (++this.#unasked > maxOpenCalls) {
+      this.#sender.link?.abort(
         new RangeError(
-          `Cannot receive reply: ${this.#unasked} came for calls that were never made, limit is ${this.#maxOpenCalls}`,
+          `Cannot receive reply: ${this.#unasked} came for calls that were never made, limit is ${maxOpenCalls}`,
         ),
       );
     }
   }
 
   /** Whether it only says what the clock here is about to say. */
-  #saysLate(call: OpenCall, { code }: RpcErrorObject): boolean {
+  #saysLate(call: OutgoingCall, { code }: RpcErrorObject): boolean {
     return code === RPC_ERRORS.timedOut[0] &&
-      call.deadline - this.#now() <= CLOCK_DIFFERENCE;
-  }
-
-  #late({ limits }: OpenCall): Failure {
-    return () =>
-      new DOMException(
-        `Cannot receive reply: ${
-          limits?.limit ?? this.#timeout
-        } ms for it are over`,
-        "TimeoutError",
-      );
+      call.deadline - this.#options.now() <= CLOCK_DIFFERENCE;
   }
 
   /** Takes items of a stream in: the parameters of `$/stream`. */
   push(params: { id?: unknown; items?: unknown }, bytes: number): void {
     const call = this.#calls.get(params.id);
-    if (call === undefined || !Array.isArray(params.items)) this.strays++;
-    else call.push(params.items, bytes);
+    if (
+      call === undefined || call.isWaiting || !Array.isArray(params.items)
+    ) {
+      this.strays++;
+      return;
+    }
+    this.#sender.release(call);
+    call.push(params.items, bytes);
   }
 
   /** Gives credit for items of a stream. */
-  credit(id: number, items: number): void {
-    this.#tell("$/credit", { id, items });
+  credit(call: OutgoingCall, items: number): void {
+    tell(call.link!, "$/credit", { id: call.id, items });
   }
 
   /** Gives a call up, for a reason that whoever waits for it is to know. */
-  giveUp(call: OpenCall, failure?: Failure): void {
-    if (this.#calls.take(call.id) === undefined) return;
-    this.#givenUp++;
-    this.#tell("$/cancelRequest", { id: call.id });
+  giveUp(call: OutgoingCall, failure?: Failure): void {
+    if (this.#calls.take(call.id) !== undefined) this.#drop(call, failure);
+  }
+
+  /** Drops a call that was taken from the table. */
+  #drop(call: OutgoingCall, failure?: Failure): void {
+    if (!call.isWaiting) {
+      this.#givenUp++;
+      tell(call.link!, "$/cancelRequest", { id: call.id });
+    }
+    this.#sender.release(call);
     call.drop(failure);
   }
 
   /** Gives up the calls that are late. */
-  giveUpLate(now: number): void {
+  stopLate(now: number): void {
     for (const call of this.#calls.takeLate(now)) {
-      this.#givenUp++;
-      this.#tell("$/cancelRequest", { id: call.id });
-      call.drop(this.#late(call));
+      this.#drop(
+        call,
+        call.late(this.#options.timeout, this.#sender.link !== undefined),
+      );
     }
   }
 
-  #tell(method: string, params: object): void {
-    try {
-      this.#send({ jsonrpc: "2.0", method, params });
-    } catch (error) {
-      if (!(error instanceof BackpressureError)) return; // the end of it all
-      this.#link.room()?.then(() => this.#tell(method, params), () => {});
-    }
-  }
-
-  /** Lets the other end know that nobody waits for answers any more. */
+  /**
+   * Lets the other end know that nobody waits for answers any more; what is not
+   * to be answered still leaves.
+   */
   close(): void {
-    for (const { id } of this.#calls.values()) {
-      this.#tell("$/cancelRequest", { id });
+    for (const call of [...this.#calls.values()]) {
+      if (!call.isWaiting) {
+        tell(call.link!, "$/cancelRequest", { id: call.id });
+      } else if (call.isNotification) this.#flush(call);
     }
   }
 
-  /** There will be no more answers. */
-  end(end: ConnectionEnd): void {
-    this.#end ??= end;
+  /** Sends a notification that waits, whatever waits before it. */
+  #flush(call: OutgoingCall): void {
+    this.#calls.take(call.id);
+    try {
+      this.#sender.flush(call);
+      call.succeed(undefined);
+    } catch (error) {
+      call.fail(() => error);
+    }
+  }
+
+  /** There will be no more answers over that link. */
+  end(link: Link, end: ConnectionEnd): void {
+    const isLast = this.#options.reach === undefined;
+    if (isLast) {
+      this.#end ??= end;
+      this.#sender.isEnded = true;
+    } else this.#sender.detach(link);
     // Each makes an error of its own, but they share how.
-    const failure = () => this.#link.noReply("receive reply");
-    for (const call of this.#calls.takeAll()) call.fail(failure);
+    const failure = () => link.noReply("receive reply");
+    const calls = [...this.#calls.values()];
+    for (const call of calls) {
+      if (!isLast || !call.isWaiting) continue;
+      if (call.isNotification) this.#flush(call);
+      else this.#fail(call, failure);
+    }
+    for (const call of calls) {
+      if (call.link === link) this.#fail(call, failure);
+    }
+    if (this.#calls.size > 0 && this.#sender.link === undefined) {
+      this.#options.reach?.();
+    }
   }
-}
 
-/** Gives parameters as they are sent; throws for what are none. */
-export function checkedParams(
-  method: string,
-  params: unknown,
-): object | undefined {
-  if (typeof method !== "string") {
-    throw new TypeError(
-      `Cannot call method: received ${show(method)}, expected its name`,
-    );
+  #fail(call: OutgoingCall, failure: Failure): void {
+    this.#calls.take(call.id);
+    this.#sender.release(call);
+    call.fail(failure);
   }
-  if (params === undefined) return undefined;
-  if (Array.isArray(params)) return trimmed(params);
-  const carried = carriedOf(params);
-  if (Array.isArray(carried) || isCarriedByName(carried)) return carried;
-  throw new TypeError(
-    `Cannot call "${method}": its parameters are ${
-      show(params)
-    }, expected an array or an object`,
-  );
-}
 
-/** What JSON carries of parameters by name. */
-function carriedOf(params: unknown): unknown {
-  const { toJSON } = Object(params);
-  return typeof toJSON === "function" ? toJSON.call(params, "params") : params;
-}
-
-/**
- * Whether JSON makes an object of that with all that it is: of a `Map`, of a
- * promise or of an error it would make `{}`, and of a `String` a text.
- */
-function isCarriedByName(value: unknown): value is object {
-  return typeof value === "object" && value !== null &&
-    (isPlain(value) ||
-      Object.keys(value).length > 0 && !(value instanceof String));
-}
-
-/** Whether a response does not say which call it answers. */
-function isUnnamed({ id }: Partial<RpcResponse>): boolean {
-  return id === null || id === undefined;
-}
-
-function notAResponse(): InvalidMessageError {
-  return new InvalidMessageError(
-    "Cannot receive reply: it is no JSON-RPC 2.0 response",
-  );
+  /** Nothing is going to be sent of what waits. */
+  failWaiting(error: unknown): void {
+    for (const call of [...this.#calls.values()]) {
+      if (call.isWaiting) this.#fail(call, () => error);
+    }
+  }
 }
 
 function failureOf(error: RpcErrorObject): Failure {

@@ -13,6 +13,7 @@ import { BackpressureError, type Link } from "../connection/connection.ts";
 import { delay, Now, settled, until } from "../../tests/ledger.ts";
 import { RpcError } from "./jsonrpc.ts";
 import { Caller } from "./caller.ts";
+import { Framing } from "../framing/framing.ts";
 import type { RpcCallOptions, RpcContext } from "./contract.ts";
 import { turn } from "../../tests/turns.ts";
 
@@ -21,6 +22,21 @@ interface Request {
   method: string;
   params: unknown;
   timeout?: number;
+}
+
+function callerOver(
+  link: object,
+  limits: { timeout: number; maxOpenCalls: number },
+  clock: { now: number },
+): Caller {
+  const caller = new Caller({
+    ...limits,
+    framing: Framing.of({}),
+    now: () => clock.now,
+    watch() {},
+  });
+  caller.attach(link as Link);
+  return caller;
 }
 
 /** A caller, what it sends, and a clock. */
@@ -41,12 +57,7 @@ function caller(
     abort: (reason: Error) => aborted.push(reason),
   };
   return {
-    caller: new Caller(
-      link as unknown as Link,
-      { timeout, maxOpenCalls },
-      () => clock.now,
-      () => {},
-    ),
+    caller: callerOver(link, { timeout, maxOpenCalls }, clock),
     sent,
     aborted,
     clock,
@@ -71,20 +82,20 @@ Deno.test("Caller gives up calls that are late, and tells the other end", async 
     undefined,
   ]);
   assertEquals(calls.earliest, 5_150);
-  calls.giveUpLate(5_150);
+  calls.stopLate(5_150);
   const error = await assertRejects(
     () => short,
     DOMException,
     "Cannot receive reply: 50 ms for it are over",
   );
   assertEquals(error.name, "TimeoutError");
-  calls.giveUpLate(5_999);
+  calls.stopLate(5_999);
   assertEquals(calls.size, 3);
-  calls.giveUpLate(6_000);
+  calls.stopLate(6_000);
   await assertRejects(() => late, DOMException, "1000 ms");
   calls.settle(answer(2, "in time"));
   assertEquals(await later, "in time");
-  calls.giveUpLate(1e9);
+  calls.stopLate(1e9);
   assertEquals([calls.size, calls.earliest], [1, Infinity]);
   assertEquals(sent.slice(4) as unknown[], [
     { jsonrpc: "2.0", method: "$/cancelRequest", params: { id: 3 } },
@@ -104,9 +115,9 @@ Deno.test("Caller limits how long a stream may take to begin, and all of it if t
   const first = stream.next();
   calls.push({ id: 1, items: ["a"] }, 1);
   calls.push({ id: 2, items: ["b"] }, 1);
-  calls.giveUpLate(7_999);
+  calls.stopLate(7_999);
   assertEquals(calls.size, 2);
-  calls.giveUpLate(8_000);
+  calls.stopLate(8_000);
   assertEquals(calls.size, 1);
   const items = whole[Symbol.asyncIterator]();
   await assertRejects(() => items.next(), DOMException, "3000 ms");
@@ -124,7 +135,7 @@ Deno.test("Caller gives up a stream that nobody reads in time, and keeps one tha
   const [first, second] = await Promise.all([read, late]) as AsyncGenerator[];
   assertEquals((await first.next()).value, 3);
   assertEquals(calls.streams.bytes, 200);
-  calls.giveUpLate(6_000);
+  calls.stopLate(6_000);
   assertEquals([calls.size, calls.streams.bytes], [1, 0]);
   assertEquals(
     sent.slice(3).map(({ method, params }) => [method, params]),
@@ -142,7 +153,7 @@ Deno.test("Caller gives up a stream that nobody reads in time, and keeps one tha
   // Being read before anything comes does not make up for an answer.
   const items = calls.call("d", undefined, undefined)[Symbol.asyncIterator]();
   const step = items.next();
-  calls.giveUpLate(6_000);
+  calls.stopLate(6_000);
   await assertRejects(() => step, DOMException);
   assertEquals(calls.size, 1);
 });
@@ -167,11 +178,11 @@ Deno.test("Caller inherits what is left, and what gives the call up", async () =
     undefined,
     2_000,
   ]);
-  calls.giveUpLate(5_399);
+  calls.stopLate(5_399);
   assertEquals(calls.size, 5);
-  calls.giveUpLate(5_400);
+  calls.stopLate(5_400);
   assertEquals(calls.size, 2);
-  calls.giveUpLate(6_000);
+  calls.stopLate(6_000);
   assertEquals(calls.size, 0);
   const results = await Promise.allSettled(replies);
   assert(results.every(({ status }) => status === "rejected"));
@@ -221,7 +232,7 @@ Deno.test("Caller listens to a signal no longer than its call is open", async ()
   calls.settle({ jsonrpc: "2.0", id: 2, error: { code: 1, message: "" } });
   await stream.return!();
   assertEquals(listeners, 1);
-  calls.giveUpLate(Infinity);
+  calls.stopLate(Infinity);
   assertEquals(listeners, 0);
   const again = calls.call("a", [], { signal });
   assertEquals(listeners, 1);
@@ -235,17 +246,16 @@ Deno.test("Caller gives credit when there is room for it", async () => {
   const room = Promise.withResolvers<void>();
   const sent: unknown[] = [];
   let isFull = false;
-  const calls = new Caller(
+  const calls = callerOver(
     {
       enqueue(message: unknown) {
         if (isFull) throw new BackpressureError(2, 1);
-        sent.push(message);
+        return sent.push(message);
       },
       room: () => room.promise,
-    } as unknown as Link,
+    },
     { timeout: 1_000, maxOpenCalls: 1 },
-    () => 0,
-    () => {},
+    { now: 0 },
   );
   const items = calls.call("a", undefined, undefined)[Symbol.asyncIterator]();
   isFull = true;
@@ -276,7 +286,7 @@ Deno.test("Caller cuts a peer off that answers more calls than maxOpenCalls whic
     { length: 10 },
     () => calls.call("a", [], { timeout: 1 }),
   );
-  calls.giveUpLate(Infinity);
+  calls.stopLate(Infinity);
   await Promise.allSettled(replies);
   // Late answers are none of those.
   for (let id = 1; id <= 20; id++) calls.settle(answer(id, "late"));
@@ -300,15 +310,15 @@ Deno.test("Caller gives each of 100 000 calls an id of its own", () => {
 });
 
 Deno.test("Caller rejects a notification that has no room, which nobody has to hear of", async () => {
-  const calls = new Caller(
+  const calls = callerOver(
     {
       enqueue() {
         throw new BackpressureError(2, 1);
       },
-    } as unknown as Link,
+      room: () => new Promise(() => {}),
+    },
     { timeout: 1_000, maxOpenCalls: 1 },
-    () => 0,
-    () => {},
+    { now: 0 },
   );
   calls.notify("a", undefined);
   await turn(); // an unhandled rejection would end the test

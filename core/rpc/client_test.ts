@@ -63,12 +63,7 @@ class Servers {
       settings,
     );
     await client.open();
-    const rpcSettings = new RpcSettings({}, { maxOpenCalls });
-    return new RpcClient(
-      client,
-      rpcSettings.options,
-      (connection) => new RpcPeer(connection, rpcSettings),
-    );
+    return new RpcClient(client, new RpcSettings({}, { maxOpenCalls }));
   }
 
   async #dial(settings: Settings): Promise<Connection> {

@@ -7,6 +7,7 @@ import type { Connection } from "../connection/connection.ts";
 import type { RpcId, RpcRequest } from "./jsonrpc.ts";
 import { apiOf } from "./api.ts";
 import type { Caller } from "./caller.ts";
+import type { Invoke } from "./methods.ts";
 import type {
   RpcApi,
   RpcCallOptions,
@@ -30,11 +31,13 @@ export interface Surroundings {
 }
 
 /** A call as its method has it, and what there is to know about it. */
-export class RunningCall implements RpcContext {
+export class IncomingCall implements RpcContext {
   /** What it is known by; `undefined` for a notification. */
   readonly id: RpcId | undefined;
   /** What is called; `undefined` if there is no such method. */
   readonly method: string | undefined;
+  /** The method. */
+  readonly invoke: Invoke | undefined;
   /** With what it is called. */
   readonly params: object | undefined;
   /** Bytes of its message, or its share of that of a batch. */
@@ -61,14 +64,15 @@ export class RunningCall implements RpcContext {
 
   /** Makes a call of a request. */
   constructor(
-    { id, params, timeout }: RpcRequest,
-    method: string | undefined,
+    { id, method, params, timeout }: RpcRequest,
+    invoke: Invoke | undefined,
     bytes: number,
     batch: Batch | undefined,
     surroundings: Surroundings,
   ) {
     this.id = id;
-    this.method = method;
+    this.method = invoke && method;
+    this.invoke = invoke;
     this.params = params ?? undefined;
     this.bytes = bytes;
     this.batch = batch;
@@ -77,6 +81,11 @@ export class RunningCall implements RpcContext {
     if (typeof timeout === "number" && timeout > 0) {
       this.#callerDeadline = surroundings.now() + timeout;
     }
+  }
+
+  /** Whether it waits for a slot. */
+  get isWaiting(): boolean {
+    return this.state === "parked";
   }
 
   /**
@@ -129,7 +138,7 @@ export class RunningCall implements RpcContext {
 
   /** See {@linkcode RpcRemote.notify}. */
   notify(method: string, params?: object): Promise<void> {
-    return this.#surroundings.caller.notify(method, params);
+    return this.#surroundings.caller.notify(method, params, true);
   }
 
   /**

@@ -9,6 +9,7 @@
  */
 import { Queue } from "../tools/queue.ts";
 import { quiet, quietSoon } from "../tools/quiet.ts";
+import { giveWay, Share } from "../tools/schedule.ts";
 
 /** Items that may be on their way: sent, and not taken yet. */
 export const WINDOW_ITEMS = 1_024;
@@ -87,7 +88,8 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   #bytesHeld = 0;
   #itemsTaken = 0;
   #bytesTaken = 0;
-  #isRead = false;
+  /** What whoever reads it may do before the next item. */
+  #share: Share | undefined;
   #isOver = false;
   /** What comes behind the last item, until it was handed out. */
   #outcome: { result: R } | { failure: Failure } | undefined;
@@ -170,8 +172,10 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   #serve(): void {
     while (this.#waiting.size > 0 && (this.#itemsHeld > 0 || this.#isOver)) {
       const { resolve, reject } = this.#waiting.shift()!;
-      if (this.#itemsHeld > 0) resolve({ done: false, value: this.#take() });
-      else this.#settle(resolve, reject);
+      if (this.#itemsHeld > 0) {
+        this.#share?.read(0); // what was before was no work
+        resolve({ done: false, value: this.#take() });
+      } else this.#settle(resolve, reject);
     }
   }
 
@@ -216,12 +220,15 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
 
   /** Gives the next item, when there is one, or the end. */
   next(): Promise<IteratorResult<T, R>> {
-    if (!this.#isRead) {
-      this.#isRead = true;
+    if (this.#share === undefined) {
+      this.#share = new Share();
       this.#source.begin();
     }
     if (this.#itemsHeld > 0) {
-      return Promise.resolve({ done: false, value: this.#take() });
+      const { length } = this.#frame.items;
+      const isSpent = this.#share.isSpent(this.#frame.bytes / (length || 1));
+      const result: IteratorResult<T, R> = { done: false, value: this.#take() };
+      return isSpent ? giveWay().then(() => result) : Promise.resolve(result);
     }
     const next = new Promise<IteratorResult<T, R>>((resolve, reject) => {
       if (this.#isOver) this.#settle(resolve, reject);

@@ -1,5 +1,7 @@
+import { setImmediate } from "node:timers";
 import {
   assertEquals,
+  assertLessOrEqual,
   assertRejects,
   assertStrictEquals,
   assertStringIncludes,
@@ -46,6 +48,33 @@ Deno.test("IncomingStream hands out what has come, and what comes", async () => 
   assertEquals(await stream.next(), { done: true, value: undefined });
   assertStrictEquals(stream[Symbol.asyncIterator](), stream);
   assertEquals(calls, []);
+});
+
+Deno.test("IncomingStream gives others their turn while items are there", async () => {
+  const { stream } = incoming();
+  stream.push(numbers(100), 100);
+  stream.finish(undefined);
+  const now = Date.now;
+  let time = 0;
+  Date.now = () => time;
+  let turns = 0;
+  let isOver = false;
+  function count(): void {
+    turns++;
+    if (!isOver) setImmediate(count);
+  }
+  setImmediate(count);
+  try {
+    // Each of them is 5 ms of work, and two are a share.
+    for await (const item of stream) {
+      time += 5;
+      assertLessOrEqual(Number(item), 2 * turns + 3);
+    }
+  } finally {
+    Date.now = now;
+    isOver = true;
+  }
+  await new Promise<void>((resolve) => setImmediate(resolve));
 });
 
 Deno.test("IncomingStream gives credit for half a window of items", async () => {

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { InvalidMessageError } from "../framing/framing.ts";
 import { show } from "../tools/show.ts";
 
 /**
@@ -224,6 +225,18 @@ export function isResponse(
   return (result === undefined || result === null) &&
     typeof error === "object" && Number.isSafeInteger(error.code) &&
     typeof error.message === "string";
+}
+
+/** Whether a response does not say which call it answers. */
+export function isUnnamed({ id }: Partial<RpcResponse>): boolean {
+  return id === null || id === undefined;
+}
+
+/** The error of a call whose answer is none. */
+export function notAResponse(): InvalidMessageError {
+  return new InvalidMessageError(
+    "Cannot receive reply: it is no JSON-RPC 2.0 response",
+  );
 }
 
 /** The answer that a call failed. */

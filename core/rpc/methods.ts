@@ -63,9 +63,16 @@ export function tableOf(
     );
     list.push({ name, description });
   }
+  table.set(FENCE, () => null);
   if (discover) table.set("rpc.discover", () => ({ methods: list }));
   return table;
 }
+
+/**
+ * Is answered when all that came before has begun: behind notifications it tells
+ * that they wait no more.
+ */
+export const FENCE = "rpc.sync";
 
 /**
  * Rejects an instance of a class with methods: they would need `this` to be the

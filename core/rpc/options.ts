@@ -35,12 +35,13 @@ export interface RpcOptions {
   handlerTimeout?: number;
   /**
    * Calls of the peer that methods work on at the same time, streams that have
-   * begun not counted; together they hold as many bytes as a message may have,
-   * 1 MiB at most, or are one. A call that is given up frees its slot, but counts
-   * until its method ends, and no more than as many go on. More wait for a slot,
-   * until all of them hold as many bytes; then no more is read; or, where
-   * something here waits for what the peer sends next, those beyond are answered
-   * with -32000.
+   * begun not counted; as many more as this end has calls open on the wire, as
+   * methods may wait for these. Together they hold as many bytes as a message may
+   * have, 1 MiB at most, or are one. A call that is given up frees its slot, but
+   * counts until its method ends, and no more than as many go on. More wait for a
+   * slot, until they hold 896 KiB; those beyond are answered with -32000, and have
+   * not run. Notifications beyond are lost, and `onError` is told. Peers of this
+   * package keep less open, and wait.
    *
    * @default {100}
    */
@@ -54,10 +55,13 @@ export interface RpcOptions {
    */
   maxStreams?: number;
   /**
-   * Calls to the peer that are open at the same time; more are rejected. A peer
-   * that has answered more calls that were never made is cut off.
+   * Calls to the peer that are open at the same time, or wait: no more than 1 024
+   * calls of about 256 KiB are on the wire before their answers begin, and the
+   * others wait, in order, as they were when they were made. More are rejected.
+   * What a method calls does not wait, and is counted apart. A peer that has
+   * answered more calls that were never made is cut off.
    *
-   * @default {65_536}
+   * @default {262_144}
    */
   maxOpenCalls?: number;
   /**
@@ -90,7 +94,7 @@ export const RPC_OPTIONS: OptionTable<RpcOptions> = {
   handlerTimeout: timeout(60_000),
   maxInFlight: limit(100),
   maxStreams: limit(1_000),
-  maxOpenCalls: limit(65_536),
+  maxOpenCalls: limit(262_144),
   maxBatch: limit(100),
   discover: flag(false),
   onError: hook(),

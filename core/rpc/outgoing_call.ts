@@ -4,7 +4,13 @@
  * @module
  */
 import { onAbort } from "../tools/abort.ts";
-import type { RpcReply } from "./contract.ts";
+import type { RpcCallOptions, RpcReply } from "./contract.ts";
+import {
+  type OptionTable,
+  readOptions,
+  signal,
+  timeout,
+} from "../tools/options.ts";
 import {
   type Failure,
   IncomingStream,
@@ -13,13 +19,15 @@ import {
   type StreamTotal,
 } from "./incoming_stream.ts";
 import { quiet, quietSoon } from "../tools/quiet.ts";
+import type { Link } from "../connection/connection.ts";
+import type { Window } from "./window.ts";
 
 /** Whose calls they are. */
 export interface CallOwner {
   /** Gives a call up, for a reason that whoever waits for it is to know. */
-  giveUp(call: OpenCall, failure?: Failure): void;
+  giveUp(call: OutgoingCall, failure?: Failure): void;
   /** Gives credit for items of a stream. */
-  credit(id: number, items: number): void;
+  credit(call: OutgoingCall, items: number): void;
   /** What the streams of all calls hold. */
   readonly streams: StreamTotal;
 }
@@ -32,10 +40,24 @@ export interface CallLimits {
   readonly deadline: number;
 }
 
+/** The call within which another is made. */
+export interface CallScope {
+  /** Aborted when nobody waits for it any more. */
+  readonly over: AbortSignal;
+  /** When its time is over; `Infinity` for never. */
+  readonly deadline: number;
+}
+
+/** What each option of a call may be. */
+const CALL_OPTIONS: OptionTable<RpcCallOptions> = {
+  signal: signal(),
+  timeout: timeout(),
+};
+
 /** The key under which a reply has its call. */
 const CALL = Symbol("call");
 
-type Reply = RpcReply<unknown> & { [CALL]: OpenCall };
+type Reply = RpcReply<unknown> & { [CALL]: OutgoingCall };
 
 /** What a reply has as its way to be iterated over. */
 function iterate(this: Reply): AsyncGenerator<unknown, unknown, void> {
@@ -59,8 +81,11 @@ function capture(
   captured.reject = reject;
 }
 
-/** One call that waits for its answer, or for the rest of a stream. */
-export class OpenCall {
+/**
+ * One call that waits for the wire, for its answer, or for the rest of a stream;
+ * or a notification that waits for the wire.
+ */
+export class OutgoingCall {
   /** What it is known by. */
   readonly id: number;
   /**
@@ -70,6 +95,18 @@ export class OpenCall {
   deadline = Infinity;
   /** Limits of its own. */
   limits: CallLimits | undefined;
+  /** Its message, as long as that waits for the wire. */
+  text: string | undefined;
+  /** Over which it was sent. */
+  link: Link | undefined;
+  /** What of its window it takes: nothing once its answer has begun. */
+  units = 0;
+  /** What the notifications before it take of the window. */
+  notified = 0;
+  /** In which it is open. */
+  readonly window: Window<OutgoingCall>;
+  /** Whether it is done when it is sent. */
+  readonly isNotification: boolean;
   readonly #owner: CallOwner;
   readonly #settled = new Promise<unknown>(capture);
   readonly #resolve = captured.resolve;
@@ -84,9 +121,21 @@ export class OpenCall {
   #stopListening: (() => void) | undefined;
 
   /** Makes a call that waits. */
-  constructor(owner: CallOwner, id: number) {
+  constructor(
+    owner: CallOwner,
+    id: number,
+    window: Window<OutgoingCall>,
+    isNotification = false,
+  ) {
     this.#owner = owner;
     this.id = id;
+    this.window = window;
+    this.isNotification = isNotification;
+  }
+
+  /** Whether it waits for the wire. */
+  get isWaiting(): boolean {
+    return this.text !== undefined;
   }
 
   /** What whoever calls has of it; made once. */
@@ -97,6 +146,46 @@ export class OpenCall {
     reply[Symbol.asyncIterator] = iterate;
     reply[CALL] = this;
     return this.#reply = reply;
+  }
+
+  /**
+   * Limits it as its caller wants it, and as the call does within which it is
+   * made; without either by `most`. Gives what its message is to say.
+   *
+   * @throws The reason of a signal that is aborted.
+   */
+  limit(
+    options: RpcCallOptions,
+    scope: CallScope | undefined,
+    now: number,
+    most: number,
+  ): RpcCallOptions & { over?: AbortSignal } {
+    const { signal, timeout } = readOptions(CALL_OPTIONS, options);
+    signal?.throwIfAborted();
+    scope?.over.throwIfAborted();
+    const left = Math.min(
+      timeout ?? Infinity,
+      Math.max(1, (scope?.deadline ?? Infinity) - now),
+    );
+    const limit = timeout === undefined ? Math.min(left, most) : left;
+    this.limits = { limit, deadline: now + left };
+    this.deadline = now + limit;
+    return {
+      signal,
+      over: scope?.over,
+      timeout: left < Infinity ? left : undefined,
+    };
+  }
+
+  /** What it fails with when it is late, where `most` is its limit by default. */
+  late(most: number, hasLink: boolean): Failure {
+    const limit = this.limits?.limit ?? most;
+    const message = this.text === undefined || hasLink
+      ? `Cannot receive reply: ${limit} ms for it are over`
+      : `Cannot call "${
+        JSON.parse(this.text).method
+      }": no connection after ${limit} ms (timeout)`;
+    return () => new DOMException(message, "TimeoutError");
   }
 
   /** Gives up when a signal is aborted. */
@@ -110,7 +199,7 @@ export class OpenCall {
   /** The answer is a stream, or is taken for one. */
   #open(): IncomingStream<unknown, unknown> {
     const stream = new IncomingStream({
-      credit: (items) => this.#owner.credit(this.id, items),
+      credit: (items) => this.#owner.credit(this, items),
       cancel: () => this.#owner.giveUp(this),
       begin: () => {
         this.#isRead = true;

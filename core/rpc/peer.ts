@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { clearTimeout, setTimeout } from "node:timers";
 import {
   type Decoded,
   InvalidMessageError,
@@ -12,6 +11,7 @@ import {
 import {
   type Connection,
   type ConnectionEnd,
+  type Consumer,
   type Link,
   linkOf,
 } from "../connection/connection.ts";
@@ -23,6 +23,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
+import { Alarm, now } from "./alarm.ts";
 import { stayAlive } from "./alive.ts";
 import { Answerer } from "./answerer.ts";
 import { apiOf } from "./api.ts";
@@ -37,7 +38,7 @@ import type {
   RpcResult,
   RpcUntyped,
 } from "./contract.ts";
-import { Batch, Replies } from "./replies.ts";
+import { Batch } from "./replies.ts";
 import type { RpcSettings } from "./options.ts";
 
 /**
@@ -46,14 +47,20 @@ import type { RpcSettings } from "./options.ts";
  */
 const REPLY_RUN = 16;
 const RESOLVED = Promise.resolve();
-/** The longest that a timer takes; what is later is looked at again then. */
-const MOST_DELAY = 2 ** 31 - 1;
+/**
+ * Bytes of messages that were answered at once, while a peer does not read its
+ * answers: then no more is read. Peers like this one have less open.
+ */
+const MOST_REFUSED = 2_097_152;
 
 /** What a peer has to do with, now and so far. */
 export interface RpcStats {
-  /** Calls to the peer that wait for their answer, or for more of a stream. */
+  /**
+   * Calls to the peer that wait to be sent, for their answer, or for more of a
+   * stream.
+   */
   readonly callsOpen: number;
-  /** Calls of the peer that methods work on, or that wait for a place. */
+  /** Calls of the peer that methods work on, or that wait for a slot. */
   readonly callsRunning: number;
   /**
    * Replies, items, credits and cancellations so far that belong to no call:
@@ -75,63 +82,21 @@ export class RpcPeer<Remote = RpcUntyped>
   implements RpcRemote<Remote>, AsyncDisposable {
   /** The connection, which belongs to the peer from now on. */
   readonly connection: Connection;
-  readonly #link: Link;
-  readonly #settings: RpcSettings;
+  readonly #dispatcher: Dispatcher;
   readonly #caller: Caller;
-  readonly #answerer: Answerer;
-  readonly #replies: Replies;
   #api: RpcApi<Remote> | undefined;
-  #end: ConnectionEnd | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #timerAt = Infinity;
-  #settled = 0;
-  /** What was answered with an error as no request, since the last request. */
-  #refused: Batch | "message" | undefined;
 
-  /** Takes a connection over; use {@linkcode rpc}. */
-  constructor(connection: Connection, settings: RpcSettings) {
+  /**
+   * Takes a connection over; use {@linkcode rpc}. Its calls are those of `caller`,
+   * if there is one.
+   */
+  constructor(connection: Connection, settings: RpcSettings, caller?: Caller) {
     this.connection = connection;
-    this.#link = linkOf(connection);
-    this.#settings = settings;
-    const { methods, options } = settings;
-    this.#caller = new Caller(this.#link, options, now, (deadline) => {
-      this.#watch(deadline);
-      this.#answerer.heed();
-    }, (error) => this.#replies.report(error, undefined));
-    this.#replies = new Replies(
-      connection,
-      options.onError,
-      () => this.#answerer.sent(),
-    );
-    this.#answerer = new Answerer(
-      methods,
-      {
-        connection,
-        caller: this.#caller,
-        handlerTimeout: options.handlerTimeout,
-        now,
-      },
-      this.#replies,
-      {
-        maxInFlight: options.maxInFlight,
-        maxStreams: options.maxStreams,
-        onDeadline: (deadline) => this.#watch(deadline),
-        onRest: () => this.#link.closeFor(this.#end ?? { clean: true }),
-      },
-    );
-    const [answerer, caller] = [this.#answerer, this.#caller];
-    this.#link.limitDepth();
-    this.#link.consume({
-      name: "rpc()",
-      get size() {
-        return answerer.size + caller.behind;
-      },
-      receive: (message, bytes) => this.#receive(message, bytes),
-      end: (end) => this.#endReceiving(end),
-      drain: () => answerer.drain(),
-    });
-    stayAlive(this.#link, answerer);
-    connection.closed.then(() => this.#over());
+    this.#dispatcher = new Dispatcher(connection, settings, caller);
+    this.#caller = this.#dispatcher.caller;
+    const link = linkOf(connection);
+    link.limitDepth();
+    link.consume(this.#dispatcher);
   }
 
   /** The methods of the other end, to be called like functions. */
@@ -145,8 +110,8 @@ export class RpcPeer<Remote = RpcUntyped>
   get stats(): RpcStats {
     return {
       callsOpen: this.#caller.size,
-      callsRunning: this.#answerer.size,
-      strays: this.#caller.strays + this.#answerer.strays,
+      callsRunning: this.#dispatcher.answerer.size,
+      strays: this.#caller.strays + this.#dispatcher.answerer.strays,
     };
   }
 
@@ -194,126 +159,6 @@ export class RpcPeer<Remote = RpcUntyped>
     return this.#caller.notify(method, ...rest as [params?: object]);
   }
 
-  #receive(
-    message: Decoded<JsonValue>,
-    bytes: number,
-  ): Promise<void> | undefined {
-    const { waiting, count } = this.#replies;
-    if (message instanceof InvalidMessageError) {
-      if (!this.#caller.settleBadly(undefined)) {
-        this.#refuse(failureOf(null, RPC_ERRORS.parseError));
-      }
-    } else if (Array.isArray(message)) this.#receiveBatch(message, bytes);
-    else this.#dispatch(message, bytes);
-    if (this.#replies.waiting > waiting) this.#replies.bytesRefused += bytes;
-    if (this.#settled < REPLY_RUN) {
-      return this.#answerer.pause(this.#replies.count > count);
-    }
-    this.#settled = 0;
-    return RESOLVED;
-  }
-
-  #receiveBatch(messages: JsonValue[], bytes: number): void {
-    const { length } = messages;
-    if (length === 0 || length > this.#settings.options.maxBatch) {
-      this.#refuse(failureOf(null, RPC_ERRORS.invalidRequest));
-      return;
-    }
-    const batch = new Batch(length, this.#replies);
-    for (const message of messages) {
-      // What is held of them is counted, and one may be all of it.
-      const share = length === 1 ? bytes : JSON.stringify(message).length;
-      this.#dispatch(message, share, batch);
-    }
-  }
-
-  #dispatch(message: JsonValue, bytes: number, batch?: Batch): void {
-    const kind = kindOf(message);
-    if (kind === "request") {
-      this.#refused = undefined;
-      const request = message as unknown as RpcRequest;
-      if (request.method.startsWith("$/")) this.#control(request, bytes, batch);
-      else this.#answerer.receive(request, bytes, batch);
-    } else if (kind === "response") {
-      this.#settled++;
-      this.#caller.settle(message as unknown as RpcResponse);
-      batch?.add();
-    } else if (this.#caller.settleBadly(message)) batch?.add();
-    else {
-      const id = idOf(message);
-      const failure = failureOf(id, RPC_ERRORS.invalidRequest);
-      const isRequest = id !== null &&
-        (message as Partial<RpcRequest>).method !== undefined;
-      if (!isRequest) this.#refuse(failure, batch);
-      else if (batch === undefined) this.#replies.send(failure);
-      else batch.add(failure);
-    }
-  }
-
-  /**
-   * Answers what is no request with an error: once, until a request has come, as
-   * two ends that both answer what is none would never come to rest.
-   */
-  #refuse(failure: RpcResponse, batch?: Batch): void {
-    const isFirst = this.#refused === undefined ||
-      batch !== undefined && this.#refused === batch;
-    if (isFirst) this.#refused = batch ?? "message";
-    if (batch !== undefined) batch.add(isFirst ? failure : undefined);
-    else if (isFirst) this.#replies.send(failure);
-  }
-
-  /** What is about calls: none of it has an answer. */
-  #control(
-    { method, params, id }: RpcRequest,
-    bytes: number,
-    batch: Batch | undefined,
-  ): void {
-    if (id !== undefined) {
-      const failure = failureOf(id, RPC_ERRORS.methodNotFound);
-      if (batch === undefined) this.#replies.send(failure);
-      else batch.add(failure);
-      return;
-    }
-    batch?.add();
-    const named = params ?? {};
-    if (method === "$/stream") this.#caller.push(named, bytes);
-    else if (method === "$/credit") this.#answerer.credit(named);
-    else if (method === "$/cancelRequest") this.#answerer.cancel(named);
-  }
-
-  #endReceiving(end: ConnectionEnd): void {
-    this.#end = end;
-    this.#caller.end(end);
-    this.#answerer.end();
-  }
-
-  #over(): void {
-    this.#timerAt = -Infinity;
-    clearTimeout(this.#timer);
-    this.#answerer.abort(this.#link.gone("go on"));
-  }
-
-  /** Looks for late calls at that time. */
-  #watch(deadline: number): void {
-    if (deadline >= this.#timerAt) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = deadline;
-    this.#timer = setTimeout(
-      () => this.#lookForLate(),
-      Math.min(Math.max(1, Math.ceil(deadline - now())), MOST_DELAY),
-    );
-    // Whoever waits for the connection keeps the process alive.
-    this.#timer.unref();
-  }
-
-  #lookForLate(): void {
-    this.#timerAt = Infinity;
-    const time = now();
-    this.#caller.giveUpLate(time);
-    this.#answerer.stopLate(time);
-    this.#watch(Math.min(this.#caller.earliest, this.#answerer.earliest));
-  }
-
   /**
    * Closes the connection once everything sent before has left. Calls that are
    * open reject, and the other end hears that they are given up; methods at work
@@ -330,6 +175,155 @@ export class RpcPeer<Remote = RpcUntyped>
   }
 }
 
-function now(): number {
-  return Math.floor(performance.now());
+/** What is about calls: its parameters, and how large it is. */
+type Control = (dispatcher: Dispatcher, params: object, bytes: number) => void;
+
+const CONTROLS: ReadonlyMap<string, Control> = new Map<string, Control>([
+  ["$/stream", ({ caller }, params, bytes) => caller.push(params, bytes)],
+  ["$/credit", ({ answerer }, params) => answerer.credit(params)],
+  ["$/cancelRequest", ({ answerer }, params) => answerer.cancel(params)],
+]);
+
+/** Hands each message to the half of a peer that it is for. */
+class Dispatcher implements Consumer<JsonValue> {
+  readonly name = "rpc()";
+  readonly caller: Caller;
+  readonly answerer: Answerer;
+  readonly #link: Link;
+  readonly #settings: RpcSettings;
+  readonly #alarm = new Alarm();
+  #settled = 0;
+  /** What was answered with an error as no request, since the last request. */
+  #refused: Batch | "message" | undefined;
+
+  constructor(connection: Connection, settings: RpcSettings, caller?: Caller) {
+    const alarm = this.#alarm;
+    const watch = (deadline: number) => alarm.watch(deadline);
+    this.#link = linkOf(connection);
+    this.#settings = settings;
+    const { timeout, maxOpenCalls, handlerTimeout } = settings.options;
+    this.caller = caller ?? new Caller({
+      timeout,
+      maxOpenCalls,
+      framing: this.#link.framing,
+      now,
+      watch,
+      onUnclaimed: (error) => this.answerer.replies.report(error, undefined),
+    });
+    this.answerer = new Answerer(
+      { connection, caller: this.caller, handlerTimeout, now },
+      settings,
+      watch,
+    );
+    if (caller === undefined) alarm.add(this.caller);
+    alarm.add(this.answerer);
+    this.caller.attach(this.#link, this.answerer);
+    stayAlive(this.#link, this.answerer);
+    this.#link.closed.then(() => this.#over());
+  }
+
+  /** Answers that are outstanding, and streams that are not read. */
+  get size(): number {
+    return this.answerer.size + this.caller.behind;
+  }
+
+  receive(
+    message: Decoded<JsonValue>,
+    bytes: number,
+  ): Promise<void> | undefined {
+    const { replies } = this.answerer;
+    const { waiting } = replies;
+    if (message instanceof InvalidMessageError) {
+      if (!this.caller.settleBadly(undefined)) {
+        this.#refuse(failureOf(null, RPC_ERRORS.parseError));
+      }
+    } else if (Array.isArray(message)) this.#receiveBatch(message, bytes);
+    else this.#dispatch(message, bytes);
+    if (replies.waiting > waiting) replies.bytesRefused += bytes;
+    if (replies.bytesRefused > MOST_REFUSED) {
+      return this.#link.room()?.catch(() => {});
+    }
+    if (this.#settled < REPLY_RUN) return undefined;
+    this.#settled = 0;
+    return RESOLVED;
+  }
+
+  #receiveBatch(messages: JsonValue[], bytes: number): void {
+    const { length } = messages;
+    if (length === 0 || length > this.#settings.options.maxBatch) {
+      this.#refuse(failureOf(null, RPC_ERRORS.invalidRequest));
+      return;
+    }
+    const batch = new Batch(length, this.answerer.replies);
+    for (const message of messages) {
+      // What is held of them is counted, and one may be all of it.
+      const share = length === 1 ? bytes : JSON.stringify(message).length;
+      this.#dispatch(message, share, batch);
+    }
+  }
+
+  #dispatch(message: JsonValue, bytes: number, batch?: Batch): void {
+    const kind = kindOf(message);
+    if (kind === "request") {
+      this.#refused = undefined;
+      const request = message as unknown as RpcRequest;
+      if (request.method.startsWith("$/")) this.#control(request, bytes, batch);
+      else this.answerer.receive(request, bytes, batch);
+    } else if (kind === "response") {
+      this.#settled++;
+      this.caller.settle(message as unknown as RpcResponse);
+      batch?.add();
+    } else if (this.caller.settleBadly(message)) batch?.add();
+    else {
+      const id = idOf(message);
+      const failure = failureOf(id, RPC_ERRORS.invalidRequest);
+      const isRequest = id !== null &&
+        (message as Partial<RpcRequest>).method !== undefined;
+      if (!isRequest) this.#refuse(failure, batch);
+      else if (batch === undefined) this.answerer.replies.send(failure);
+      else batch.add(failure);
+    }
+  }
+
+  /**
+   * Answers what is no request with an error: once, until a request has come, as
+   * two ends that both answer what is none would never come to rest.
+   */
+  #refuse(failure: RpcResponse, batch?: Batch): void {
+    const isFirst = this.#refused === undefined ||
+      batch !== undefined && this.#refused === batch;
+    if (isFirst) this.#refused = batch ?? "message";
+    if (batch !== undefined) batch.add(isFirst ? failure : undefined);
+    else if (isFirst) this.answerer.replies.send(failure);
+  }
+
+  /** What is about calls: none of it has an answer. */
+  #control(
+    { method, params, id }: RpcRequest,
+    bytes: number,
+    batch: Batch | undefined,
+  ): void {
+    if (id !== undefined) {
+      const failure = failureOf(id, RPC_ERRORS.methodNotFound);
+      if (batch === undefined) this.answerer.replies.send(failure);
+      else batch.add(failure);
+      return;
+    }
+    batch?.add();
+    CONTROLS.get(method)?.(this, params ?? {}, bytes);
+  }
+
+  end(end: ConnectionEnd): void {
+    this.caller.end(this.#link, end);
+    this.answerer.end(end);
+  }
+
+  drain(): void {
+    this.answerer.drain();
+  }
+
+  #over(): void {
+    this.#alarm.stop();
+    this.answerer.abort(this.#link.gone("go on"));
+  }
 }

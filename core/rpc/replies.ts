@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FrameTooLargeError } from "../framing/framing.ts";
+import { FrameTooLargeError, InvalidMessageError } from "../framing/framing.ts";
 import {
   BackpressureError,
   type Connection,
@@ -20,6 +20,12 @@ export type RpcErrorHandler = (
   method: string | undefined,
   connection: Connection,
 ) => unknown;
+
+/** Whom answers tell. */
+export interface RepliesOwner {
+  /** An answer that had to wait was sent. */
+  sent(): void;
+}
 
 /**
  * Answers that leave together: those to the calls of a batch. Once they are too
@@ -80,8 +86,6 @@ export class Batch {
 
 /** Sends answers, all of which find a way to the other end. */
 export class Replies {
-  /** Answers that were sent, or wait. */
-  count = 0;
   /** Bytes of the answers to batches that are not complete. */
   bytesKept = 0;
   /** Bytes of messages that were answered at once while answers have to wait. */
@@ -89,19 +93,19 @@ export class Replies {
   readonly #connection: Connection;
   readonly #link: Link;
   readonly #onError: RpcErrorHandler | undefined;
-  readonly #onSent: () => void;
+  readonly #owner: RepliesOwner;
   #waiting = 0;
 
-  /** Calls `onSent` when an answer that had to wait is sent. */
+  /** Sends over that connection; `onError` hears what cannot be sent. */
   constructor(
     connection: Connection,
     onError: RpcErrorHandler | undefined,
-    onSent: () => void,
+    owner: RepliesOwner,
   ) {
     this.#connection = connection;
     this.#link = linkOf(connection);
     this.#onError = onError;
-    this.#onSent = onSent;
+    this.#owner = owner;
   }
 
   /** Answers that wait until there is room for them. */
@@ -130,7 +134,6 @@ export class Replies {
     method?: string,
     isReplaced = false,
   ): void {
-    this.count++;
     try {
       if (this.#enqueue(message)) return;
       // What waits is no larger than what can be sent.
@@ -177,7 +180,7 @@ export class Replies {
   #sentLater(): void {
     this.#waiting--;
     if (this.#waiting === 0) this.bytesRefused = 0;
-    this.#onSent();
+    this.#owner.sent();
   }
 
   #replace(
@@ -209,10 +212,48 @@ export class Replies {
   }
 }
 
+/**
+ * What JSON carries of a result, null for none: a response without a result
+ * would be no response.
+ */
+export function carriedOf(result: unknown): unknown {
+  if (result === undefined) return null;
+  let carried = result;
+  if (typeof result === "object" && result !== null) {
+    const { toJSON } = result as { toJSON?: unknown };
+    if (typeof toJSON === "function") carried = toJSON.call(result, "result");
+  }
+  const type = typeof carried;
+  if (type !== "undefined" && type !== "function" && type !== "symbol") {
+    return carried;
+  }
+  throw new InvalidMessageError(
+    `Cannot encode message: JSON cannot carry a value of type ${type}`,
+  );
+}
+
 /** The error in place of an answer; one without data takes no more room. */
 function insteadOf(response: RpcResponse): RpcResponse {
   const { id, error } = response;
   return error && error.data === undefined
     ? response
     : failureOf(id, RPC_ERRORS.internalError);
+}
+
+/** Whether an error, which may be anything, says that time was over. */
+export function isTimeoutError(error: unknown): boolean {
+  try {
+    return error instanceof DOMException && error.name === "TimeoutError";
+  } catch {
+    return false; // it is none that throws when it is looked at
+  }
+}
+
+/** Whether an error, which may be anything, says that a link has ended. */
+export function isClosedError(error: unknown): boolean {
+  try {
+    return error instanceof ConnectionClosedError;
+  } catch {
+    return false;
+  }
 }

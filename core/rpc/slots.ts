@@ -1,9 +1,8 @@
 /**
- * How many calls are at work and wait, and what they hold.
+ * How many calls are at work, and what they hold.
  *
  * @module
  */
-import { Queue } from "../tools/queue.ts";
 
 /** What limits slots. */
 export interface SlotLimits {
@@ -51,18 +50,17 @@ export class Slots {
     return this.#bytes;
   }
 
-  /** Whether there is no slot for one more call of so many bytes. */
-  isFull(bytes: number): boolean {
-    const { most, mostAbandoned } = this.#limits;
-    return this.#taken >= most ||
-      this.#taken + this.#abandoned >= most + mostAbandoned ||
-      this.isFullOfBytes(bytes);
-  }
-
-  /** Whether so many bytes are too many more; not where no method is at work. */
-  isFullOfBytes(bytes: number): boolean {
-    const { mostBytes, overhead } = this.#limits;
-    return this.#bytes > 0 && this.#bytes + bytes + overhead > mostBytes;
+  /**
+   * Whether there is no slot for one more call of so many bytes, which may be too
+   * many where others are at work. As many more slots are `lent` as of those that
+   * have one may wait for just that call; then they do not wait for bytes either.
+   */
+  isFull(bytes: number, lent: number = 0): boolean {
+    const { most, mostAbandoned, mostBytes, overhead } = this.#limits;
+    return this.#taken >= most + lent ||
+      this.#taken + this.#abandoned >= most + mostAbandoned + lent ||
+      lent === 0 && this.#bytes > 0 &&
+        this.#bytes + bytes + overhead > mostBytes;
   }
 
   /** A call takes a slot. */
@@ -87,45 +85,5 @@ export class Slots {
   forget(bytes: number): void {
     if (--this.#abandoned === 0) this.hasTold = false;
     this.#bytes -= bytes + this.#limits.overhead;
-  }
-}
-
-/** Calls that wait for a slot, in order, with the bytes of their parameters. */
-export class WaitingCalls<Call extends { readonly bytes: number }> {
-  readonly #queue = new Queue<Call>();
-  #bytes = 0;
-
-  /** Calls that wait. */
-  get size(): number {
-    return this.#queue.size;
-  }
-
-  /** Bytes of the calls that wait. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** Has a call wait. */
-  push(call: Call): void {
-    this.#queue.push(call);
-    this.#bytes += call.bytes;
-  }
-
-  /** The call that has waited longest. */
-  peek(): Call | undefined {
-    return this.#queue.peek();
-  }
-
-  /** Removes and gives the call that has waited longest. */
-  shift(): Call | undefined {
-    const call = this.#queue.shift();
-    if (call !== undefined) this.#bytes -= call.bytes;
-    return call;
-  }
-
-  /** Forgets all calls. */
-  clear(): void {
-    while (this.#queue.shift() !== undefined);
-    this.#bytes = 0;
   }
 }

@@ -1,0 +1,142 @@
+/**
+ * The calls that methods work on, and those that wait for that.
+ *
+ * @module
+ */
+import type { Caller } from "./caller.ts";
+import type { IncomingCall } from "./incoming_call.ts";
+import type { Replies } from "./replies.ts";
+import { Slots } from "./slots.ts";
+import { LeavableQueue } from "../tools/leavable_queue.ts";
+
+/**
+ * Most bytes of the calls that methods work on, where they are several: no more
+ * than a message has, within reason.
+ */
+const MOST_BYTES = 1_048_576;
+const LEAST_BYTES = 65_536;
+/**
+ * Bytes of the calls that wait, but for the last one; what comes then is refused.
+ * Peers like this one have no more than 786 432 open.
+ */
+const MOST_WAITING = 917_504;
+/** Most bytes of the calls whose streams go on, where they are several. */
+const MOST_STREAM_BYTES = 1_048_576;
+/**
+ * What a stream holds besides its message, as bytes of a message: 5 KB, where
+ * each byte of a message may become 52.
+ */
+const STREAM_BYTES = 64;
+
+/** Calls that wait for a slot, in order. */
+export class IncomingQueue {
+  /** Those of the calls that methods work on. */
+  readonly slots: Slots;
+  /** Those of the calls that stream. */
+  readonly streamSlots: Slots;
+  readonly #caller: Caller;
+  readonly #replies: Replies;
+  readonly #calls = new LeavableQueue<IncomingCall>();
+  #bytes = 0;
+
+  /** Makes a queue in which nothing waits, and slots that are free. */
+  constructor(
+    { maxInFlight, maxStreams }: { maxInFlight: number; maxStreams: number },
+    maxFrameBytes: number,
+    caller: Caller,
+    replies: Replies,
+  ) {
+    this.#caller = caller;
+    this.#replies = replies;
+    this.slots = new Slots({
+      most: maxInFlight,
+      mostBytes: Math.min(MOST_BYTES, Math.max(LEAST_BYTES, maxFrameBytes)),
+      mostAbandoned: maxInFlight,
+      overhead: 0,
+    });
+    // One that was given up costs nothing but memory.
+    this.streamSlots = new Slots({
+      most: maxStreams,
+      mostBytes: MOST_STREAM_BYTES,
+      mostAbandoned: Infinity,
+      overhead: STREAM_BYTES,
+    });
+  }
+
+  /** Calls that wait. */
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /**
+   * Bytes of the calls that wait; where methods may wait for the peer, of all, as
+   * no call waits then for other calls to end.
+   */
+  get #bytesWaiting(): number {
+    return this.#bytes + (this.#caller.sent > 0 ? this.slots.bytes : 0);
+  }
+
+  /** Whether no more calls may wait. */
+  get isFull(): boolean {
+    return this.#bytesWaiting > MOST_WAITING;
+  }
+
+  /** The error for a notification that cannot wait. */
+  tooMany(): RangeError {
+    return new RangeError(
+      `Cannot take notification: calls of ${this.#bytesWaiting} bytes wait, limit is ${MOST_WAITING} bytes`,
+    );
+  }
+
+  /**
+   * Tells once, where a call finds no slot for those that were given up: their
+   * methods do not heed the signal, which nobody would notice otherwise.
+   */
+  tellOfAbandoned({ method, bytes }: IncomingCall, slots = this.slots): void {
+    const { taken, abandoned, hasTold } = slots;
+    if (hasTold || abandoned <= taken || !slots.isFull(bytes)) return;
+    slots.hasTold = true;
+    const error = new RangeError(
+      `Cannot start call: methods go on with ${abandoned} calls of ${slots.bytes} bytes that were given up`,
+    );
+    this.#replies.report(error, method);
+  }
+
+  /**
+   * Whether a method can start to work on a call, for those that others and
+   * their answers hold. Any call to the peer may be one that a method at work
+   * waits for, and the peer may call before it answers that.
+   */
+  #mayStart({ bytes }: IncomingCall): boolean {
+    return this.#replies.waiting === 0 &&
+      !this.slots.isFull(bytes + this.#replies.bytesKept, this.#caller.sent);
+  }
+
+  /** Whether a method can start to work on a call before any that waits. */
+  mayPass(call: IncomingCall): boolean {
+    return this.#calls.size === 0 && !this.isFull && this.#mayStart(call);
+  }
+
+  /** Has a call wait. */
+  push(call: IncomingCall): void {
+    this.#calls.push(call);
+    this.#bytes += call.bytes;
+    this.tellOfAbandoned(call);
+  }
+
+  /** Removes and gives the first call, if a method can start to work on it. */
+  shift(): IncomingCall | undefined {
+    const call = this.#calls.peek();
+    if (call === undefined || !this.#mayStart(call)) return undefined;
+    this.#calls.shift();
+    this.#bytes -= call.bytes;
+    return call;
+  }
+
+  /** A call waits no more. */
+  leave(call: IncomingCall): void {
+    call.state = "over";
+    this.#calls.leave();
+    this.#bytes -= call.bytes;
+  }
+}

@@ -1,0 +1,223 @@
+/** What is open on the wire, and what waits for that, in order. */
+import {
+  assert,
+  assertEquals,
+  assertLess,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
+import { InvalidMessageError } from "../../framing.ts";
+import { waitersOf } from "../../tests/listeners.ts";
+import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
+import { turn } from "../../tests/turns.ts";
+import { BackpressureError } from "../connection/connection.ts";
+import type { RpcContext, RpcMethods } from "./contract.ts";
+
+interface Request {
+  id: number;
+  method: string;
+  params: unknown[];
+  timeout?: number;
+}
+
+const MANY = 100_000;
+const WINDOW = 1_024;
+
+function result(id: unknown, result: unknown): object {
+  return { jsonrpc: "2.0", id, result };
+}
+
+/** Keeps the process alive. */
+function awake(): Disposable {
+  const timer = setInterval(() => {}, 1_000);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** A peer with a full window, and the calls in it. */
+async function full(): Promise<{ raw: RawPeer; sent: Request[] }> {
+  const raw = new RawPeer();
+  for (let i = 0; i < WINDOW; i++) raw.peer.call("fill").catch(() => {});
+  return { raw, sent: await raw.receive(WINDOW) as Request[] };
+}
+
+/** Nothing here depends on how long it takes. */
+const UNLIMITED = { timeout: Infinity, handlerTimeout: Infinity };
+const REST = { callsOpen: 0, callsRunning: 0, strays: 0 };
+
+const WORK: Record<string, [calls: number, work: RpcMethods["work"]]> = {
+  "answer at once": [MANY, () => {}],
+  "answer later": [MANY, () => Promise.resolve()],
+  "call back": [
+    20_000, // 100 000 as well, in five times the time
+    async function (this: RpcContext) {
+      await this.call("leaf");
+    },
+  ],
+  "call each other in chains": [
+    5_000,
+    async function (this: RpcContext) {
+      await this.call("hop", [5]);
+    },
+  ],
+};
+
+function callMany(peer: RawPeer["peer"], count: number): Promise<unknown>[] {
+  return Array.from({ length: count }, () => peer.call("work"));
+}
+
+for (const [name, [count, work]] of Object.entries(WORK)) {
+  const methods: RpcMethods = {
+    work,
+    leaf: () => Promise.resolve(),
+    async hop(this: RpcContext, hops: unknown) {
+      if (Number(hops) > 0) await this.call("hop", [Number(hops) - 1]);
+    },
+  };
+
+  Deno.test(`a client makes ${count} calls at once of methods that ${name}`, async () => {
+    const { client, server } = rpcPair(methods, UNLIMITED, methods, UNLIMITED);
+    await Promise.all(callMany(client, count));
+    assertEquals([client.stats, server.stats], [REST, REST]);
+    await client.close();
+  });
+
+  Deno.test(`two peers make ${count} calls to each other at once of methods that ${name}`, async () => {
+    const { client, server } = rpcPair(methods, UNLIMITED, methods, UNLIMITED);
+    await Promise.all([...callMany(client, count), ...callMany(server, count)]);
+    assertEquals([client.stats, server.stats], [REST, REST]);
+    await client.close();
+  });
+}
+
+Deno.test("a peer has no more than 1 024 calls and 262 144 units open, and one more, and sends the others in order", async () => {
+  const { raw, sent } = await full();
+  const params = { name: "before" };
+  const large = "x".repeat(200_000);
+  const replies = [
+    raw.peer.call("named", [params]),
+    raw.peer.call("large", [large]),
+    raw.peer.call("large", [large]),
+    raw.peer.call("last"),
+  ];
+  raw.peer.notify("note", ["behind"]);
+  params.name = "after";
+  assertEquals(await raw.exchange(), []);
+  assertEquals(raw.peer.stats.callsOpen, WINDOW + 5);
+  await raw.send(...sent.slice(4).map(({ id }) => result(id, null)));
+  const [named, ...larges] = await raw.receive(3) as Request[];
+  assertEquals([named.method, named.params], ["named", [{ name: "before" }]]);
+  assertEquals(larges.map(({ method }) => method), ["large", "large"]);
+  // They are too large for one more.
+  assertEquals(await raw.exchange(), []);
+  await raw.send(result(larges[0].id, null));
+  const [last, note] = await raw.receive(2) as Request[];
+  assertEquals([last.method, note.method], ["last", "note"]);
+  for (const { id } of [named, larges[1], last]) await raw.send(result(id, 1));
+  assertEquals(await Promise.all(replies), [1, null, 1, 1]);
+  await raw.close();
+});
+
+Deno.test("a call that waits tells of mistakes at once, and is never sent when it is given up", async () => {
+  using _ = awake();
+  const { raw, sent } = await full();
+  for (const params of [[1n], [Symbol()], ["x".repeat(2_000_000)]]) {
+    const error = await assertRejects(() =>
+      raw.peer.call(
+        "a",
+        params.length === 1 && typeof params[0] === "symbol"
+          ? [() => {}, 1n]
+          : params,
+      )
+    );
+    assert(
+      error instanceof InvalidMessageError || error instanceof RangeError,
+    );
+  }
+  const controller = new AbortController();
+  const { signal } = controller;
+  const aborted = raw.peer.call("aborted", [], { signal });
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => aborted, Error), reason);
+  assertEquals(waitersOf(signal), 0);
+  await assertRejects(
+    () => raw.peer.call("late", [], { timeout: 1 }),
+    DOMException,
+    "Cannot receive reply: 1 ms for it are over",
+  );
+  const items = raw.peer.call("left")[Symbol.asyncIterator]();
+  await items.return!();
+  const stays = raw.peer.call("stays", ['"timeout":1,'], { timeout: 10_000 });
+  // An answer to what was not sent is none.
+  await raw.send(result(WINDOW + 7, "guessed"));
+  assertEquals(await raw.exchange(), []);
+  await raw.send(result(sent[0].id, null));
+  const [call] = await raw.receive(1) as Request[];
+  assertEquals([call.method, call.params], ["stays", ['"timeout":1,']]);
+  assert(call.timeout! <= 10_000 && call.timeout! > 0);
+  await raw.send(result(call.id, "done"));
+  assertEquals(await stays, "done");
+  await raw.close();
+});
+
+Deno.test("a stream leaves the window when it begins", async () => {
+  const { raw, sent } = await full();
+  const waits = raw.peer.call("waits");
+  const { id } = sent[0];
+  await raw.send({
+    jsonrpc: "2.0",
+    method: "$/stream",
+    params: { id, items: [] },
+  });
+  const [call] = await raw.receive(1) as Request[];
+  await raw.send(result(call.id, "done"));
+  assertEquals(await waits, "done");
+  await raw.close();
+});
+
+Deno.test("no more calls wait than maxOpenCalls", async () => {
+  const raw = new RawPeer({}, { maxOpenCalls: WINDOW + 1 });
+  for (let i = 0; i <= WINDOW; i++) raw.peer.call("fill").catch(() => {});
+  await assertRejects(
+    () => raw.peer.call("more"),
+    BackpressureError,
+    `Cannot call: ${WINDOW + 1} calls are open, limit is ${
+      WINDOW + 1
+    } (maxOpenCalls)`,
+  );
+  await assertRejects(() => raw.peer.notify("more"), BackpressureError);
+  await raw.close();
+});
+
+Deno.test("notifications wait where the other end is behind with them, and none is lost", async () => {
+  let running = 0;
+  let received = 0;
+  const errors: unknown[] = [];
+  const { client, server } = rpcPair({
+    async note() {
+      assertLess(running++, 100);
+      await turn();
+      running--;
+      received++;
+    },
+  }, { onError: (error) => errors.push(error) });
+  const padding = "x".repeat(1_000);
+  for (let i = 0; i < 5_000; i++) client.notify("note", [padding]);
+  while (received < 5_000 && errors.length === 0) await turn();
+  assertEquals(errors, []);
+  assertEquals(server.stats.strays, 0);
+  await client.close();
+});
+
+Deno.test("what waits is told when the link ends, and notifications leave before it is closed", async () => {
+  const { raw, sent } = await full();
+  const waits = raw.peer.call("waits");
+  const note = raw.peer.notify("note");
+  const closing = raw.peer.close();
+  await note;
+  const rest = await raw.receive(sent.length + 1) as Request[];
+  assertEquals(rest.at(-1)!.method, "note");
+  await assertRejects(() => waits);
+  await raw.close();
+  await closing;
+});
