@@ -4,7 +4,6 @@ import {
   connect,
   type Connection,
   type ConnectOptions,
-  fromStreams,
   type JsonValue,
   listen,
 } from "../mod.ts";
@@ -12,6 +11,7 @@ import { connectRpc, rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
 import { Clock, faultTest } from "./ledger.ts";
 import { linkOf } from "../core/connection/connection.ts";
+import { streamPair } from "./connection_pairs.ts";
 
 /** Twenty ticks of 250 ms, and three such times: the test makes the ticks. */
 const INTERVAL = 5_000;
@@ -105,16 +105,7 @@ const WAYS: Record<
   },
   "Web Streams": {
     pair(answer) {
-      const there = new TransformStream<Uint8Array, Uint8Array>();
-      const back = new TransformStream<Uint8Array, Uint8Array>();
-      const near = fromStreams({
-        readable: back.readable,
-        writable: there.writable,
-      });
-      const far = fromStreams({
-        readable: there.readable,
-        writable: back.writable,
-      });
+      const [near, far] = streamPair();
       answerAll(near, answer);
       return Promise.resolve({ near, far, close: () => near.close() });
     },

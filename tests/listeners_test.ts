@@ -4,8 +4,6 @@ import {
   type Address,
   type Client,
   connect,
-  type Connection,
-  fromStreams,
   listen,
   serve,
   sharedSecret,
@@ -16,6 +14,7 @@ import { memoryConnections } from "./connection_pairs.ts";
 import { faultTest, until } from "./ledger.ts";
 import { waitersOf } from "./listeners.ts";
 import { echo, LOCAL } from "./peers.ts";
+import { streamPair } from "./connection_pairs.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
 
@@ -186,15 +185,6 @@ async function answered(call: () => Promise<unknown>): Promise<unknown> {
       // The next one finds the next connection.
     }
   }
-}
-
-function streamPair(): [Connection, Connection] {
-  const there = new TransformStream<Uint8Array, Uint8Array>();
-  const back = new TransformStream<Uint8Array, Uint8Array>();
-  return [
-    fromStreams({ readable: back.readable, writable: there.writable }),
-    fromStreams({ readable: there.readable, writable: back.writable }),
-  ];
 }
 
 for (const [name, use] of Object.entries(USES)) {

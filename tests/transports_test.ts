@@ -5,13 +5,13 @@ import {
   type Connection,
   ConnectionClosedError,
   type ConnectionOptions,
-  fromStreams,
   listen,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
 import { memoryConnections, tcpConnections } from "./connection_pairs.ts";
 import { delay, faultTest, standstill } from "./ledger.ts";
 import { echoAll } from "./peers.ts";
+import { streamPair } from "./connection_pairs.ts";
 
 type Pair = [client: Connection, server: Connection];
 
@@ -46,12 +46,7 @@ function inMemory(options: ConnectionOptions): Promise<Pair> {
 }
 
 function overStreams(options: ConnectionOptions): Promise<Pair> {
-  const there = new TransformStream<Uint8Array, Uint8Array>();
-  const back = new TransformStream<Uint8Array, Uint8Array>();
-  return Promise.resolve([
-    fromStreams({ readable: back.readable, writable: there.writable }, options),
-    fromStreams({ readable: there.readable, writable: back.writable }, options),
-  ]);
+  return Promise.resolve(streamPair(options));
 }
 
 const TRANSPORTS: [

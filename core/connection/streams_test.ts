@@ -5,15 +5,7 @@ import {
   ConnectionClosedError,
   fromStreams,
 } from "./connection.ts";
-
-function streamPair(): { one: Connection; other: Connection } {
-  const there = new TransformStream<Uint8Array, Uint8Array>();
-  const back = new TransformStream<Uint8Array, Uint8Array>();
-  return {
-    one: fromStreams({ readable: back.readable, writable: there.writable }),
-    other: fromStreams({ readable: there.readable, writable: back.writable }),
-  };
-}
+import { streamPair } from "../../tests/connection_pairs.ts";
 
 /** A connection that reads these chunks, and what it writes. */
 function fromChunks(chunks: Uint8Array[]): {
@@ -33,7 +25,7 @@ function fromChunks(chunks: Uint8Array[]): {
 }
 
 Deno.test("fromStreams() carries messages both ways, half-closes and closes", async () => {
-  const { one, other } = streamPair();
+  const [one, other] = streamPair();
   const replies = [1, "é", ["x".repeat(100_000)]].map((message) =>
     one.request(message)
   );
@@ -102,7 +94,7 @@ Deno.test("fromStreams() rejects when the bytes end inside a frame or a stream f
 });
 
 Deno.test("fromStreams() drops on abort() what the stream has not taken", async () => {
-  const { one, other } = streamPair();
+  const [one, other] = streamPair();
   for (let i = 0; i < 10; i++) one.send("x".repeat(20_000));
   await new Promise((resolve) => setTimeout(resolve, 0));
   one.abort();
