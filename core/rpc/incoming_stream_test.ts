@@ -50,7 +50,7 @@ Deno.test("IncomingStream hands out what has come, and what comes", async () => 
   assertEquals(calls, []);
 });
 
-Deno.test("IncomingStream gives others their turn while items are there", async () => {
+Deno.test("IncomingStream yields to other work while items are there", async () => {
   const { stream } = incoming();
   stream.push(numbers(100), 100);
   stream.finish(undefined);

@@ -275,7 +275,7 @@ export class OutgoingStream {
   }
 
   /**
-   * Resolves, once others had their turn and all items are sent, to whether the
+   * Resolves, once others were served and all items are sent, to whether the
    * next one is still waited for.
    */
   async isSilent(): Promise<boolean> {

@@ -42,7 +42,7 @@ import { Batch } from "./replies.ts";
 import type { RpcSettings } from "./options.ts";
 
 /**
- * Replies that are handed out before those who wait for them get their turn, so
+ * Replies that are handed out before those who wait for them are served, so
  * that their next calls leave while the rest follows.
  */
 const REPLY_RUN = 16;
