@@ -121,3 +121,19 @@ export class RawPeer<Remote = RpcUntyped> {
     await this.connection.close();
   }
 }
+
+/** Keeps the process alive, as deadlines do not, until disposed of. */
+export function awake(): Disposable {
+  const timer = setInterval(() => {}, 1_000);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** So many numbers, from 0. */
+export function numbers(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
+
+/** An answer that is an error. */
+export function failure(id: unknown, code: number, message: string): object {
+  return { jsonrpc: "2.0", id, error: { code, message } };
+}

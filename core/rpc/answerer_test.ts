@@ -6,7 +6,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
+import { awake, failure, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
 import { Reporter, useReporter } from "../tools/report.ts";
 import type { RpcErrorHandler } from "./replies.ts";
 import {
@@ -18,21 +18,12 @@ import { RpcError } from "./jsonrpc.ts";
 import type { RpcContext, RpcMethods } from "./contract.ts";
 import { turn } from "../../tests/turns.ts";
 
-function awake(): Disposable {
-  const timer = setInterval(() => {}, 1_000);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
-}
-
 function request(id: unknown, method: string, params?: unknown): object {
   return { jsonrpc: "2.0", id, method, params };
 }
 
 function result(id: unknown, result: unknown): object {
   return { jsonrpc: "2.0", id, result };
-}
-
-function failure(id: unknown, code: number, message: string): object {
-  return { jsonrpc: "2.0", id, error: { code, message } };
 }
 
 const cancel = (id: unknown) => ({

@@ -13,6 +13,7 @@ import {
   WINDOW_BYTES,
   WINDOW_ITEMS,
 } from "./incoming_stream.ts";
+import { numbers } from "../../tests/rpc_pair.ts";
 
 function incoming(total: StreamTotal = { bytes: 0 }): {
   stream: IncomingStream<unknown, unknown>;
@@ -25,10 +26,6 @@ function incoming(total: StreamTotal = { bytes: 0 }): {
     begin() {},
   }, total);
   return { stream, calls };
-}
-
-function numbers(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
 }
 
 Deno.test("IncomingStream hands out what has come, and what comes", async () => {

@@ -9,10 +9,7 @@ import { BackpressureError } from "../connection/connection.ts";
 import { WINDOW_BYTES, WINDOW_ITEMS } from "./incoming_stream.ts";
 import { OutgoingStream, type StreamSink } from "./outgoing_stream.ts";
 import { turn } from "../../tests/turns.ts";
-
-function numbers(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
-}
+import { numbers } from "../../tests/rpc_pair.ts";
 
 /** A sink that remembers, where each item takes `bytes`. */
 class Sink implements StreamSink {

@@ -7,7 +7,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
+import { numbers, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
 import { ConnectionClosedError } from "../connection/connection.ts";
 import { delay, Now, until } from "../../tests/ledger.ts";
 import { RpcError } from "./jsonrpc.ts";
@@ -18,10 +18,6 @@ import { turn } from "../../tests/turns.ts";
 interface Streams {
   count(to: number): AsyncGenerator<number, string>;
   plain(): string[];
-}
-
-function numbers(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
 }
 
 /** A method that counts, and tells how far it came and how it ended. */

@@ -7,7 +7,7 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
+import { awake, failure, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
 import {
   ConnectionClosedError,
   fromDuplex,
@@ -111,16 +111,6 @@ const SPECIFICATION: [name: string, sent: string, received: string][] = [
     "",
   ],
 ];
-
-/** In memory, nothing but this keeps the event loop from its end. */
-function awake(): Disposable {
-  const timer = setInterval(() => {}, 1_000);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
-}
-
-function failure(id: unknown, code: number, message: string): object {
-  return { jsonrpc: "2.0", id, error: { code, message } };
-}
 
 Deno.test("RpcPeer answers the specification's examples as it says", async () => {
   const raw = new RawPeer(EXAMPLES);

@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { InvalidMessageError } from "../../framing.ts";
 import { waitersOf } from "../../tests/listeners.ts";
-import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
+import { awake, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
 import { turn } from "../../tests/turns.ts";
 import { BackpressureError } from "../connection/connection.ts";
 import type { RpcContext, RpcMethods } from "./contract.ts";
@@ -25,12 +25,6 @@ const WINDOW = 1_024;
 
 function result(id: unknown, result: unknown): object {
   return { jsonrpc: "2.0", id, result };
-}
-
-/** Keeps the process alive. */
-function awake(): Disposable {
-  const timer = setInterval(() => {}, 1_000);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** A peer with a full window, and the calls in it. */
