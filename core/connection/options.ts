@@ -214,14 +214,16 @@ export class BackpressureError extends RangeError {
   constructor(
     queued: number,
     limit: number,
-    what: "bytes" | "requests" | "calls" = "bytes",
+    what: "bytes" | "requests" | "calls" | "bytes of calls" = "bytes",
   ) {
     super(
       what === "bytes"
         ? `Cannot send message: ${queued} bytes wait to be written, limit is ${limit} bytes (maxQueuedBytes)`
         : what === "requests"
         ? `Cannot send request: ${queued} requests wait for their replies, limit is ${limit}`
-        : `Cannot call: ${queued} calls are open, limit is ${limit} (maxOpenCalls)`,
+        : what === "calls"
+        ? `Cannot call: ${queued} calls are open, limit is ${limit} (maxOpenCalls)`
+        : `Cannot call: ${queued} bytes of calls wait, limit is ${limit} bytes`,
     );
     this.name = "BackpressureError";
     this.queued = queued;

@@ -57,7 +57,8 @@ export interface RpcOptions {
   /**
    * Calls to the peer that are open at the same time, or wait: no more than 1 024
    * calls of about 256 KiB are on the wire before their answers begin, and the
-   * others wait, in order, as they were when they were made. More are rejected.
+   * others wait, in order, as they were when they were made, up to 64 MiB. More
+   * are rejected.
    * What a method calls does not wait, and is counted apart. A peer that has
    * answered more calls that were never made is cut off.
    *

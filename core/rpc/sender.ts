@@ -21,6 +21,8 @@ const RESOLVED = Promise.resolve();
  * whose answer tells that the other end has begun with all before it.
  */
 const FENCE_UNITS = 65_536;
+/** UTF-16 units that may wait: 100 000 calls of 600 bytes may be made at once. */
+const MOST_WAITING_UNITS = 67_108_864;
 
 /** Whom a caller tells. */
 export interface Lender {
@@ -131,8 +133,18 @@ export class Sender {
 
   /** Has a call wait, as it is now. */
   #wait(call: OutgoingCall, request: RpcRequest): void {
-    call.text = encodeText(request, this.#options.framing);
-    call.window.queue.push(call);
+    const { window } = call;
+    const text = encodeText(request, this.#options.framing);
+    if (window.unitsWaiting > MOST_WAITING_UNITS) {
+      throw new BackpressureError(
+        window.unitsWaiting,
+        MOST_WAITING_UNITS,
+        "bytes of calls",
+      );
+    }
+    call.text = text;
+    window.unitsWaiting += text.length;
+    window.queue.push(call);
     this.#sendWaiting();
   }
 
@@ -204,7 +216,7 @@ export class Sender {
         return; // or it hears of the end
       }
       queue.shift();
-      call.text = undefined;
+      takeText(call);
       if (call.isNotification) {
         this.#owner.forget(call);
         call.succeed(undefined);
@@ -235,7 +247,7 @@ export class Sender {
   release(call: OutgoingCall): void {
     const { units, window, isWaiting } = call;
     if (isWaiting) {
-      call.text = undefined;
+      takeText(call);
       window.queue.leave();
     } else if (units === 0) return;
     else {
@@ -253,6 +265,12 @@ export class Sender {
     this.release(call);
     this.link?.enqueue(message, true);
   }
+}
+
+/** Has a call keep its message no more. */
+function takeText(call: OutgoingCall): void {
+  call.window.unitsWaiting -= call.text!.length;
+  call.text = undefined;
 }
 
 /** Tells the other end something, when there is room for it. */

@@ -17,6 +17,8 @@ const WINDOW_UNITS = 262_144;
 export class Window<Call extends { readonly isWaiting: boolean }> {
   /** What waits. */
   readonly queue: LeavableQueue<Call> = new LeavableQueue();
+  /** UTF-16 units of what waits. */
+  unitsWaiting = 0;
   /** Calls that are open. */
   calls = 0;
   /** What they and the notifications behind them take. */

@@ -111,6 +111,36 @@ Deno.test("a peer has no more than 1 024 calls and 262 144 units open, and one m
   await raw.close();
 });
 
+Deno.test("calls wait up to 64 MiB of them, notifications included", async () => {
+  using _ = awake();
+  const { raw } = await full();
+  const limit = 67_108_864;
+  const large = ["x".repeat(1_000_000)];
+  const controller = new AbortController();
+  const { signal } = controller;
+  const calls: Promise<unknown>[] = [];
+  // Each is a little longer than its parameter.
+  for (let i = 0; i < 68; i++) {
+    calls.push(raw.peer.call("a", large, { signal }));
+  }
+  for (const refused of [raw.peer.call("a", [1]), raw.peer.notify("a")]) {
+    const error = await assertRejects(
+      () => refused,
+      BackpressureError,
+      `bytes of calls wait, limit is ${limit} bytes`,
+    );
+    assertEquals(error.limit, limit);
+    assert(error.queued > limit && error.queued < limit + 1_000_100);
+  }
+  controller.abort();
+  await Promise.allSettled(calls);
+  // What was given up waits no more.
+  const waits = raw.peer.call("a", [1]);
+  assertEquals(raw.peer.stats.callsOpen, WINDOW + 1);
+  await raw.close();
+  await assertRejects(() => waits);
+});
+
 Deno.test("a call that waits tells of mistakes at once, and is never sent when it is given up", async () => {
   using _ = awake();
   const { raw, sent } = await full();
