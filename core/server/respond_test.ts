@@ -425,6 +425,7 @@ Deno.test("Responder has no more than maxBytesInFlight and one message in hand",
   });
   const text = "x".repeat(298);
   const replies = Array.from({ length: 12 }, () => client.request(text));
+  while (waiting.length < 4) await turn();
   await turn();
   assertEquals(waiting.length, 4);
   for (const resolve of waiting.splice(0, 2)) resolve();
