@@ -84,6 +84,8 @@ export abstract class Closing<T> {
   #drainedBusy = false;
   #closing: Promise<void> | undefined;
   #closingWrite: Promise<void> | undefined;
+  /** The end of the sending side below, once it has begun. */
+  #endingBytes: Promise<void> | undefined;
   #closed: PromiseWithResolvers<ConnectionEnd> | undefined;
   #over: PromiseWithResolvers<void> | undefined;
   #abortController: AbortController | undefined;
@@ -206,12 +208,16 @@ export abstract class Closing<T> {
       // a last message at once.
       if (consumer === undefined) setImmediate(() => this.closeFor(end));
     } else if (
-      !end.clean && this.#state === "open" || this.#sending === "ended"
+      this.#state === "open" &&
+      (!end.clean || how === "ended" && this.#sending === "ended")
     ) {
-      this.#shut(this.#end ?? end);
-    } else if (!inbox.isRead && !(how === "ended" && inbox.hasUnclaimed)) {
+      this.#shut(end);
+    } else if (
+      this.#sending === "ended" ||
+      !inbox.isRead && !(how === "ended" && inbox.hasUnclaimed)
+    ) {
       // No reply comes any more, nobody is at work for the peer, and nothing is
-      // left that could be answered.
+      // left that could be answered; or it could not be sent.
       this.closeFor(end);
     }
     consumer?.end(end);
@@ -255,9 +261,27 @@ export abstract class Closing<T> {
     if (this.isSealed) return await this.#closing;
     this.#sending = "sealed";
     await this.outbox.room(0);
-    await this.duplex.closeWrite?.();
+    try {
+      if (this.#closing === undefined) await this.#endBytes();
+    } catch (error) {
+      if (this.#closing === undefined) {
+        throw this.isEnded ? this.gone("close the sending side") : error;
+      }
+    }
+    // It was called meanwhile, and throws away first what is unread.
+    if (this.#closing !== undefined) return await this.#closing;
     this.#sending = "ended";
-    if (this.#received !== undefined) this.#shut(this.#received);
+    if (this.hasPeerEnded) this.#shut(this.#received!);
+    else if (this.#received !== undefined) this.closeFor(this.#received);
+  }
+
+  /** Ends the sending side of the bytes, once. */
+  #endBytes(): Promise<void> {
+    return this.#endingBytes ??= this.#endBytesOnce();
+  }
+
+  async #endBytesOnce(): Promise<void> {
+    await this.duplex.closeWrite?.();
   }
 
   /** Throws where nothing more may be sent. */
@@ -315,7 +339,7 @@ export abstract class Closing<T> {
     if (!end.clean || !isRead) {
       this.#state = "lingering";
       await linger(duplex, {
-        isWriteEnded: this.#sending === "ended",
+        endWriting: () => this.#endBytes(),
         pumped,
         closed,
         most: end.clean && isListening ? LINGER_QUIET : LINGER_TIMEOUT,

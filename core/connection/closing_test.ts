@@ -2,10 +2,13 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { turn } from "../../tests/turns.ts";
 import { memoryPair } from "../../tests/memory_pair.ts";
+import { encodeFrame } from "../framing/framing.ts";
 import {
   type ByteDuplex,
+  type Connection,
   ConnectionClosedError,
   fromDuplex,
+  linkOf,
 } from "./connection.ts";
 
 const FAILS: Record<string, () => never | Promise<never>> = {
@@ -69,3 +72,71 @@ for (const [how, fail] of Object.entries(FAILS)) {
     assertEquals((await connection.closed).clean, false);
   });
 }
+
+const HALF_CLOSED: Record<
+  string,
+  (connection: Connection) => Promise<unknown>
+> = {
+  "while closeWrite() waits": (connection) =>
+    Promise.all([connection.closeWrite(), connection.close()]),
+  "while closeWrite() is at work": async (connection) => {
+    const ending = connection.closeWrite();
+    await Promise.resolve();
+    await Promise.all([ending, connection.close()]);
+  },
+  "after closeWrite()": async (connection) => {
+    await connection.closeWrite();
+    await connection.close();
+  },
+  "by drain() after closeWrite()": async (connection) => {
+    await connection.closeWrite();
+    linkOf(connection).drain();
+    await connection.closed;
+  },
+};
+
+for (const [when, close] of Object.entries(HALF_CLOSED)) {
+  for (const isSent of [true, false]) {
+    Deno.test(`close() ${when} throws away first what is unread, ${isSent ? "behind a message" : "with nothing sent"}`, async () => {
+      const [near, far] = memoryPair();
+      await far.write(encodeFrame("nobody reads it"));
+      await far.closeWrite();
+      const seen: string[] = [];
+      const connection = fromDuplex({
+        async read(space) {
+          const count = await near.read(space);
+          seen.push(count === null ? "end" : "bytes");
+          return count;
+        },
+        write: (bytes) => near.write(bytes),
+        closeWrite() {
+          seen.push("closeWrite");
+          return near.closeWrite();
+        },
+        close() {
+          seen.push("close");
+          near.close();
+        },
+      });
+      if (isSent) connection.send("it is read");
+      await close(connection);
+      assertEquals(seen, ["closeWrite", "bytes", "end", "close"]);
+      assertEquals(await connection.closed, { clean: true });
+    });
+  }
+}
+
+Deno.test("closeWrite() rejects with a ConnectionClosedError where abort() comes in its midst", async () => {
+  const [near] = memoryPair();
+  const ending = Promise.withResolvers<void>();
+  const connection = fromDuplex({
+    read: (space) => near.read(space),
+    write: (bytes) => near.write(bytes),
+    closeWrite: () => ending.promise,
+    close: () => ending.reject(new Deno.errors.BadResource("closed")),
+  });
+  const closingWrite = connection.closeWrite();
+  await turn();
+  connection.abort();
+  await assertRejects(() => closingWrite, ConnectionClosedError);
+});

@@ -22,8 +22,8 @@ const WASTE = new Uint8Array(65_536);
 
 /** How long a link lingers, and what has to be done before. */
 interface Lingering {
-  /** Whether the sending side has ended. */
-  readonly isWriteEnded: boolean;
+  /** Ends the sending side, if that has not ended. */
+  readonly endWriting: () => Promise<void>;
   /** A read that is pending has to come back first. */
   readonly pumped: Promise<void>;
   /** Resolves when the link is closed meanwhile. */
@@ -41,11 +41,11 @@ interface Lingering {
  */
 export async function linger(
   duplex: ByteDuplex,
-  { isWriteEnded, pumped, closed, most, patience }: Lingering,
+  { endWriting, pumped, closed, most, patience }: Lingering,
 ): Promise<void> {
   if (duplex.closeWrite === undefined) return;
   async function endAndDiscard(): Promise<void> {
-    if (!isWriteEnded) await duplex.closeWrite?.();
+    await endWriting();
     await pumped;
     await discard(duplex, patience);
   }
