@@ -122,7 +122,7 @@ export class Answerer {
       this.#refuse(call, RPC_ERRORS.invalidRequest);
     } else if (this.#isDraining) this.#refuse(call, RPC_ERRORS.shuttingDown);
     else if (this.#queue.mayPass(call)) this.#start(call);
-    else if (!this.#queue.isFull) this.#park(call);
+    else if (!this.#queue.isFull(call)) this.#park(call);
     else {
       this.#queue.tellOfAbandoned(call);
       if (call.id !== undefined) this.#refuse(call, RPC_ERRORS.tooManyCalls);

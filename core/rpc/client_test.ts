@@ -215,6 +215,27 @@ faultTest(
 );
 
 faultTest(
+  "RpcClient calls over a new connection where the one before has no room, nor ever gets it",
+  async () => {
+    const servers = new Servers();
+    const client = await servers.client({ maxQueuedBytes: 10_000 });
+    assertEquals(await client.call("echo", [1]), 1);
+    const [near] = servers.ends;
+    const [peer] = servers.peers;
+    const [firstConnection] = servers.connections;
+    near.hold();
+    client.notify("note", ["x".repeat(20_000)]);
+    const waiting = client.call("echo", [2]);
+    await peer.connection.closeWrite();
+    await until(() => linkOf(firstConnection).isOver, "it is not noticed");
+    // It was not sent over the first one.
+    assertEquals(await settled(waiting, "it waits for ever"), 2);
+    near.cut();
+    await client.close();
+  },
+);
+
+faultTest(
   "RpcClient.close() tells the server which calls are given up",
   async () => {
     const aborted = Promise.withResolvers<unknown>();

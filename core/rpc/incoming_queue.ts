@@ -16,8 +16,8 @@ import { LeavableQueue } from "../tools/leavable_queue.ts";
 const MOST_BYTES = 1_048_576;
 const LEAST_BYTES = 65_536;
 /**
- * Bytes of the calls that wait, but for the last one; what comes then is refused.
- * Peers like this one have no more than 786 432 open.
+ * Bytes of the calls that wait, but for one of any size; what comes then is
+ * refused. Peers like this one have no more than 786 432 open, and one call.
  */
 const MOST_WAITING = 917_504;
 /** Most bytes of the calls whose streams go on, where they are several. */
@@ -37,7 +37,14 @@ export class IncomingQueue {
   readonly #caller: Caller;
   readonly #replies: Replies;
   readonly #calls = new LeavableQueue<IncomingCall>();
+  /** Bytes of a large message. */
+  readonly #large: number;
   #bytes = 0;
+  /**
+   * The call that was one too many: a large one. Behind it there is room for what
+   * the peer's methods call, and for {@linkcode FENCE}.
+   */
+  #last: IncomingCall | undefined;
 
   /** Makes a queue in which nothing waits, and slots that are free. */
   constructor(
@@ -48,9 +55,10 @@ export class IncomingQueue {
   ) {
     this.#caller = caller;
     this.#replies = replies;
+    this.#large = Math.max(LEAST_BYTES, maxFrameBytes);
     this.slots = new Slots({
       most: maxInFlight,
-      mostBytes: Math.min(MOST_BYTES, Math.max(LEAST_BYTES, maxFrameBytes)),
+      mostBytes: Math.min(MOST_BYTES, this.#large),
       mostAbandoned: maxInFlight,
       overhead: 0,
     });
@@ -69,16 +77,21 @@ export class IncomingQueue {
   }
 
   /**
-   * Bytes of the calls that wait; where methods may wait for the peer, of all, as
-   * no call waits then for other calls to end.
+   * Bytes of the calls that wait. Where methods may wait for the peer, calls start
+   * without regard to their bytes: what they hold beyond a large one is as if it
+   * waited.
    */
   get #bytesWaiting(): number {
-    return this.#bytes + (this.#caller.sent > 0 ? this.slots.bytes : 0);
+    const started = this.#caller.sent > 0 ? this.slots.bytes : 0;
+    return this.#bytes + Math.max(0, started - this.#large);
   }
 
-  /** Whether no more calls may wait. */
-  get isFull(): boolean {
-    return this.#bytesWaiting > MOST_WAITING;
+  /** Whether a call may not wait. */
+  isFull({ bytes }: IncomingCall): boolean {
+    const waiting = this.#bytesWaiting;
+    return this.#last === undefined
+      ? waiting > MOST_WAITING
+      : waiting - this.#last.bytes + bytes > MOST_WAITING;
   }
 
   /** The error for a notification that cannot wait. */
@@ -114,13 +127,14 @@ export class IncomingQueue {
 
   /** Whether a method can start to work on a call before any that waits. */
   mayPass(call: IncomingCall): boolean {
-    return this.#calls.size === 0 && !this.isFull && this.#mayStart(call);
+    return this.#calls.size === 0 && !this.isFull(call) && this.#mayStart(call);
   }
 
   /** Has a call wait. */
   push(call: IncomingCall): void {
     this.#calls.push(call);
     this.#bytes += call.bytes;
+    if (this.#bytes > MOST_WAITING) this.#last ??= call;
     this.tellOfAbandoned(call);
   }
 
@@ -129,7 +143,7 @@ export class IncomingQueue {
     const call = this.#calls.peek();
     if (call === undefined || !this.#mayStart(call)) return undefined;
     this.#calls.shift();
-    this.#bytes -= call.bytes;
+    this.#left(call);
     return call;
   }
 
@@ -137,6 +151,11 @@ export class IncomingQueue {
   leave(call: IncomingCall): void {
     call.state = "over";
     this.#calls.leave();
+    this.#left(call);
+  }
+
+  #left(call: IncomingCall): void {
     this.#bytes -= call.bytes;
+    if (this.#last === call) this.#last = undefined;
   }
 }

@@ -39,7 +39,7 @@ export interface RpcOptions {
    * methods may wait for these. Together they hold as many bytes as a message may
    * have, 1 MiB at most, or are one. A call that is given up frees its slot, but
    * counts until its method ends, and no more than as many go on. More wait for a
-   * slot, until they hold 896 KiB; those beyond are answered with -32000, and have
+   * slot, until they hold 896 KiB, one of any size not counted; those beyond are answered with -32000, and have
    * not run. Notifications beyond are lost, and `onError` is told. Peers of this
    * package keep less open, and wait.
    *

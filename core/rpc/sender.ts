@@ -72,8 +72,8 @@ export class Sender {
   readonly #options: SenderOptions;
   readonly #owner: SenderOwner;
   #lender: Lender | undefined;
-  /** Whether it is tried again when the link has room. */
-  #isStuck = false;
+  /** The link that has no room: it is tried again when it has. */
+  #stuck: Link | undefined;
   /** Units of notifications that no fence is behind. */
   #unfenced = 0;
 
@@ -191,8 +191,17 @@ export class Sender {
     fence.notified = this.#unfenced;
     this.#unfenced = 0;
     fence.deadline = this.#options.now() + this.#options.timeout;
-    this.send(fence, { jsonrpc: "2.0", id: fence.id, method: FENCE });
+    try {
+      this.send(fence, { jsonrpc: "2.0", id: fence.id, method: FENCE });
+    } catch { // no frame has room for it
+      this.outer.units -= fence.notified;
+      return;
+    }
     this.#owner.add(fence);
+  }
+
+  get #isStuck(): boolean {
+    return this.#stuck !== undefined && this.#stuck === this.link;
   }
 
   /** Sends what waits, as far as the windows allow. */
@@ -226,12 +235,13 @@ export class Sender {
   }
 
   #sendLater(): void {
-    this.#isStuck = true;
+    const { link } = this;
+    this.#stuck = link;
     const send = () => {
-      this.#isStuck = false;
+      if (this.#stuck === link) this.#stuck = undefined;
       this.#sendWaiting();
     };
-    (this.link?.room() ?? RESOLVED).then(send, send);
+    (link?.room() ?? RESOLVED).then(send, send);
   }
 
   /** The message of a call that has waited: with the time that is left. */

@@ -233,6 +233,15 @@ Deno.test("notifications wait where the other end is behind with them, and none 
   await client.close();
 });
 
+Deno.test("notifications do not wait where no frame has room for the call behind them", async () => {
+  const raw = new RawPeer({}, {}, { maxFrameBytes: 40 });
+  const count = 10_000; // more than the window has room for
+  for (let i = 0; i < count; i++) raw.peer.notify("x");
+  assertEquals(raw.peer.stats.callsOpen, 0);
+  assertEquals((await raw.receive(count)).length, count);
+  await raw.close();
+});
+
 Deno.test("what waits is told when the link ends, and notifications leave before it is closed", async () => {
   const { raw, sent } = await full();
   const waits = raw.peer.call("waits");
