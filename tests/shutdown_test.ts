@@ -318,3 +318,21 @@ faultTest("serve() is shut down at the end of await using", async () => {
   );
   await client.close();
 });
+
+faultTest(
+  "a hook that hears of shutdown() may call it again, and it happens once",
+  async () => {
+    const types: string[] = [];
+    const server = serve({
+      ...LOCAL,
+      onEvent({ type }) {
+        types.push(type);
+        if (type === "draining" || type === "closed") server.shutdown();
+      },
+    }, echo);
+    await using client = await connect(server.addr);
+    await client.request("one");
+    await server.shutdown();
+    assertEquals(types, ["listening", "connected", "draining", "closed"]);
+  },
+);

@@ -99,7 +99,13 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    * `shutdownTimeout` are aborted. It may be called more than once.
    */
   shutdown(): Promise<void> {
-    return this.#shutdown ??= this.#drain();
+    if (this.#shutdown === undefined) {
+      // A hook that hears of it may call this again.
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#shutdown = promise;
+      resolve(this.#drain());
+    }
+    return this.#shutdown;
   }
 
   async #drain(): Promise<void> {
