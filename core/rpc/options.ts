@@ -39,9 +39,9 @@ export interface RpcOptions {
    * methods may wait for these. Together they hold as many bytes as a message may
    * have, 1 MiB at most, or are one. A call that is given up frees its slot, but
    * counts until its method ends, and no more than as many go on. More wait for a
-   * slot, until they hold 896 KiB, one of any size not counted; those beyond are answered with -32000, and have
-   * not run. Notifications beyond are lost, and `onError` is told. Peers of this
-   * package keep less open, and wait.
+   * slot, until they hold 896 KiB, one of any size not counted; those beyond are
+   * answered with -32000, and have not run. Notifications beyond are lost, and
+   * `onError` is told. Peers of this package keep less open, and wait.
    *
    * @default {100}
    */
@@ -59,7 +59,9 @@ export interface RpcOptions {
    * calls of about 256 KiB are on the wire before their answers begin, and the
    * others wait, in order, as they were when they were made, up to 64 MiB. More
    * are rejected.
-   * What a method calls does not wait, and is counted apart. A peer that has
+   * What a method calls by `this.call`, or before it first awaits, does not wait,
+   * and is counted apart: a method that awaits and then calls by the peer waits
+   * behind the calls that may have led to it, until they are late. A peer that has
    * answered more calls that were never made is cut off.
    *
    * @default {262_144}
