@@ -258,7 +258,7 @@ export abstract class Closing<T> {
   async #endSending(): Promise<void> {
     if (this.isEnded) throw this.gone("close the sending side");
     // Closing ends the sending side, too.
-    if (this.isSealed) return await this.#closing;
+    if (this.isSealed) return await this.close();
     this.#sending = "sealed";
     await this.outbox.room(0);
     try {
@@ -317,7 +317,11 @@ export abstract class Closing<T> {
   }
 
   #close(end: ConnectionEnd): Promise<void> {
-    if (this.#state !== "open") return this.#closing ?? Promise.resolve();
+    if (this.isEnded) return this.#closing ?? Promise.resolve();
+    if (this.#state !== "open") {
+      // Whoever is told as it begins may close, too.
+      return this.#closing ?? this.closed.then(() => {});
+    }
     this.#state = "flushing";
     this.#end = end;
     return this.#closing = this.#flush(end);

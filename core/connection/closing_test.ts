@@ -140,3 +140,29 @@ Deno.test("closeWrite() rejects with a ConnectionClosedError where abort() comes
   connection.abort();
   await assertRejects(() => closingWrite, ConnectionClosedError);
 });
+
+for (const how of ["close", "closeWrite"] as const) {
+  Deno.test(`${how}() by a consumer that is told of the end waits until all has left`, async () => {
+    const [near] = memoryPair();
+    const connection = fromDuplex(near);
+    const seen: string[] = [];
+    connection.closed.then(() => seen.push("closed"));
+    const told = Promise.withResolvers<void>();
+    linkOf(connection).consume({
+      name: "the test",
+      size: 0,
+      receive: () => undefined,
+      end() {
+        told.resolve(connection[how]().then(() => void seen.push(how)));
+      },
+    });
+    near.hold();
+    connection.send("a message");
+    const closing = connection.close();
+    await turn();
+    assertEquals(seen, []);
+    near.release();
+    await Promise.all([told.promise, closing]);
+    assertEquals(seen, ["closed", how]);
+  });
+}
