@@ -250,7 +250,8 @@ export class Caller implements CallOwner, SenderOwner {
   #takeOnly(): OutgoingCall | undefined {
     let only: OutgoingCall | undefined;
     for (const call of this.#calls.values()) {
-      if (call.isWaiting) continue;
+      // Nor is it for a call that only tells whether notifications have begun.
+      if (call.isWaiting || call.notified > 0) continue;
       if (only !== undefined) return undefined;
       only = call;
     }

@@ -242,6 +242,17 @@ Deno.test("notifications do not wait where no frame has room for the call behind
   await raw.close();
 });
 
+Deno.test("an error without an id is for the only call, whatever notifications are before it", async () => {
+  const raw = new RawPeer();
+  raw.peer.notify("note", ["x".repeat(70_000)]);
+  const only = raw.peer.call("only");
+  const error = { code: -32700, message: "Parse error" };
+  await raw.send({ jsonrpc: "2.0", id: null, error });
+  const raced = Promise.race([only, raw.exchange()]);
+  await assertRejects(() => raced, Error, "Parse error");
+  await raw.close();
+});
+
 Deno.test("what waits is told when the link ends, and notifications leave before it is closed", async () => {
   const { raw, sent } = await full();
   const waits = raw.peer.call("waits");
