@@ -610,6 +610,25 @@ Deno.test("serveRpc() and connectRpc() reject what they do not know, before anyt
   );
 });
 
+Deno.test("onError of a client that connects again hears of an error without an id", async () => {
+  using listener = listen(LOCAL);
+  const heard = Promise.withResolvers<unknown>();
+  await using client = await connectRpc({
+    ...listener.addr,
+    reconnect: true,
+    onError: heard.resolve,
+  });
+  await using server = await listener.accept();
+  const calls = [client.call("one"), client.call("two")];
+  const requests = server[Symbol.asyncIterator]();
+  for (let i = 0; i < 2; i++) await requests.next();
+  const error = { code: -32700, message: "Parse error" };
+  await server.send({ jsonrpc: "2.0", id: null, error });
+  assertInstanceOf(await heard.promise, RpcError);
+  await client.close();
+  for (const call of calls) await assertRejects(() => call);
+});
+
 Deno.test("a stream with a caller that reads slowly takes no memory, over TCP", async () => {
   let yielded = 0;
   const text = "x".repeat(1_000);

@@ -416,13 +416,10 @@ export abstract class Closing<T> {
 
   get #peer(): string | undefined {
     const { remoteAddr } = this;
-    if (this.#peerName !== undefined || remoteAddr === undefined) {
-      return this.#peerName;
-    }
     // A client of a Unix socket has no path.
-    return "path" in remoteAddr && remoteAddr.path === ""
-      ? undefined
-      : addressText(remoteAddr);
+    const isNameless = remoteAddr === undefined ||
+      "path" in remoteAddr && remoteAddr.path === "";
+    return this.#peerName ?? (isNameless ? undefined : addressText(remoteAddr));
   }
 
   /** What errors call the peer. */

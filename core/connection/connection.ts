@@ -180,8 +180,10 @@ export class Connection<T = JsonValue>
    * from the reply. Where the peer sends on its own, iterate, or use `rpc`.
    *
    * A request that is given up, by its signal or its timeout, rejects alone; its
-   * reply is thrown away when it comes. If it is still missing a whole `timeout`
-   * later, the connection ends: the next reply would be taken for it.
+   * reply is thrown away when it comes. Where the peer leaves a reply out and
+   * answers later requests, each of those replies is taken for the one before:
+   * nothing but their order tells them apart. If nothing comes a whole `timeout`
+   * after a request was given up, the connection ends.
    *
    * @throws {InvalidMessageError} If JSON cannot carry the message, or the
    * reply's payload is not UTF-8 or not JSON.

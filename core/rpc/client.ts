@@ -20,6 +20,7 @@ import type {
 import type { RpcSettings } from "./options.ts";
 import { RpcPeer } from "./peer.ts";
 import { onAbort } from "../tools/abort.ts";
+import { callHook } from "../tools/report.ts";
 
 /**
  * Calls the methods of one server, over one connection after another. Made by
@@ -60,6 +61,10 @@ export class RpcClient<Remote = RpcUntyped>
       now,
       watch: (deadline) => alarm.watch(deadline),
       reach: () => this.#reach(),
+      onUnclaimed: (error) => {
+        const { onError } = settings.options;
+        callHook(onError, error, undefined, this.#peer!.connection);
+      },
     });
     alarm.add(this.#caller);
     onAbort(client.signal, () => this.#over());
