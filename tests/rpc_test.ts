@@ -35,6 +35,7 @@ import {
 import { Clock, standstill, until } from "./ledger.ts";
 import { certificates } from "./certificates.ts";
 import { memoryPair } from "./memory_pair.ts";
+import { turn } from "./turns.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
 
@@ -649,4 +650,7 @@ Deno.test("a stream with a caller that reads slowly takes no memory, over TCP", 
     assertLess(bytesQueued, 300_000);
   }
   await items.return!();
+  await client.close();
+  await server.shutdown();
+  await turn(); // the stream may have been giving way
 });
