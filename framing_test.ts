@@ -22,7 +22,7 @@ import {
   type FramingOptions,
   InvalidMessageError,
 } from "./framing.ts";
-import { recognize } from "./core/framing/diagnosis.ts";
+import { recognizeBad } from "./core/framing/diagnosis.ts";
 import { DEEP } from "./tests/costly_texts.ts";
 import { defaultTags } from "./tests/default_tags.ts";
 import { type Random, seeded } from "./tests/random.ts";
@@ -179,7 +179,7 @@ function expectedOf(
   const first = normalize(rest.subarray(0, length));
   // A stream that begins with what is no message may be another protocol's.
   const isForeign = isStart && first === "InvalidMessageError" &&
-    recognize(bytes.slice(0, Math.max(4, prefixBytes))) !== undefined;
+    recognizeBad(bytes.slice(0, Math.max(4, prefixBytes))) !== undefined;
   if (isForeign) return ["FrameTooLargeError"];
   return [first, ...expectedOf(rest.subarray(length), options, false)];
 }

@@ -8,7 +8,7 @@ import { EMPTY } from "../tools/bytes.ts";
 import { escapeDigits } from "../tools/digits.ts";
 import { decodeUtf8, MOST_UNITS } from "../tools/utf8.ts";
 import { hasManyOpeners, isTooDeep } from "./depth.ts";
-import { diagnose, OPENING_BYTES, recognize } from "./diagnosis.ts";
+import { diagnose, OPENING_BYTES, recognizeBad } from "./diagnosis.ts";
 import {
   FrameTooLargeError,
   FrameTruncatedError,
@@ -200,7 +200,7 @@ export class Decoder<T> {
 
   /** The first run of a stream, which may be that of another protocol. */
   #takeFirst(sizes: number[], end: number): Run<T> {
-    const seeming = recognize(this.#opening());
+    const seeming = recognizeBad(this.#opening());
     if (seeming !== undefined) {
       sizes.length = 1;
       end = this.#start + this.#framing.prefixBytes + sizes[0];

@@ -29,6 +29,13 @@ const SIGNATURES: readonly (readonly [string, readonly string[]])[] = [
 /** The same of JSON, which white space may stand in front of and inside. */
 const JSON_START = /^[ \t\n\r]*(?:\{[ \t\n\r]*(?:["}]|$)|\[|"|true|fals|null)/;
 
+/**
+ * The beginning of a method of HTTP, any token
+ * ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110), section 9.1): a web page
+ * may choose it.
+ */
+const HTTP_METHOD = /^[!#$%&'*+.^_`|~\dA-Za-z-]+(?= |$)/;
+
 /** Highest minor version in a record of TLS, behind its signature. */
 const TLS_VERSION = 4;
 
@@ -45,6 +52,16 @@ export function recognize(opening: Uint8Array): string | undefined {
       return seeming(what, found);
     }
   }
+}
+
+/**
+ * The same of a first frame that is no JSON: its length and what is behind that
+ * may be the method of HTTP, whatever a web page calls it.
+ */
+export function recognizeBad(opening: Uint8Array): string | undefined {
+  const text = String.fromCharCode(...opening);
+  const [method] = HTTP_METHOD.exec(text) ?? [];
+  return recognize(opening) ?? (method && seeming("speak HTTP", method));
 }
 
 function seeming(what: string, found: string): string {
