@@ -12,19 +12,11 @@ import {
 } from "../mod.ts";
 import { rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
-import { Clock } from "./ledger.ts";
 import { type MemoryEnd, memoryPair, written } from "./memory_pair.ts";
 import { LOCAL, portOf, prefix } from "./peers.ts";
+import { tick, TIMEOUT } from "./ticks.ts";
 import { turn } from "./turns.ts";
 import { linkOf, makeConnection } from "../core/connection/connection.ts";
-
-/** Twenty ticks of 250 ms, which tests make by themselves. */
-const TIMEOUT = 5_000;
-const CLOCK = new Clock(TIMEOUT);
-
-function tick(count: number): void {
-  CLOCK.advance(count * CLOCK.period);
-}
 
 function sent(peer: MemoryEnd, bytes: Uint8Array): void {
   peer.write(bytes);

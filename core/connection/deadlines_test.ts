@@ -5,7 +5,6 @@ import {
   assertRejects,
 } from "@std/assert";
 import { encodeFrame } from "../../framing.ts";
-import { Clock } from "../../tests/ledger.ts";
 import {
   type MemoryEnd,
   memoryPair,
@@ -22,20 +21,8 @@ import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
 import { keepAlive } from "./keepalive.ts";
 import { Responder } from "../server/respond.ts";
 import { Tickers } from "../tools/ticker.ts";
+import { NEVER, PERIOD, tick, TIMEOUT } from "../../tests/ticks.ts";
 import { turn } from "../../tests/turns.ts";
-
-/** Twenty ticks of 250 ms, which tests make by themselves. */
-const TIMEOUT = 5_000;
-const CLOCK = new Clock(TIMEOUT);
-const NEVER: ConnectionOptions = {
-  idleTimeout: Infinity,
-  frameTimeout: Infinity,
-  writeTimeout: Infinity,
-};
-
-function tick(count: number): void {
-  CLOCK.advance(count * CLOCK.period);
-}
 
 function connection(
   options: ConnectionOptions,
@@ -139,7 +126,7 @@ Deno.test("a connection without idleTimeout whose peer has ended its side is clo
   });
   await far.closeWrite();
   for await (const _ of one);
-  tick(60_000 / CLOCK.period);
+  tick(60_000 / PERIOD);
   assertEquals(near.closed, 0);
   tick(1);
   assertEquals(await one.closed, { clean: true });

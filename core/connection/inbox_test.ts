@@ -20,25 +20,12 @@ import {
   linkOf,
 } from "./connection.ts";
 import { Responder } from "../server/respond.ts";
-import { Clock } from "../../tests/ledger.ts";
 import { keepAlive } from "./keepalive.ts";
 import { rpc } from "../../rpc.ts";
 import { MOST_UNCLAIMED_BYTES } from "./inbox.ts";
 import { MOST_REQUESTS } from "./requests.ts";
+import { NEVER, tick, TIMEOUT } from "../../tests/ticks.ts";
 import { turn } from "../../tests/turns.ts";
-
-/** Twenty ticks of 250 ms, which tests make by themselves. */
-const TIMEOUT = 5_000;
-const CLOCK = new Clock(TIMEOUT);
-const NEVER: ConnectionOptions = {
-  idleTimeout: Infinity,
-  frameTimeout: Infinity,
-  writeTimeout: Infinity,
-};
-
-function tick(count: number): void {
-  CLOCK.advance(count * CLOCK.period);
-}
 
 function pair(options?: ConnectionOptions): [Connection, Connection] {
   const [near, far] = memoryPair();
