@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { onAbort } from "./core/tools/abort.ts";
+import { onAbort, onTimeout, timeoutError } from "./core/tools/abort.ts";
 import {
   checkHeartbeatInterval,
   Client,
@@ -40,7 +40,6 @@ import {
 } from "./core/handshake/handshake.ts";
 import { secureClient } from "./core/tls/tls.ts";
 import { readOptions } from "./core/tools/options.ts";
-import { onTimeout, timeoutError } from "./core/tools/timer.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
 
 export { CONNECT_DEFAULTS, type ConnectOptions } from "./core/client/client.ts";

@@ -4,8 +4,7 @@
  * @module
  */
 import type { Connection, JsonValue } from "../mod.ts";
-import { onAbort } from "../core/tools/abort.ts";
-import { startTimer } from "../core/tools/timer.ts";
+import { onAbort, startTimer } from "../core/tools/abort.ts";
 import { type Format, print } from "./output.ts";
 import { lateReply, Progress } from "./waiting.ts";
 

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { abortable } from "../core/tools/abort.ts";
-import { timeoutError } from "../core/tools/timer.ts";
+import { abortable, timeoutError } from "../core/tools/abort.ts";
 import { count, printError, printProgress } from "./output.ts";
 
 /** Milliseconds without a connection after which its user is told. */

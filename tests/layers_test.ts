@@ -14,7 +14,6 @@ const CLI_TOOLS = [
   "core/tools/address.ts",
   "core/tools/escape.ts",
   "core/tools/nearest.ts",
-  "core/tools/timer.ts",
 ];
 
 /** Files that know nothing of time and I/O. */

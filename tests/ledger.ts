@@ -22,7 +22,8 @@ import {
   type ServeOptions,
   type Server,
 } from "../mod.ts";
-import { Tickers, useTicks } from "../core/tools/ticker.ts";
+import timers from "node:timers";
+import { Tickers } from "../core/tools/ticker.ts";
 import { LOCAL } from "./peers.ts";
 
 /**
@@ -119,21 +120,27 @@ export async function inPairs<Item>(
 export class Clock implements Disposable {
   /** Milliseconds between two ticks. */
   readonly period: number;
-  /** What ticks, and what goes on with that once the clock is disposed of. */
-  readonly #ticks = new Map<() => void, () => () => void>();
-  readonly #stop: () => void;
+  /** What ticks by this clock, by its timer. */
+  readonly #ticks = new Map<unknown, () => void>();
+  readonly #platform = { ...timers };
+  #isDisposed = false;
 
   /** Takes the timeouts of one connection, the defaults included. */
   constructor(...timeouts: number[]) {
     const period = new Tickers().for(...timeouts)?.period;
     if (period === undefined) throw new TypeError("There is no deadline");
     this.period = period;
-    this.#stop = useTicks((tick, period, start) => {
-      if (period !== this.period) return start(tick, period);
-      let stop: () => void = () => this.#ticks.delete(tick);
-      this.#ticks.set(tick, () => stop = start(tick, period));
-      return () => stop();
-    });
+    const { setInterval, clearInterval } = this.#platform;
+    timers.setInterval = ((tick: () => void, period: number) => {
+      if (period !== this.period) return setInterval(tick, period);
+      const timer = setInterval(() => this.#isDisposed && tick(), period);
+      this.#ticks.set(timer, tick);
+      return timer;
+    }) as typeof setInterval;
+    timers.clearInterval = (timer) => {
+      this.#ticks.delete(timer);
+      clearInterval(timer);
+    };
   }
 
   /**
@@ -143,7 +150,7 @@ export class Clock implements Disposable {
   advance(milliseconds: number): void {
     const ticks = Math.round(milliseconds / this.period);
     for (let i = 0; i < ticks; i++) {
-      for (const tick of this.#ticks.keys()) tick();
+      for (const tick of this.#ticks.values()) tick();
     }
   }
 
@@ -157,8 +164,8 @@ export class Clock implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#stop();
-    for (const goOn of this.#ticks.values()) goOn();
+    Object.assign(timers, this.#platform);
+    this.#isDisposed = true;
   }
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Framing, JsonValue } from "../framing/framing.ts";
-import { abortable } from "../tools/abort.ts";
+import { abortable, pause } from "../tools/abort.ts";
 import {
   AuthenticationError,
   type Connection,
@@ -19,8 +19,7 @@ import {
 } from "../connection/connection.ts";
 import type { Events } from "../tools/events.ts";
 import { readOptions } from "../tools/options.ts";
-import { quiet } from "../tools/quiet.ts";
-import { pause } from "../tools/timer.ts";
+import { quiet } from "../tools/promises.ts";
 import {
   type ClientEvent,
   type ReconnectOptions,

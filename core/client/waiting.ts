@@ -10,8 +10,8 @@ import {
   type RequestOptions,
   type Settings,
 } from "../connection/connection.ts";
-import { quiet } from "../tools/quiet.ts";
-import { onTimeout, timeoutError } from "../tools/timer.ts";
+import { quiet } from "../tools/promises.ts";
+import { onTimeout, timeoutError } from "../tools/abort.ts";
 
 /**
  * What a message counts beside its frame: a request that waits with a timeout

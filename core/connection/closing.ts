@@ -12,7 +12,7 @@
  */
 import { setImmediate } from "node:timers";
 import { addressText } from "../tools/address.ts";
-import { quiet } from "../tools/quiet.ts";
+import { quiet } from "../tools/promises.ts";
 import { callHook, guard } from "../tools/report.ts";
 import type { Tickers } from "../tools/ticker.ts";
 import { Deadlines } from "./deadlines.ts";

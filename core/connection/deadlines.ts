@@ -4,7 +4,7 @@
  * @module
  */
 import type { Ticker, Ticking } from "../tools/ticker.ts";
-import { timeoutError } from "../tools/timer.ts";
+import { timeoutError } from "../tools/abort.ts";
 import type { ByteDuplex } from "./duplex.ts";
 import type { ConnectionEnd, Settings } from "./options.ts";
 import type { Outbox } from "./outbox.ts";

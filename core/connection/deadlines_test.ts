@@ -20,6 +20,7 @@ import {
 import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
 import { keepAlive } from "./keepalive.ts";
 import { Responder } from "../server/respond.ts";
+import timers from "node:timers";
 import { Tickers } from "../tools/ticker.ts";
 import { NEVER, PERIOD, tick, TIMEOUT } from "../../tests/ticks.ts";
 import { turn } from "../../tests/turns.ts";
@@ -358,4 +359,32 @@ Deno.test("Tickers tick more often where a timeout is shorter, and at least four
   assertEquals(tickers.for(60_000, 1_000)?.period, 50);
   assertEquals(tickers.for(1)?.period, 1);
   assert(tickers.for(60_000) === tickers.for(10_000, Infinity));
+});
+
+Deno.test("connections share one timer, from the first deadline to the last", () => {
+  const { setInterval, clearInterval } = timers;
+  let started = 0;
+  let stopped = 0;
+  timers.setInterval = ((...args: Parameters<typeof setInterval>) => {
+    started++;
+    return setInterval(...args);
+  }) as typeof setInterval;
+  timers.clearInterval = (timer) => {
+    stopped++;
+    clearInterval(timer);
+  };
+  try {
+    for (let round = 1; round <= 2; round++) {
+      const [near, far] = memoryPair();
+      const one = fromDuplex(near);
+      const other = fromDuplex(far, { idleTimeout: 2 * TIMEOUT });
+      assertEquals([started, stopped], [round, round - 1]);
+      one.abort();
+      assertEquals([started, stopped], [round, round - 1]);
+      other.abort();
+      assertEquals([started, stopped], [round, round]);
+    }
+  } finally {
+    Object.assign(timers, { setInterval, clearInterval });
+  }
 });

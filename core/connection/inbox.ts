@@ -15,7 +15,7 @@
 import { type Decoded, InvalidMessageError } from "../framing/framing.ts";
 import { Queue } from "../tools/queue.ts";
 import type { ConnectionEnd } from "./options.ts";
-import { quiet, rejectQuietly } from "../tools/quiet.ts";
+import { quiet, rejectQuietly } from "../tools/promises.ts";
 import { giveWay, Share } from "../tools/schedule.ts";
 import type { Tickers } from "../tools/ticker.ts";
 import { markFailure } from "./failures.ts";

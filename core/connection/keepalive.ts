@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { timeoutError } from "../tools/timer.ts";
+import { timeoutError } from "../tools/abort.ts";
 import type { Tickers } from "../tools/ticker.ts";
 
 /** What is kept alive: a link. */

@@ -9,7 +9,7 @@ import type { Reader } from "@std/io/types";
 import { clearImmediate, setImmediate } from "node:timers";
 import { READY_ROUNDS } from "../tools/schedule.ts";
 import type { ByteDuplex } from "./duplex.ts";
-import { startTimer } from "../tools/timer.ts";
+import { startTimer } from "../tools/abort.ts";
 
 /** Milliseconds that it takes at most, after a fault of the peer. */
 export const LINGER_TIMEOUT = 2_000;

@@ -9,7 +9,7 @@ import {
   FRAMING_OPTIONS,
   type FramingOptions,
 } from "../framing/framing.ts";
-import { type Ticker, Tickers } from "../tools/ticker.ts";
+import { type Ticker, TICKERS, type Tickers } from "../tools/ticker.ts";
 import {
   defaultsOf,
   limit,
@@ -276,7 +276,7 @@ export class Settings {
   /** Takes options that were read, and what measures time. */
   constructor(
     given: ConnectionOptions,
-    readonly tickers: Tickers = new Tickers(),
+    readonly tickers: Tickers = TICKERS,
   ) {
     const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;

@@ -5,12 +5,11 @@
  * @module
  */
 import type { Decoded } from "../framing/framing.ts";
-import { onAbort } from "../tools/abort.ts";
-import { timeoutError } from "../tools/timer.ts";
+import { onAbort, timeoutError } from "../tools/abort.ts";
 import { Queue } from "../tools/queue.ts";
 import { BackpressureError } from "./options.ts";
 import type { Ticker, Tickers, Ticking } from "../tools/ticker.ts";
-import { rejectQuietly } from "../tools/quiet.ts";
+import { rejectQuietly } from "../tools/promises.ts";
 
 /** Requests that may be open on one connection. */
 export const MOST_REQUESTS = 65_536;

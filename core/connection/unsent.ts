@@ -5,7 +5,7 @@
  */
 import { InvalidMessageError } from "../framing/framing.ts";
 import { BackpressureError } from "./options.ts";
-import { quiet } from "../tools/quiet.ts";
+import { quiet } from "../tools/promises.ts";
 
 /** Whether an error is for a mistake of the caller's, which is not to be missed. */
 export function isMistake(error: unknown): boolean {

@@ -4,10 +4,9 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { abortable } from "../tools/abort.ts";
+import { abortable, onTimeout, pause, timeoutError } from "../tools/abort.ts";
 import type { Address } from "../connection/connection.ts";
 import { addressText } from "../tools/address.ts";
-import { onTimeout, pause, timeoutError } from "../tools/timer.ts";
 import { permissionsFor, requirePermissions } from "./permissions.ts";
 import { closeSocket, type Socket, tuned } from "./socket.ts";
 

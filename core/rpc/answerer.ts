@@ -17,7 +17,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
-import { isPromiseLike } from "../tools/promise_like.ts";
+import { isPromiseLike } from "../tools/promises.ts";
 import { IncomingCall, type Surroundings } from "./incoming_call.ts";
 import { CLOCK_DIFFERENCE } from "./caller.ts";
 import {

@@ -38,7 +38,7 @@ import {
   tell,
 } from "./sender.ts";
 import type { Window } from "./window.ts";
-import { quiet } from "../tools/quiet.ts";
+import { quiet } from "../tools/promises.ts";
 
 /** Milliseconds by which clocks may differ at the end of a call. */
 export const CLOCK_DIFFERENCE = 10;

@@ -8,7 +8,7 @@
  * @module
  */
 import { Queue } from "../tools/queue.ts";
-import { quiet, quietSoon } from "../tools/quiet.ts";
+import { quiet, quietSoon } from "../tools/promises.ts";
 import { giveWay, Share } from "../tools/schedule.ts";
 
 /** Items that may be on their way: sent, and not taken yet. */

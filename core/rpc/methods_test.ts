@@ -156,7 +156,7 @@ Deno.test("tableOf() calls no getter of a class, and serves the exports of a mod
   }
   assertThrows(() => tableOf(new Idle() as never, false), TypeError, "object");
   assertEquals(calls, 0);
-  const module = await import("../tools/promise_like.ts");
+  const module = await import("../tools/promises.ts");
   assertEquals(
     [...tableOf(module as never, false).keys()],
     [...Object.keys(module), "rpc.sync"],

@@ -18,7 +18,7 @@ import {
   raise,
   type StreamTotal,
 } from "./incoming_stream.ts";
-import { quiet, quietSoon } from "../tools/quiet.ts";
+import { quiet, quietSoon } from "../tools/promises.ts";
 import type { Link } from "../connection/connection.ts";
 import type { Window } from "./window.ts";
 

@@ -12,7 +12,7 @@ import { BackpressureError, type Link } from "../connection/connection.ts";
 import type { RpcRequest } from "./jsonrpc.ts";
 import type { OutgoingCall } from "./outgoing_call.ts";
 import { FENCE } from "./methods.ts";
-import { quiet } from "../tools/quiet.ts";
+import { quiet } from "../tools/promises.ts";
 import { Window } from "./window.ts";
 
 const RESOLVED = Promise.resolve();

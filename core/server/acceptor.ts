@@ -25,11 +25,10 @@ import {
   type Socket,
 } from "../platform/platform.ts";
 import { secureServer } from "../tls/tls.ts";
-import { onAbort } from "../tools/abort.ts";
+import { onAbort, pause } from "../tools/abort.ts";
 import { Events } from "../tools/events.ts";
 import { readOptions } from "../tools/options.ts";
 import { report } from "../tools/report.ts";
-import { pause } from "../tools/timer.ts";
 import { type AcceptedInfo, type Entrance, Handshakes } from "./handshakes.ts";
 import {
   checkForAddress,

@@ -22,9 +22,8 @@ import {
   shakeHands,
 } from "../handshake/handshake.ts";
 import type { Socket } from "../platform/platform.ts";
-import { abortable } from "../tools/abort.ts";
+import { abortable, startTimer } from "../tools/abort.ts";
 import { report } from "../tools/report.ts";
-import { startTimer } from "../tools/timer.ts";
 import type { ListenOptions, RejectionReason } from "./options.ts";
 import { firstToGo, peerOf } from "./peers.ts";
 

@@ -12,7 +12,7 @@ import {
   signal as signalOption,
 } from "../tools/options.ts";
 import { Queue } from "../tools/queue.ts";
-import { quiet } from "../tools/quiet.ts";
+import { quiet } from "../tools/promises.ts";
 import { Acceptor, type Bind } from "./acceptor.ts";
 import type { ListenOptions, ServerStats } from "./options.ts";
 

@@ -19,7 +19,7 @@ import {
   linkOf,
   markFailure,
 } from "../connection/connection.ts";
-import { isPromiseLike } from "../tools/promise_like.ts";
+import { isPromiseLike } from "../tools/promises.ts";
 import { Queue } from "../tools/queue.ts";
 import { report } from "../tools/report.ts";
 

@@ -5,9 +5,8 @@
  */
 import type { JsonValue } from "../framing/framing.ts";
 import type { Address, Connection } from "../connection/connection.ts";
-import { onAbort } from "../tools/abort.ts";
+import { onAbort, startTimer } from "../tools/abort.ts";
 import { callHook } from "../tools/report.ts";
-import { startTimer } from "../tools/timer.ts";
 import { Acceptor, type Bind } from "./acceptor.ts";
 import {
   SERVE_DEFAULTS,

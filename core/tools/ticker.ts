@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { clearInterval, setInterval } from "node:timers";
+import timers from "node:timers";
 
 /** Something with deadlines. */
 export interface Ticking {
@@ -15,43 +15,17 @@ export interface Ticking {
   tick(): void;
 }
 
-/** Calls `tick` once in each period, until the function it returns is called. */
-type StartTicks = (tick: () => void, period: number) => () => void;
-
 /** Most milliseconds between two ticks. */
 const MOST_PERIOD = 250;
 /** Ticks in the shortest of the timeouts: keeps each deadline within 5 %. */
 const TICKS = 20;
-
-let startTicks: StartTicks = startInterval;
-
-function startInterval(tick: () => void, period: number): () => void {
-  const timer = setInterval(tick, period);
-  // Whoever waits for the peer keeps the process alive, not the deadline.
-  timer.unref();
-  return () => clearInterval(timer);
-}
-
-/**
- * Has `other` tick what starts from now on, for a test; it may use what did that
- * before. The function that is returned ends that.
- */
-export function useTicks(
-  other: (
-    ...args: [...Parameters<StartTicks>, before: StartTicks]
-  ) => () => void,
-): () => void {
-  const before = startTicks;
-  startTicks = (tick, period) => other(tick, period, before);
-  return () => void (startTicks = before);
-}
 
 /** Ticks its members once in each period, as long as it has any. */
 export class Ticker {
   /** Milliseconds between two ticks. */
   readonly period: number;
   readonly #members = new Set<Ticking>();
-  #stop: (() => void) | undefined;
+  #timer: ReturnType<typeof timers.setInterval> | undefined;
 
   /** Makes a ticker without members. */
   constructor(period: number) {
@@ -66,15 +40,18 @@ export class Ticker {
   /** Ticks a member from now on. */
   add(member: Ticking): void {
     this.#members.add(member);
-    this.#stop ??= startTicks(() => this.#tick(), this.period);
+    if (this.#timer !== undefined) return;
+    this.#timer = timers.setInterval(() => this.#tick(), this.period);
+    // Whoever waits for the peer keeps the process alive, not the deadline.
+    this.#timer.unref();
   }
 
   /** Ticks a member no more. */
   delete(member: Ticking): void {
     this.#members.delete(member);
-    if (this.#members.size > 0) return;
-    this.#stop?.();
-    this.#stop = undefined;
+    if (this.#members.size > 0 || this.#timer === undefined) return;
+    timers.clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 
   #tick(): void {
@@ -82,7 +59,7 @@ export class Ticker {
   }
 }
 
-/** The tickers of one server or client: one for each period that is in use. */
+/** One ticker for each period that is in use. */
 export class Tickers {
   readonly #tickers = new Map<number, Ticker>();
 
@@ -104,3 +81,9 @@ export class Tickers {
     return ticker;
   }
 }
+
+/**
+ * Those of all the process: ten thousand timers of their own would take 5 % of a
+ * core from ten thousand connections.
+ */
+export const TICKERS = new Tickers();

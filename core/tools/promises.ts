@@ -1,5 +1,5 @@
 /**
- * Promises that need not be awaited.
+ * Promises that need not be awaited, and what is taken for one.
  *
  * @module
  */
@@ -31,4 +31,14 @@ export function rejectQuietly<Value>(
  */
 export function quietSoon(promise: Promise<unknown>): void {
   queueMicrotask(() => quiet(promise));
+}
+
+/** Whether it has a method `then`; what throws when it is asked has none. */
+export function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  try {
+    return typeof (value as Partial<PromiseLike<unknown>> | null)?.then ===
+      "function";
+  } catch {
+    return false;
+  }
 }
