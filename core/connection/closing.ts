@@ -263,9 +263,11 @@ export abstract class Closing<T> {
     await this.outbox.room(0);
     try {
       if (this.#closing === undefined) await this.#endBytes();
-    } catch (error) {
+    } catch (cause) {
       if (this.#closing === undefined) {
-        throw this.isEnded ? this.gone("close the sending side") : error;
+        // Nothing can be sent any more, and the peer does not know.
+        this.writeFailed(cause);
+        throw this.gone("close the sending side");
       }
     }
     // It was called meanwhile, and throws away first what is unread.

@@ -1,5 +1,5 @@
 /** How a link over a duplex of the user's own ends. */
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { turn } from "../../tests/turns.ts";
 import { memoryPair } from "../../tests/memory_pair.ts";
 import { encodeFrame } from "../framing/framing.ts";
@@ -38,9 +38,15 @@ for (const [how, fail] of Object.entries(FAILS)) {
     assertEquals(await connection.closed, { clean: true });
   });
 
-  Deno.test(`closeWrite() rejects where that of the duplex ${how}, and close() resolves`, async () => {
+  Deno.test(`a connection ends at once where closeWrite() of the duplex ${how}`, async () => {
     const connection = fromDuplex(duplexWith({ closeWrite: fail }));
-    await assertRejects(() => connection.closeWrite(), Error, "no");
+    const next = connection[Symbol.asyncIterator]().next();
+    for (const waiting of [connection.closeWrite(), next]) {
+      const error = await assertRejects(() => waiting, ConnectionClosedError);
+      assertInstanceOf(error.cause, Error);
+      assertEquals(error.cause.message, "no");
+    }
+    assertEquals((await connection.closed).clean, false);
     await connection.close();
   });
 
