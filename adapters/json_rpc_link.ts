@@ -181,7 +181,7 @@ export class JsonRpcLink {
    * the last one started. What was read with it counts for the first.
    */
   #takeSize(): number {
-    const { bytesReceived } = this.#connection.stats;
+    const { bytesReceived } = this.#connection.stats();
     const size = bytesReceived - this.#bytesSeen;
     this.#bytesSeen = bytesReceived;
     return size;

@@ -89,8 +89,8 @@ Deno.test("capnweb answers 200 calls at once with replies of 64 KiB", async () =
 
 /** Waits until nothing more is read from `connection`. */
 async function untilRest(connection: Connection): Promise<void> {
-  for (let seen = -1; seen !== connection.stats.bytesReceived;) {
-    seen = connection.stats.bytesReceived;
+  for (let seen = -1; seen !== connection.stats().bytesReceived;) {
+    seen = connection.stats().bytesReceived;
     for (let i = 0; i < 20; i++) await turn();
   }
 }

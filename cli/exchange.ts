@@ -109,7 +109,7 @@ function sendAhead(
         const reply = connection.request(value, UNTIMED);
         reply.then(onSettled, onSettled);
         controller.enqueue({ reply });
-        if (connection.stats.bytesQueued > MOST_QUEUED) await reply;
+        if (connection.stats().bytesQueued > MOST_QUEUED) await reply;
       } catch (error) {
         fail(controller, error);
       }

@@ -207,7 +207,7 @@ function closedLine(
   end: ConnectionEnd,
 ): [record: LogRecord, text: string] {
   const { messagesReceived, messagesSent, bytesReceived, bytesSent } =
-    connection.stats;
+    connection.stats();
   const milliseconds = Math.round(performance.now() - since);
   const reason = end.clean ? undefined : clause(end.cause);
   return [

@@ -55,8 +55,8 @@ test("abort() with a write pending frees the descriptor, and the peer gets what 
       () => connection.send("x".repeat(20 * MIB)),
       ConnectionClosedError,
     );
-    await until(() => connection.stats.bytesSent > 0, "nothing is written");
-    const { bytesSent } = connection.stats;
+    await until(() => connection.stats().bytesSent > 0, "nothing is written");
+    const { bytesSent } = connection.stats();
     connection.abort();
     await sent;
     await until(() => sockets.open === 1, "the descriptor is open");
@@ -301,7 +301,7 @@ test("a reset is told as a ConnectionClosedError, whether it meets a read or a w
       "the connection",
     );
     await until(
-      () => act === "read" || connection.stats.bytesSent > 0,
+      () => act === "read" || connection.stats().bytesSent > 0,
       "nothing is written",
     );
     await peer.reset();

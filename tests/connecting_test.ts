@@ -305,7 +305,7 @@ faultTest(
       () => connection.send("x".repeat(50_000_000)),
       ConnectionClosedError,
     );
-    await until(() => connection.stats.bytesSent > 0, "nothing is written");
+    await until(() => connection.stats().bytesSent > 0, "nothing is written");
     connection.abort();
     await Promise.all([message, sent]);
     assertThrows(() => conn.close(), Deno.errors.BadResource);

@@ -280,9 +280,9 @@ test("send() refuses a frame over the limit before a byte of it is written, and 
     );
     assertEquals([error.size, error.limit], [2 * MIB + 2, MIB]);
   }
-  assertEquals([client.stats.bytesSent, client.stats.bytesQueued], [0, 0]);
+  assertEquals([client.stats().bytesSent, client.stats().bytesQueued], [0, 0]);
   assertEquals(await client.request(text.slice(0, MIB - 2)), MIB - 2);
-  assertEquals(client.stats.bytesSent, MIB + 4);
+  assertEquals(client.stats().bytesSent, MIB + 4);
 });
 
 /** Sends texts, aborts at some point, and gives what the peer decodes. */
@@ -346,7 +346,7 @@ test("abort() behind a write that the peer has blocked ends the link, and whoeve
         "was aborted",
       )
     );
-    await until(() => client.stats.bytesSent > 0, "nothing is written");
+    await until(() => client.stats().bytesSent > 0, "nothing is written");
     client.abort();
     await Promise.all(sent);
     await assertRejects(() => peer.rest(), FrameTruncatedError);
@@ -398,7 +398,7 @@ test("send() takes a message as it is at the call, also behind a write that the 
   using peer = new Peer(await listener.accept());
   const block = "x".repeat(8 * MIB);
   client.send(block);
-  await until(() => client.stats.bytesSent > 0, "nothing is written");
+  await until(() => client.stats().bytesSent > 0, "nothing is written");
   const message = { list: [1], text: "before" };
   client.send(message);
   message.list.push(2);

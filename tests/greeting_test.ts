@@ -44,8 +44,9 @@ function hexOf(addr?: Address): string {
  * Whether all that was sent is where the peer reads it: a Unix socket hands it
  * over, and over TCP nothing waits for its acknowledgement.
  */
-function hasArrived({ stats, localAddr, remoteAddr }: Connection): boolean {
-  if (stats.bytesQueued > 0) return false;
+function hasArrived(connection: Connection): boolean {
+  const { localAddr, remoteAddr } = connection;
+  if (connection.stats().bytesQueued > 0) return false;
   if (localAddr?.transport === "unix") return true;
   const ends = `:${hexOf(localAddr)} \\w+:${hexOf(remoteAddr)}`;
   return new RegExp(`${ends} 01 00000000:`).test(

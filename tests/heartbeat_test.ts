@@ -98,8 +98,11 @@ faultTest(
     const ended = silent[Symbol.asyncIterator]().next();
     await until(() => server.connections.size === 2, "not connected");
     for (let i = 1; i <= 5; i++) {
-      await beats.advanceUntil(() => alive.stats.messagesSent === i, "no beat");
-      await until(() => alive.stats.messagesReceived === i, "no answer");
+      await beats.advanceUntil(
+        () => alive.stats().messagesSent === i,
+        "no beat",
+      );
+      await until(() => alive.stats().messagesReceived === i, "no answer");
       idle.advance(600);
     }
     assertEquals((await ended).done, true);
@@ -125,13 +128,13 @@ faultTest(
     const beat = { method: "ping" };
     for (const received of [1, 2]) {
       await clock.advanceUntil(
-        () => client.stats.messagesSent === received,
+        () => client.stats().messagesSent === received,
         "no beat",
       );
       assertEquals(await peer.take(1), [beat]);
       await peer.write(frame("0"));
       await until(
-        () => client.stats.messagesReceived === received,
+        () => client.stats().messagesReceived === received,
         "the answer was not read",
       );
     }

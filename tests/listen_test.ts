@@ -106,7 +106,7 @@ faultTest(
     const [connection] = await settled(
       (async () => {
         await until(
-          () => [...server.connections][0]?.stats.messagesReceived === 2,
+          () => [...server.connections][0]?.stats().messagesReceived === 2,
           "the messages did not come",
         );
         return server.connections;

@@ -128,7 +128,7 @@ export function memoryPair(): [MemoryEnd, MemoryEnd] {
  * first request.
  */
 export async function written(connection: Connection): Promise<void> {
-  while (connection.stats.bytesQueued > 0) {
+  while (connection.stats().bytesQueued > 0) {
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
 }

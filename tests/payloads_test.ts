@@ -273,9 +273,9 @@ test("send() refuses what JSON cannot carry, writes nothing of it, and the link 
   await using watched = watch(echo);
   await using client = await connect(watched.addr);
   for (const [name, make] of Object.entries(UNSENDABLE)) {
-    const { bytesSent } = client.stats;
+    const { bytesSent } = client.stats();
     await assertRejects(() => client.send(make()), InvalidMessageError);
-    assertEquals(client.stats.bytesSent, bytesSent, name);
+    assertEquals(client.stats().bytesSent, bytesSent, name);
     assertEquals(await client.request(name), name);
   }
   const lossy = { a: NaN, b: undefined, c: new Map([[1, 2]]), d: [echo] };

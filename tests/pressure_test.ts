@@ -66,20 +66,20 @@ test("serve() keeps no more than the high-water mark and one reply for a peer th
     await until(() => server.connections.size === 11, "not accepted");
     const [_witness, ...blocked] = server.connections;
     await until(
-      () => blocked.every(({ stats }) => stats.bytesQueued > 0),
+      () => blocked.every((one) => one.stats().bytesQueued > 0),
       "not all are blocked",
     );
     await standstill(() =>
-      blocked.reduce((sum, { stats }) => sum + stats.bytesSent, 0)
+      blocked.reduce((sum, one) => sum + one.stats().bytesSent, 0)
     );
     clock.advance(writeTimeout / 2);
     assertEquals(server.connections.size, 11);
-    for (const { stats } of server.connections) {
-      assertLessOrEqual(stats.bytesQueued, 64 * KIB + MIB + 4);
+    for (const connection of server.connections) {
+      assertLessOrEqual(connection.stats().bytesQueued, 64 * KIB + MIB + 4);
     }
     // The platform takes some 4 MB for each before it blocks.
     const large = [...server.connections]
-      .reduce((sum, { stats }) => sum + stats.messagesReceived, 0);
+      .reduce((sum, one) => sum + one.stats().messagesReceived, 0);
     assertLess(large, 10 * 12);
     await until(() => {
       clock.advance(clock.period);
@@ -102,14 +102,14 @@ test("send() that nobody awaits rejects beyond maxQueuedBytes, and what it has t
   const sending: Promise<void>[] = [];
   for (let i = 0; i < 10_000; i++) {
     if (i % 100 === 0) await delay(0); // the platform takes what it can
-    const sent = client.stats.messagesSent;
+    const sent = client.stats().messagesSent;
     sending.push(
       client.send([i, filler]).catch((error) => {
         errors.push(error);
       }),
     );
-    if (client.stats.messagesSent > sent) taken.push(i);
-    assertLessOrEqual(client.stats.bytesQueued, 4 * MIB + 11 * KIB);
+    if (client.stats().messagesSent > sent) taken.push(i);
+    assertLessOrEqual(client.stats().bytesQueued, 4 * MIB + 11 * KIB);
   }
   assert(taken.length < 5_000, `${taken.length} were taken`);
   const arrived = await peer.take(taken.length);

@@ -102,8 +102,8 @@ const SPEAKING: Record<string, Kind> = {
 async function exchange(one: Kind, other: Kind, name: string): Promise<void> {
   const connections = memoryPair().map((end) => fromDuplex(end));
   function count(): number {
-    return connections[0].stats.messagesSent +
-      connections[1].stats.messagesSent;
+    return connections[0].stats().messagesSent +
+      connections[1].stats().messagesSent;
   }
   const [speak, answer] = [one, other].map((kind, i) => kind(connections[i]));
   for (const start of [speak, answer]) {

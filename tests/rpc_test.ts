@@ -129,7 +129,7 @@ Deno.test("rpc() speaks over any connection", async () => {
   await using caller = rpc<Methods>(await connect(listener.addr));
   await using answerer = rpc(await accepting, methods);
   assertEquals(await caller.api.add(2, 3), 5);
-  assertEquals(answerer.stats.callsRunning, 0);
+  assertEquals(answerer.stats().callsRunning, 0);
 });
 
 Deno.test("RpcServer knows its peers, and can call them", async () => {
@@ -427,14 +427,14 @@ Deno.test("connectRpc() finds out that a server is gone without a word", async (
     heartbeat: true,
     heartbeatInterval: 1_000,
   });
-  const { stats: { messagesReceived, messagesSent } } = other.connection;
+  const { messagesReceived, messagesSent } = other.connection.stats();
   for (let i = 1; i <= 5; i++) {
     await clock.advanceUntil(
-      () => other.connection.stats.messagesSent === messagesSent + i,
+      () => other.connection.stats().messagesSent === messagesSent + i,
       "no heartbeat",
     );
     await until(
-      () => other.connection.stats.messagesReceived === messagesReceived + i,
+      () => other.connection.stats().messagesReceived === messagesReceived + i,
       "no answer to a heartbeat",
     );
   }
@@ -498,7 +498,7 @@ Deno.test("serveRpc() aborts the methods at work for a client that is gone witho
     await using server = serveRpc(LOCAL, methods);
     const conn = await Deno.connect(server.addr as Deno.ConnectOptions);
     await conn.write(encodeFrame({ jsonrpc: "2.0", id: 1, method }));
-    while ([...server.peers].every(({ stats }) => stats.callsRunning === 0)) {
+    while ([...server.peers].every((one) => one.stats().callsRunning === 0)) {
       await new Promise((next) => setTimeout(next, 1));
     }
     // As a process does that is killed.
@@ -526,11 +526,11 @@ Deno.test("serveRpc() lets a client know that it is there while a stream is quie
   const items = (client.api.quiet() as AsyncIterable<unknown>)
     [Symbol.asyncIterator]();
   assertEquals((await items.next()).value, 1);
-  const { stats: { messagesReceived } } = client.connection;
+  const { messagesReceived } = client.connection.stats();
   for (let i = 1; i <= 5; i++) {
     await until(() => {
       alive.advance(alive.period);
-      return client.connection.stats.messagesReceived >= messagesReceived + i;
+      return client.connection.stats().messagesReceived >= messagesReceived + i;
     }, "the server says nothing");
     idle.advance(5_000);
   }
@@ -549,7 +549,7 @@ Deno.test("a stream that is read slowly does not make its server look idle", asy
   let count = 0;
   for await (const _ of client.api.count({ to: 2_000 })) {
     if (++count !== 50) continue;
-    await standstill(() => client.connection.stats.messagesReceived);
+    await standstill(() => client.connection.stats().messagesReceived);
     clock.advance(4_000);
   }
   assertEquals(count, 2_000);
@@ -646,7 +646,7 @@ Deno.test("a stream with a caller that reads slowly takes no memory, over TCP", 
     await new Promise((next) => setTimeout(next, 1));
     assertLess(yielded - taken, 1_025);
   }
-  for (const { bytesQueued } of [...server.connections].map((c) => c.stats)) {
+  for (const { bytesQueued } of [...server.connections].map((c) => c.stats())) {
     assertLess(bytesQueued, 300_000);
   }
   await items.return!();

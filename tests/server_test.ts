@@ -141,7 +141,7 @@ faultTest("serve() reports balanced events, with counts", async () => {
   for (const event of log.events) {
     if (event.type !== "closed") continue;
     assertEquals(event.end, { clean: true });
-    assertEquals(event.connection.stats, {
+    assertEquals(event.connection.stats(), {
       messagesReceived: 1,
       messagesSent: 1,
       bytesReceived: 7,
@@ -431,7 +431,7 @@ faultTest("close() ends every wait for a free slot", async () => {
   );
   listener.close();
   await Promise.all(waiting);
-  assertEquals(client.stats.messagesReceived, 0);
+  assertEquals(client.stats().messagesReceived, 0);
 });
 
 faultTest("close() ends the pause after an error of accepting", async () => {

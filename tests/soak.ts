@@ -191,9 +191,9 @@ async function integrity(): Promise<string> {
       `a message has changed (seed ${SEED})`,
     );
     frames += texts.length;
-    bytes = client.stats.bytesSent;
+    bytes = client.stats().bytesSent;
   }
-  check(client.stats.bytesReceived === bytes, "bytes are missing");
+  check(client.stats().bytesReceived === bytes, "bytes are missing");
   const seconds = (performance.now() - start) / 1_000;
   return `${
     Math.round(bytes / MIB)

@@ -206,7 +206,7 @@ for (const transport of TRANSPORTS) {
         () => client.send("x".repeat(16_000_000)),
         ConnectionClosedError,
       );
-      await standstill(() => client.stats.bytesSent);
+      await standstill(() => client.stats().bytesSent);
       client.abort();
       await sent;
       await assertRejects(() => server[Symbol.asyncIterator]().next());

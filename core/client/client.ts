@@ -279,7 +279,7 @@ export class Client<T = JsonValue>
     send: Sending<Connection<T>, Result>,
   ): Promise<Result> {
     this.#check();
-    const queued = this.#connection?.stats.bytesQueued ?? 0;
+    const queued = this.#connection?.stats().bytesQueued ?? 0;
     const waiting = this.#waiting.add(message, limits, queued, send);
     this.#reach();
     return waiting;

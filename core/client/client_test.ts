@@ -413,7 +413,7 @@ faultTest(
     const [, second] = servers.peers;
     const serving = echoAll(second);
     assertEquals(await reply, "again");
-    assertEquals(second.stats.messagesReceived, 1);
+    assertEquals(second.stats().messagesReceived, 1);
     await client.send("and again");
     await client.close();
     await serving;
@@ -579,7 +579,7 @@ faultTest(
     const sent = texts.map((text) => client.send(text));
     comeBack();
     const second = await client.connected();
-    assertEquals(second.stats.messagesSent, 4);
+    assertEquals(second.stats().messagesSent, 4);
     // What is new waits behind the others.
     const last = client.send("last");
     servers.isFull = false;

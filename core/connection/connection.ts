@@ -125,8 +125,8 @@ export class Connection<T = JsonValue>
   }
 
   /** What went over the connection so far. */
-  get stats(): ConnectionStats {
-    return this.#link.stats;
+  stats(): ConnectionStats {
+    return this.#link.stats();
   }
 
   /**

@@ -260,7 +260,7 @@ Deno.test("messages that nobody asks for end a connection beyond 1 MiB, which sa
     }
     // So many are 1 MiB, and one more is the message at hand.
     for (let i = 0; i < 17; i++) await other.send(text);
-    while (one.stats.messagesReceived < 17) await turn();
+    while (one.stats().messagesReceived < 17) await turn();
     await turn();
     assert(!linkOf(one).isOver, kind);
     await other.send(text);
@@ -286,7 +286,7 @@ Deno.test("an iteration slows its peer down, and reads ahead no more than 1 MiB 
     const messages = one[Symbol.asyncIterator]();
     await messages.next();
     for (let i = 0; i < 100; i++) await turn();
-    const { bytesReceived } = one.stats;
+    const { bytesReceived } = one.stats();
     assert(
       bytesReceived < (isWatched ? 1.4 : 0.5) * MOST_UNCLAIMED_BYTES,
       `${bytesReceived} bytes`,
@@ -516,8 +516,8 @@ Deno.test("a consumer that closes at a message that came before it gets none beh
     const seen: unknown[] = [];
     linkOf(connection).watch();
     await writeAll(far, 1, 2, 3);
-    while (connection.stats.messagesReceived === 0) await undefined;
-    assertEquals(connection.stats.messagesReceived, 1);
+    while (connection.stats().messagesReceived === 0) await undefined;
+    assertEquals(connection.stats().messagesReceived, 1);
     linkOf(connection).consume({
       name: "a test",
       size: 0,

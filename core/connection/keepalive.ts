@@ -11,10 +11,7 @@ interface Watched {
   readonly tickers: Tickers;
   readonly isOver: boolean;
   readonly isListening: boolean;
-  readonly stats: {
-    readonly messagesReceived: number;
-    readonly messagesSent: number;
-  };
+  stats(): { messagesReceived: number; messagesSent: number };
   readonly peerName: string;
   readonly closed: Promise<unknown>;
   watch(): void;
@@ -35,7 +32,7 @@ export function keepAlive(
   const ticker = link.tickers.for(interval);
   if (ticker === undefined) return;
   const most = ticker.ticks(interval);
-  let { messagesReceived, messagesSent } = link.stats;
+  let { messagesReceived, messagesSent } = link.stats();
   /** Ticks in which nothing has come, and in which nothing was sent. */
   let silent = 0;
   let idle = 0;
@@ -43,7 +40,7 @@ export function keepAlive(
     tick() {
       // Where no reply can come any more, there is nothing to ask for.
       if (link.isOver) return ticker.delete(heartbeat);
-      const { stats } = link;
+      const stats = link.stats();
       const hasCome = stats.messagesReceived !== messagesReceived;
       const wasSent = stats.messagesSent !== messagesSent;
       ({ messagesReceived, messagesSent } = stats);

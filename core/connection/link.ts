@@ -119,7 +119,7 @@ export class Link<T = JsonValue> extends Closing<T> {
   }
 
   /** What went over the connection so far. */
-  get stats(): ConnectionStats {
+  stats(): ConnectionStats {
     return {
       messagesReceived: this.#messagesReceived,
       messagesSent: this.outbox.messages,

@@ -102,7 +102,7 @@ Deno.test("fromStreams() drops on abort() what the stream has not taken", async 
     () => other[Symbol.asyncIterator]().next(),
     ConnectionClosedError,
   );
-  assertEquals(other.stats.messagesReceived, 0);
+  assertEquals(other.stats().messagesReceived, 0);
 });
 
 Deno.test("fromStreams() writes nothing after abort() to a sink that is busy", async () => {

@@ -37,7 +37,7 @@ export function stayAlive(link: Link, owed: Owed): void {
   let probes = 0;
   const member = {
     tick() {
-      const { messagesSent } = link.stats;
+      const { messagesSent } = link.stats();
       ticks = messagesSent === seen && owed.streams > 0 ? ticks + 1 : 0;
       seen = messagesSent;
       const isEnded = owed.isFlowing && owed.size > 0 &&

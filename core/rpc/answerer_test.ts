@@ -118,7 +118,7 @@ Deno.test("Answerer answers whatever a method fails with, and tells nothing of i
       assertEquals(errors.shift(), method);
     }
   }
-  assertEquals(server.stats.callsRunning, 0);
+  assertEquals(server.stats().callsRunning, 0);
   await client.close();
 });
 
@@ -397,7 +397,7 @@ Deno.test("Answerer answers no notification, and tells what went wrong with it",
   );
   await turn();
   assertEquals([seen, errors], [[[1]], ["thrown", "rejected"]]);
-  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 0, strays: 0 });
+  assertEquals(raw.peer.stats(), { callsOpen: 0, callsRunning: 0, strays: 0 });
   await raw.close();
 });
 
@@ -415,7 +415,7 @@ Deno.test("Answerer stops a call that the caller gives up", async () => {
   const reason = aborted.get("a");
   assertInstanceOf(reason, DOMException);
   assertEquals(reason.name, "AbortError");
-  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 0, strays: 2 });
+  assertEquals(raw.peer.stats(), { callsOpen: 0, callsRunning: 0, strays: 2 });
   open("a"); // its result comes too late for anybody
   open("b");
   assertEquals(await raw.exchange(), []);
@@ -440,7 +440,7 @@ Deno.test("Answerer stops a call whose time is over, and frees its slot", async 
   // Both methods still work, although nobody waits: that is one too many.
   await raw.send(cancel("mark"));
   await turn();
-  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 1, strays: 1 });
+  assertEquals(raw.peer.stats(), { callsOpen: 0, callsRunning: 1, strays: 1 });
   open("mine");
   assertEquals(await raw.receive(1), [result(3, 3)]);
   open("yours");
@@ -469,7 +469,7 @@ Deno.test("Answerer stops all calls when the link is lost", async () => {
   const reason = aborted.get("a");
   assertInstanceOf(reason, ConnectionClosedError);
   assertStrictEquals(reason.cause, cause);
-  assertEquals(raw.peer.stats, { callsOpen: 0, callsRunning: 0, strays: 0 });
+  assertEquals(raw.peer.stats(), { callsOpen: 0, callsRunning: 0, strays: 0 });
   open("a");
   await turn();
   assertEquals(errors, []);
@@ -513,7 +513,7 @@ Deno.test("Answerer works on so many calls at a time, and on the next in their o
   await raw.send(...names.map((name) => request(name, "wait", [name])));
   await turn();
   assertEquals([...running], ["a", "b"]);
-  assertEquals(raw.peer.stats.callsRunning, 5);
+  assertEquals(raw.peer.stats().callsRunning, 5);
   await raw.send(cancel("c"), cancel("a"));
   assertEquals(await raw.receive(2), [
     failure("c", -32800, "Request cancelled"),
@@ -565,7 +565,7 @@ Deno.test("Answerer refuses what is more than 896 KiB of calls that wait, and re
     await raw.receive(150 - most),
     ids.slice(most).map((id) => failure(id, -32000, "Too many calls")),
   );
-  assertEquals(raw.peer.connection.stats.messagesReceived, 150);
+  assertEquals(raw.peer.connection.stats().messagesReceived, 150);
   assertEquals(running.size, 1);
   // What is given up makes room at once.
   await raw.send(...[1, 2].map(cancel), request("more", "now", [padding]));
@@ -821,7 +821,7 @@ Deno.test("Answerer works on about 1 MiB of calls at a time, in their order", as
   while (running.size < 3) await turn();
   for (let i = 0; i < 20; i++) await turn();
   assertEquals([...running], [0, 1, 2]);
-  assertEquals(raw.peer.connection.stats.messagesReceived, 6);
+  assertEquals(raw.peer.connection.stats().messagesReceived, 6);
   for (let id = 0; id < 6; id++) {
     while (!running.has(id)) await turn();
     open(id);
@@ -875,7 +875,7 @@ Deno.test("Answerer holds no more of calls that are given up than of others", as
   );
   for (let i = 0; i < 50; i++) await turn();
   assertEquals([...running], [1]);
-  assertEquals(raw.peer.connection.stats.messagesReceived, 5);
+  assertEquals(raw.peer.connection.stats().messagesReceived, 5);
   const bytes = JSON.stringify(request(1, "wait", [1, large])).length;
   assertEquals(errors, [
     `Cannot start call: methods go on with 1 calls of ${bytes} bytes that were given up`,
@@ -1107,7 +1107,7 @@ Deno.test("Answerer reads on only for so long where all that comes is refused, a
   const padding = "x".repeat(1_000);
   for (let i = 0; i < 5_000; i++) await raw.send(request(padding + i, "no"));
   for (let i = 0; i < 50; i++) await turn();
-  assertLess(raw.peer.connection.stats.messagesReceived, 2_500);
+  assertLess(raw.peer.connection.stats().messagesReceived, 2_500);
   raw.near.release();
   await raw.send(result(question.id, "answer"));
   assertEquals((await raw.receive(5_001)).length, 5_001);
@@ -1119,7 +1119,7 @@ Deno.test("Answerer has no more than maxQueuedBytes of answers wait for a peer t
   near.hold();
   const replies = Array.from({ length: 1_000 }, () => client.call("large"));
   for (let i = 0; i < 20; i++) await turn();
-  assertLess(server.connection.stats.bytesQueued, 4_300_000);
+  assertLess(server.connection.stats().bytesQueued, 4_300_000);
   near.release();
   assertEquals((await Promise.all(replies)).length, 1_000);
   await client.close();
@@ -1139,7 +1139,7 @@ Deno.test("Answerer sends answers that come late when there is room for them", a
   await turn();
   gate.resolve();
   await turn();
-  assertLess(server.connection.stats.bytesQueued, 120_000);
+  assertLess(server.connection.stats().bytesQueued, 120_000);
   near.release();
   assertEquals((await Promise.all(replies)).length, 50);
   await client.close();
@@ -1170,7 +1170,7 @@ Deno.test("Answerer has no answer wait that can never be sent", async () => {
     lengths.map((length, id) => [id, length === 9_000 ? length : undefined]),
   );
   assertEquals(await raw.exchange(), []);
-  assertEquals(raw.peer.stats.callsRunning, 0);
+  assertEquals(raw.peer.stats().callsRunning, 0);
   await raw.close();
 });
 
@@ -1235,6 +1235,6 @@ Deno.test("Answerer lets two peers call each other as much as they can", async (
     Array.from({ length: 150 }, () => peer.call("echo", [value]))
   );
   for (const reply of await Promise.all(replies)) assertEquals(reply, value);
-  assertEquals(client.stats, { callsOpen: 0, callsRunning: 0, strays: 0 });
+  assertEquals(client.stats(), { callsOpen: 0, callsRunning: 0, strays: 0 });
   await client.close();
 });

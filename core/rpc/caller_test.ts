@@ -530,7 +530,7 @@ Deno.test("RpcPeer rejects what JSON cannot carry, and goes on", async () => {
   );
   assertEquals(far.writes, []);
   assertEquals(await client.api.echo(1), 1);
-  assertEquals(client.stats.callsOpen, 0);
+  assertEquals(client.stats().callsOpen, 0);
   await client.close();
 });
 
@@ -553,19 +553,19 @@ Deno.test("RpcPeer's calls end in time, both here and there", async () => {
   });
   const late = client.call("never", [], { timeout: 30 })
     .catch((error) => error);
-  await until(() => server.stats.callsRunning === 1, "it does not run");
+  await until(() => server.stats().callsRunning === 1, "it does not run");
   now.advance(29);
   assertEquals(await Promise.race([late, delay(40)]), undefined);
   now.advance(2);
   const error = await settled(late, "it does not end");
   assertInstanceOf(error, DOMException);
   assertEquals(error.name, "TimeoutError");
-  await until(() => server.stats.callsRunning === 0, "it goes on");
+  await until(() => server.stats().callsRunning === 0, "it goes on");
   assertInstanceOf(aborted, DOMException);
   // The caller's clock began earlier, so its cancellation may be the first.
   assertLessOrEqual(left, 30);
-  assertEquals(server.stats.callsOpen, 0);
-  assertEquals(client.stats.callsOpen, 0);
+  assertEquals(server.stats().callsOpen, 0);
+  assertEquals(client.stats().callsOpen, 0);
   await client.close();
 });
 

@@ -254,13 +254,13 @@ faultTest(
       ConnectionClosedError,
     );
     await running.promise;
-    const cancelled = servers.peers[0].connection.stats.messagesReceived;
+    const cancelled = servers.peers[0].connection.stats().messagesReceived;
     await client.close();
     await lost;
     await settled(aborted.promise, "the method goes on");
     // It is told, and does not only see the link end.
     assertEquals(
-      servers.peers[0].connection.stats.messagesReceived,
+      servers.peers[0].connection.stats().messagesReceived,
       cancelled + 1,
     );
     await assertRejects(() => client.call("echo"), ConnectionClosedError);

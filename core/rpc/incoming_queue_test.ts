@@ -36,7 +36,7 @@ Deno.test("no large notification is lost where they wait for a slot", async () =
   const held = client.call("hold");
   const notes = [1, 2, 3].map(() => client.notify("note", [LARGE]));
   // One, and the call that tells whether it has begun.
-  while (server.stats.callsRunning < 3 && errors.length === 0) await turn();
+  while (server.stats().callsRunning < 3 && errors.length === 0) await turn();
   release.resolve();
   await Promise.all([held, ...notes]);
   while (received < 3 && errors.length === 0) await turn();

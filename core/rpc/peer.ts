@@ -107,7 +107,7 @@ export class RpcPeer<Remote = RpcUntyped>
   }
 
   /** What the peer has to do with, now and so far. */
-  get stats(): RpcStats {
+  stats(): RpcStats {
     return {
       callsOpen: this.#caller.size,
       callsRunning: this.#dispatcher.answerer.size,

@@ -88,7 +88,7 @@ export class Acceptor<T> implements Entrance<T> {
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
     this.leave(connection.remoteAddr!);
     if (!this.#connections.delete(connection)) return;
-    const { stats } = connection;
+    const stats = connection.stats();
     this.#totals.messagesReceived += stats.messagesReceived;
     this.#totals.messagesSent += stats.messagesSent;
     this.#totals.bytesReceived += stats.bytesReceived;
@@ -176,7 +176,7 @@ export class Acceptor<T> implements Entrance<T> {
       bytesQueued: 0,
     };
     for (const connection of this.#connections) {
-      const open = connection.stats;
+      const open = connection.stats();
       stats.messagesReceived += open.messagesReceived;
       stats.messagesSent += open.messagesSent;
       stats.bytesReceived += open.bytesReceived;
