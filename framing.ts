@@ -39,7 +39,6 @@ import {
 import { EMPTY, toBytes } from "./core/tools/bytes.ts";
 
 export {
-  type Decoded,
   encodeFrame,
   FrameEncoder,
   FrameTooLargeError,
@@ -171,7 +170,7 @@ export class FrameDecoder<T = JsonValue> {
    * @throws {FrameTooLargeError} If the next frame is larger than the limit, or
    * is the first, no JSON, and begins like another protocol.
    */
-  take(): readonly Decoded<T>[] {
+  take(): readonly (T | InvalidMessageError)[] {
     return this.#decoder.take()?.messages ?? NONE;
   }
 }

@@ -21,7 +21,6 @@
  * @module
  */
 export {
-  type Decoded,
   encodeFrame,
   FrameDecoder,
   FrameDecoderStream,
@@ -47,7 +46,6 @@ export {
   type ConnectionStats,
   fromDuplex,
   fromStreams,
-  REQUEST_DEFAULTS,
   type RequestOptions,
   type TlsCertificate,
   type TlsInfo,
@@ -65,14 +63,12 @@ export {
   AuthenticationError,
   type AuthenticationPeer,
   type Prover,
-  SHARED_TOKEN_DEFAULTS,
   sharedSecret,
   sharedToken,
   type SharedTokenOptions,
   type Verifier,
 } from "./core/auth/auth.ts";
 export {
-  TLS_DEFAULTS,
   type TlsClientOptions,
   TlsError,
   type TlsOptions,
@@ -108,4 +104,3 @@ export {
   type ReconnectingOptions,
 } from "./client.ts";
 export { report } from "./core/tools/report.ts";
-export type { Closer, Reader, Writer } from "@std/io/types";

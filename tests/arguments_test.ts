@@ -301,7 +301,7 @@ Deno.test("each option of a wrong type is a TypeError that names it, before anyt
       (options) => framing.encodeFrame(1, options),
     ],
     [
-      networking.SHARED_TOKEN_DEFAULTS,
+      { allowPlaintext: false },
       (options) => networking.sharedToken(TEXT, options),
     ],
     [

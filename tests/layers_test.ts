@@ -165,7 +165,7 @@ Deno.test("only the folder of the platform names Deno, and only report prints", 
   assertEquals(printing, ["core/tools/report.ts"]);
 });
 
-Deno.test("each exported object of defaults is made from a table, and is what the documentation says", async () => {
+Deno.test("each object of defaults is made from a table, and is what the documentation says", async () => {
   const found: string[] = [];
   for (const path of LIBRARY) {
     const code = codeOf(path);
@@ -187,5 +187,6 @@ Deno.test("each exported object of defaults is made from a table, and is what th
   }
   const exported = Object.keys({ ...networking, ...calls })
     .filter((name) => name.endsWith("_DEFAULTS"));
-  assertEquals(found.sort(), exported.sort());
+  const missing = new Set(exported).difference(new Set(found));
+  assertEquals([...missing], []);
 });
