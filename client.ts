@@ -4,43 +4,18 @@
  *
  * @module
  */
-import { onAbort, onTimeout, timeoutError } from "./core/tools/abort.ts";
 import {
-  checkHeartbeatInterval,
   Client,
-  type ClientEvent,
-  CONNECT_DEFAULTS,
   CONNECT_OPTIONS,
   type ConnectOptions,
+  Dialer,
   type ReconnectOptions,
 } from "./core/client/client.ts";
-import { halfOf, logIn, screenServer } from "./core/auth/auth.ts";
-import {
-  type Address,
-  type Connection,
-  keepAlive,
-  type Link,
-  linkOf,
-  makeConnection,
-  Settings,
-} from "./core/connection/connection.ts";
-import {
-  addressOf,
-  checkEndpoint,
-  dial,
-  isDenied,
-  type Socket,
-} from "./core/platform/platform.ts";
-import { Events } from "./core/tools/events.ts";
-import { addressText, nameEndpoint } from "./core/tools/address.ts";
-import {
-  type Handshake,
-  type HandshakeSteps,
-  shakeHands,
-} from "./core/handshake/handshake.ts";
-import { secureClient } from "./core/tls/tls.ts";
-import { readOptions } from "./core/tools/options.ts";
+import type { Connection } from "./core/connection/connection.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
+import { dial, isDenied } from "./core/platform/platform.ts";
+import { onAbort } from "./core/tools/abort.ts";
+import { readOptions } from "./core/tools/options.ts";
 
 export { CONNECT_DEFAULTS, type ConnectOptions } from "./core/client/client.ts";
 
@@ -96,7 +71,7 @@ export async function connect<T = JsonValue>(
   } = {},
 ): Promise<Connection<T> | Client<T>> {
   const { reconnect = false, ...rest } = readOptions(CONNECT_OPTIONS, options);
-  const dialer = new Dialer<T>(rest);
+  const dialer = new Dialer<T>(rest, dial);
   const { signal } = rest;
   signal?.throwIfAborted();
   if (reconnect === false) return await dialer.connect(signal);
@@ -114,124 +89,6 @@ export async function connect<T = JsonValue>(
 /** Whether trying again now would not help. */
 function isFinal(error: unknown): boolean {
   return error instanceof TypeError || isDenied(error);
-}
-
-/** Connects to one server, as often as it is told to. */
-class Dialer<T> {
-  readonly events: Events<ClientEvent<T>>;
-  readonly #options: typeof CONNECT_DEFAULTS & ConnectOptions<T>;
-  readonly settings: Settings;
-  readonly #endpoint: Address;
-  readonly #steps: HandshakeSteps<T>;
-
-  /** Takes options that were read. */
-  constructor(options: ConnectOptions<T>) {
-    const resolved = { ...CONNECT_DEFAULTS, ...options };
-    const { tls, authenticate } = resolved;
-    this.#options = resolved;
-    checkHeartbeatInterval(
-      options.heartbeatInterval,
-      options.heartbeat !== undefined,
-    );
-    this.settings = new Settings(options);
-    this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
-    const secure = tls && secureClient(tls === true ? {} : tls);
-    if (
-      this.#endpoint.transport === "unix" && tls !== undefined &&
-      (tls === true || tls.serverName === undefined)
-    ) {
-      throw new TypeError(
-        'Cannot use option "tls": a Unix socket has no name to check, so it needs "serverName"',
-      );
-    }
-    const prove = authenticate &&
-      halfOf("prove", authenticate, this.#endpoint, secure !== undefined);
-    const hostname = this.#endpoint.transport === "tcp"
-      ? withoutBrackets(this.#endpoint.hostname)
-      : "";
-    this.#steps = {
-      encrypt: secure && ((bytes, signal) => secure(bytes, hostname, signal)),
-      logIn: prove && ((link, signal) => logIn(link, prove, signal)),
-    };
-    this.events = new Events("@blackbelt/networking:client", resolved.onEvent);
-  }
-
-  /** Connects, unless `signal` is aborted before that is done. */
-  async connect(signal: AbortSignal | undefined): Promise<Connection<T>> {
-    this.events.emit({ type: "connecting" });
-    let connection: Connection<T>;
-    let link: Link<T>;
-    try {
-      const timeout = this.#options.connectTimeout;
-      const socket = await dial(this.#endpoint, { timeout, signal });
-      connection = await this.#shakeHands(socket, signal);
-      link = linkOf(connection);
-      // It may have ended since the verdict of the login.
-      if (link.isEnded) throw link.gone("connect");
-    } catch (error) {
-      if (error !== signal?.reason) {
-        nameEndpoint(error, "connect to", addressText(this.#endpoint));
-      }
-      this.events.emit({ type: "failed", error });
-      throw error;
-    }
-    this.events.emit({ type: "connected", connection });
-    const { signal: over } = this.#options;
-    const stopListening = onAbort(over, (reason) => connection.abort(reason));
-    connection.closed.then((end) => {
-      stopListening();
-      this.events.emit({ type: "disconnected", connection, end });
-    });
-    const { heartbeat, heartbeatInterval } = this.#options;
-    if (heartbeat !== undefined) {
-      keepAlive(link, () => link.beat(heartbeat), heartbeatInterval);
-    }
-    return connection;
-  }
-
-  /** Encrypts and authenticates, where that is asked for, in the given time. */
-  async #shakeHands(
-    socket: Socket,
-    signal: AbortSignal | undefined,
-  ): Promise<Connection<T>> {
-    const { handshakeTimeout } = this.#options;
-    const info = {
-      localAddr: addressOf(socket.localAddr),
-      // The platform tells the name that the socket had when it was made.
-      remoteAddr: addressOf(socket.remoteAddr, this.#endpoint),
-      peerName: addressText(this.#endpoint),
-      canProbe: this.#endpoint.transport === "tcp",
-      screen: this.#steps.logIn === undefined ? screenServer : undefined,
-    };
-    const { encrypt, logIn } = this.#steps;
-    if (encrypt === undefined && logIn === undefined) {
-      return makeConnection<T>(socket, this.settings, info);
-    }
-    const pending = new AbortController();
-    const stop = onTimeout(
-      handshakeTimeout,
-      signal,
-      () =>
-        timeoutError(
-          `Cannot connect to ${info.peerName}: the handshake is not done after ${handshakeTimeout} ms (handshakeTimeout)`,
-        ),
-      (reason) => pending.abort(reason),
-    );
-    const handshake: Handshake<T> = { socket, signal: pending.signal };
-    try {
-      return await shakeHands(handshake, this.#steps, this.settings, info);
-    } catch (error) {
-      handshake.connection?.abort(error);
-      throw error;
-    } finally {
-      stop();
-    }
-  }
-}
-
-/** As certificates have it: the brackets are for a port behind. */
-function withoutBrackets(hostname: string): string {
-  return hostname.replace(/^\[(.+)\]$/, "$1");
 }
 
 if (import.meta.main) {

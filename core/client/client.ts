@@ -31,6 +31,7 @@ import {
   type WaitingLimits,
   WaitingMessages,
 } from "./waiting.ts";
+export { Dialer } from "./dialer.ts";
 export {
   checkHeartbeatInterval,
   type ClientEvent,

@@ -1,0 +1,159 @@
+/**
+ * Making connections to one server.
+ *
+ * @module
+ */
+import { halfOf, logIn, screenServer } from "../auth/auth.ts";
+import {
+  type Address,
+  type Connection,
+  keepAlive,
+  type Link,
+  linkOf,
+  makeConnection,
+  Settings,
+} from "../connection/connection.ts";
+import {
+  type Handshake,
+  type HandshakeSteps,
+  shakeHands,
+} from "../handshake/handshake.ts";
+import {
+  addressOf,
+  checkEndpoint,
+  type dial,
+  type Socket,
+} from "../platform/platform.ts";
+import { secureClient } from "../tls/tls.ts";
+import { onAbort, onTimeout, timeoutError } from "../tools/abort.ts";
+import { addressText, nameEndpoint } from "../tools/address.ts";
+import { Events } from "../tools/events.ts";
+import {
+  checkHeartbeatInterval,
+  type ClientEvent,
+  CONNECT_DEFAULTS,
+  type ConnectOptions,
+} from "./options.ts";
+
+/** Connects to one server, as often as it is told to. */
+export class Dialer<T> {
+  /** What happens. */
+  readonly events: Events<ClientEvent<T>>;
+  readonly #options: typeof CONNECT_DEFAULTS & ConnectOptions<T>;
+  /** The framing and limits of the connections. */
+  readonly settings: Settings;
+  readonly #endpoint: Address;
+  readonly #steps: HandshakeSteps<T>;
+
+  readonly #dial: typeof dial;
+
+  /** Takes options that were read, and what opens a socket. */
+  constructor(options: ConnectOptions<T>, dialSocket: typeof dial) {
+    const resolved = { ...CONNECT_DEFAULTS, ...options };
+    const { tls, authenticate } = resolved;
+    this.#options = resolved;
+    this.#dial = dialSocket;
+    checkHeartbeatInterval(
+      options.heartbeatInterval,
+      options.heartbeat !== undefined,
+    );
+    this.settings = new Settings(options);
+    this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
+    const secure = tls && secureClient(tls === true ? {} : tls);
+    if (
+      this.#endpoint.transport === "unix" && tls !== undefined &&
+      (tls === true || tls.serverName === undefined)
+    ) {
+      throw new TypeError(
+        'Cannot use option "tls": a Unix socket has no name to check, so it needs "serverName"',
+      );
+    }
+    const prove = authenticate &&
+      halfOf("prove", authenticate, this.#endpoint, secure !== undefined);
+    const hostname = this.#endpoint.transport === "tcp"
+      ? withoutBrackets(this.#endpoint.hostname)
+      : "";
+    this.#steps = {
+      encrypt: secure && ((bytes, signal) => secure(bytes, hostname, signal)),
+      logIn: prove && ((link, signal) => logIn(link, prove, signal)),
+    };
+    this.events = new Events("@blackbelt/networking:client", resolved.onEvent);
+  }
+
+  /** Connects, unless `signal` is aborted before that is done. */
+  async connect(signal: AbortSignal | undefined): Promise<Connection<T>> {
+    this.events.emit({ type: "connecting" });
+    let connection: Connection<T>;
+    let link: Link<T>;
+    try {
+      const timeout = this.#options.connectTimeout;
+      const socket = await this.#dial(this.#endpoint, { timeout, signal });
+      connection = await this.#shakeHands(socket, signal);
+      link = linkOf(connection);
+      // It may have ended since the verdict of the login.
+      if (link.isEnded) throw link.gone("connect");
+    } catch (error) {
+      if (error !== signal?.reason) {
+        nameEndpoint(error, "connect to", addressText(this.#endpoint));
+      }
+      this.events.emit({ type: "failed", error });
+      throw error;
+    }
+    this.events.emit({ type: "connected", connection });
+    const { signal: over } = this.#options;
+    const stopListening = onAbort(over, (reason) => connection.abort(reason));
+    connection.closed.then((end) => {
+      stopListening();
+      this.events.emit({ type: "disconnected", connection, end });
+    });
+    const { heartbeat, heartbeatInterval } = this.#options;
+    if (heartbeat !== undefined) {
+      keepAlive(link, () => link.beat(heartbeat), heartbeatInterval);
+    }
+    return connection;
+  }
+
+  /** Encrypts and authenticates, where that is asked for, in the given time. */
+  async #shakeHands(
+    socket: Socket,
+    signal: AbortSignal | undefined,
+  ): Promise<Connection<T>> {
+    const { handshakeTimeout } = this.#options;
+    const info = {
+      localAddr: addressOf(socket.localAddr),
+      // The platform tells the name that the socket had when it was made.
+      remoteAddr: addressOf(socket.remoteAddr, this.#endpoint),
+      peerName: addressText(this.#endpoint),
+      canProbe: this.#endpoint.transport === "tcp",
+      screen: this.#steps.logIn === undefined ? screenServer : undefined,
+    };
+    const { encrypt, logIn } = this.#steps;
+    if (encrypt === undefined && logIn === undefined) {
+      return makeConnection<T>(socket, this.settings, info);
+    }
+    const pending = new AbortController();
+    const stop = onTimeout(
+      handshakeTimeout,
+      signal,
+      () =>
+        timeoutError(
+          `Cannot connect to ${info.peerName}: the handshake is not done after ${handshakeTimeout} ms (handshakeTimeout)`,
+        ),
+      (reason) => pending.abort(reason),
+    );
+    const handshake: Handshake<T> = { socket, signal: pending.signal };
+    try {
+      return await shakeHands(handshake, this.#steps, this.settings, info);
+    } catch (error) {
+      handshake.connection?.abort(error);
+      throw error;
+    } finally {
+      stop();
+    }
+  }
+}
+
+/** As certificates have it: the brackets are for a port behind. */
+function withoutBrackets(hostname: string): string {
+  return hostname.replace(/^\[(.+)\]$/, "$1");
+}
