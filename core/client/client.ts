@@ -25,12 +25,7 @@ import {
   type ReconnectOptions,
   resolveReconnect,
 } from "./options.ts";
-import {
-  requestWithin,
-  type Sending,
-  type WaitingLimits,
-  WaitingMessages,
-} from "./waiting.ts";
+import { type Sending, WaitingMessages } from "./waiting.ts";
 export { Dialer } from "./dialer.ts";
 export {
   checkHeartbeatInterval,
@@ -80,7 +75,7 @@ export class Client<T = JsonValue>
   readonly #events: Events<ClientEvent<T>>;
   readonly #options: Required<ReconnectOptions>;
   readonly #over = new AbortController();
-  readonly #waiting: WaitingMessages<Connection<T>>;
+  readonly #waiting: WaitingMessages<T>;
   #tenant: Tenant<T> | undefined;
   #connection: Connection<T> | undefined;
   /** That one, and those before it that are not closed yet. */
@@ -190,7 +185,7 @@ export class Client<T = JsonValue>
   async #connect(): Promise<Connection<T>> {
     this.#check(); // it may have been closed since
     for (let failures = 1;; failures++) {
-      await this.#wait();
+      await this.#pause();
       try {
         const connection = await this.#dial(this.#over.signal);
         this.#use(connection);
@@ -215,7 +210,7 @@ export class Client<T = JsonValue>
     }
   }
 
-  async #wait(): Promise<void> {
+  async #pause(): Promise<void> {
     const { minDelay, maxDelay } = this.#options;
     const most = Math.min(minDelay * 2 ** this.#attempts, maxDelay);
     const delay = Math.random() * most;
@@ -272,12 +267,11 @@ export class Client<T = JsonValue>
   /**
    * Has a message wait for a connection, behind all that waits for it already.
    * Throws where it cannot be sent, or too much waits.
-   * @internal
    */
-  wait<Result>(
+  #wait<Result>(
     message: unknown,
-    limits: WaitingLimits,
-    send: Sending<Connection<T>, Result>,
+    limits: RequestOptions,
+    send: Sending<T, Result>,
   ): Promise<Result> {
     this.#check();
     const queued = this.#connection?.stats().bytesQueued ?? 0;
@@ -294,9 +288,9 @@ export class Client<T = JsonValue>
     const connection = this.ready;
     if (connection !== undefined) return connection.send(message);
     try {
-      return this.wait(
+      return this.#wait(
         message,
-        { doing: "send message" },
+        {},
         (connection, message) => connection.send(message),
       );
     } catch (error) {
@@ -316,11 +310,14 @@ export class Client<T = JsonValue>
         ...REQUEST_DEFAULTS,
         ...readOptions(REQUEST_OPTIONS, options),
       };
-      return this.wait(
+      const { timeout } = limits;
+      return this.#wait(
         message,
-        { ...limits, doing: "send request" },
-        (connection, message, left) =>
-          requestWithin(connection, message, limits, left),
+        limits,
+        // The connection has the whole timeout: it ends where a reply is missing
+        // for that long after its request was given up.
+        (connection, message, signal) =>
+          connection.request(message, { signal, timeout }),
       );
     } catch (error) {
       return unsent(error);

@@ -636,7 +636,7 @@ faultTest(
 faultTest(
   "Client counts the wait for a connection for the timeout of a request, and leaves the connection the whole of it",
   async () => {
-    const timeout = 60_000;
+    const timeout = 1_000;
     using clock = new Clock(timeout);
     const servers = new Servers();
     const { client, comeBack } = await servers.lostClient();
@@ -644,21 +644,17 @@ faultTest(
     const late = assertRejects(
       () => client.request("late", { timeout, signal }),
       DOMException,
-      "Cannot receive reply: none came in 60000 ms (timeout)",
+      "Cannot receive reply: timed out after 1000 ms (timeout)",
     );
-    // Almost all of the time is over when there is a connection.
-    const { now } = performance;
-    performance.now = () => now.call(performance) + timeout - 1;
     comeBack();
-    const connecting = client.connected();
-    const connection = await connecting.finally(() => performance.now = now);
-    // No clock of the connection's has moved.
+    const connection = await client.connected();
+    const [, peer] = servers.peers;
+    assertEquals(await take(peer, 1), ["late"]);
+    // No clock of the connection's moves.
     assertEquals((await late).name, "TimeoutError");
     assertEquals(waitersOf(signal), 0);
     clock.advance(timeout - clock.period);
     assertEquals(linkOf(connection).isOver, false);
-    const [, peer] = servers.peers;
-    assertEquals(await take(peer, 1), ["late"]);
     peer.send("too late");
     const reply = client.request("next");
     assertEquals(await take(peer, 1), ["next"]);

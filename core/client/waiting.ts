@@ -3,15 +3,15 @@
  *
  * @module
  */
-import { FrameEncoder } from "../framing/framing.ts";
+import { EncodedMessage, encodeText, Framing } from "../framing/framing.ts";
 import {
   BackpressureError,
   type Connection,
   type RequestOptions,
   type Settings,
 } from "../connection/connection.ts";
-import { quiet } from "../tools/promises.ts";
 import { onTimeout, timeoutError } from "../tools/abort.ts";
+import { quiet } from "../tools/promises.ts";
 
 /**
  * What a message counts beside its frame: a request that waits with a timeout
@@ -19,29 +19,19 @@ import { onTimeout, timeoutError } from "../tools/abort.ts";
  */
 const ENTRY_BYTES = 2_048;
 
-/** How long a message waits. */
-export interface WaitingLimits {
-  /** What fails where it waits for too long: `send request`. */
-  readonly doing: string;
-  /** Milliseconds until it is given up; without it, no limit. */
-  readonly timeout?: number;
-  /** Gives up when aborted. */
-  readonly signal?: AbortSignal;
-}
-
 /**
  * Sends a message over the connection that it has waited for, and says what
- * comes of it; `left` are the milliseconds that the timeout leaves.
+ * comes of it. The signal gives it up.
  */
-export type Sending<Link, Result> = (
-  link: Link,
+export type Sending<T, Result> = (
+  connection: Connection<T>,
   message: unknown,
-  left: number,
-) => Result | Promise<Result>;
+  signal: AbortSignal,
+) => Promise<Result>;
 
-interface Entry<Link> {
+interface Entry<T> {
   readonly bytes: number;
-  send(link: Link): void;
+  send(connection: Connection<T>): void;
   fail(reason: unknown): void;
 }
 
@@ -49,16 +39,17 @@ interface Entry<Link> {
  * Messages in the order of the calls, encoded when they were sent: what happens
  * to the values afterwards does not matter.
  */
-export class WaitingMessages<Link> {
-  readonly #settings: Settings;
-  readonly #encoder: FrameEncoder;
-  readonly #entries = new Set<Entry<Link>>();
+export class WaitingMessages<T> {
+  readonly #maxQueuedBytes: number;
+  readonly #framing: Framing;
+  readonly #entries = new Set<Entry<T>>();
   #bytes = 0;
 
   /** Takes the framing and the limits of the connections. */
-  constructor(settings: Settings) {
-    this.#settings = settings;
-    this.#encoder = new FrameEncoder(settings.framing);
+  constructor({ maxQueuedBytes, framing }: Settings) {
+    this.#maxQueuedBytes = maxQueuedBytes;
+    // How deep a message may be, only the peer decides.
+    this.#framing = new Framing({ ...framing, maxDepth: Infinity });
   }
 
   /** Messages that wait. */
@@ -70,7 +61,7 @@ export class WaitingMessages<Link> {
    * Adds a message behind all others.
    *
    * @param message The message.
-   * @param limits How long it waits.
+   * @param limits How long its call lasts: the wait, and what comes after it.
    * @param bytesQueued Bytes that wait on the connection already.
    * @param send What is done with it once there is a connection.
    * @throws {BackpressureError} If more bytes wait than on a connection may.
@@ -79,30 +70,29 @@ export class WaitingMessages<Link> {
    */
   add<Result>(
     message: unknown,
-    { doing, timeout = Infinity, signal }: WaitingLimits,
+    { timeout = Infinity, signal }: RequestOptions,
     bytesQueued: number,
-    send: Sending<Link, Result>,
+    send: Sending<T, Result>,
   ): Promise<Result> {
-    const { maxQueuedBytes, framing } = this.#settings;
     const queued = this.#bytes + bytesQueued;
-    if (queued > maxQueuedBytes) {
-      throw new BackpressureError(queued, maxQueuedBytes);
+    if (queued > this.#maxQueuedBytes) {
+      throw new BackpressureError(queued, this.#maxQueuedBytes);
     }
     signal?.throwIfAborted();
-    this.#encoder.push(message);
-    const frame = this.#encoder.take();
+    const encoded = new EncodedMessage(encodeText(message, this.#framing));
     // A method `toJSON` may have aborted it.
     signal?.throwIfAborted();
-    const start = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<Result>();
-    const entry: Entry<Link> = {
-      bytes: frame.length + ENTRY_BYTES,
-      send: (link) => {
+    /** What gives up the call, once it was sent. */
+    let sent: AbortController | undefined;
+    const entry: Entry<T> = {
+      bytes: this.#framing.prefixBytes + encoded.text.length + ENTRY_BYTES,
+      send: (connection) => {
         this.#remove(entry);
-        stop();
-        const left = Math.max(1, timeout - (performance.now() - start));
-        const message = messageOf(frame.subarray(framing.prefixBytes));
-        resolve(send(link, message, Math.ceil(left)));
+        sent = new AbortController();
+        const result = send(connection, encoded, sent.signal);
+        result.then(stop, stop);
+        resolve(result);
       },
       fail: (reason) => {
         this.#remove(entry);
@@ -115,74 +105,28 @@ export class WaitingMessages<Link> {
       signal,
       () =>
         timeoutError(
-          `Cannot ${doing}: no connection after ${timeout} ms (timeout)`,
+          sent === undefined
+            ? `Cannot send request: not connected after ${timeout} ms (timeout)`
+            : `Cannot receive reply: timed out after ${timeout} ms (timeout)`,
         ),
-      (reason) => entry.fail(reason),
+      (reason) => sent === undefined ? entry.fail(reason) : sent.abort(reason),
     );
     this.#entries.add(entry);
     this.#bytes += entry.bytes;
     return quiet(promise);
   }
 
-  #remove(entry: Entry<Link>): void {
+  #remove(entry: Entry<T>): void {
     if (this.#entries.delete(entry)) this.#bytes -= entry.bytes;
   }
 
   /** Sends the first message, if there is one. */
-  sendNext(link: Link): void {
-    for (const entry of this.#entries) return entry.send(link);
+  sendNext(connection: Connection<T>): void {
+    for (const entry of this.#entries) return entry.send(connection);
   }
 
   /** Rejects all. */
   fail(reason: unknown): void {
     for (const entry of this.#entries) entry.fail(reason);
   }
-}
-
-/**
- * Makes a request that has waited, for the rest of its time. The connection has
- * the whole timeout, as it ends where a reply is missing for that long after its
- * request was given up.
- */
-export function requestWithin<T>(
-  connection: Connection<T>,
-  message: unknown,
-  { signal, timeout }: RequestOptions & { timeout: number },
-  left: number,
-): Promise<T> {
-  const late = new AbortController();
-  const stop = onTimeout(
-    left,
-    signal,
-    () =>
-      timeoutError(
-        `Cannot receive reply: none came in ${timeout} ms (timeout)`,
-      ),
-    (reason) => late.abort(reason),
-  );
-  const reply = connection.request(message, { signal: late.signal, timeout });
-  reply.then(stop, stop);
-  return reply;
-}
-
-const TEXT_DECODER = new TextDecoder();
-
-/** The message of a payload of ours, to become the same text again. */
-function messageOf(payload: Uint8Array): unknown {
-  const text = TEXT_DECODER.decode(payload);
-  const message: unknown = JSON.parse(text);
-  return JSON.stringify(message) === text
-    ? message
-    : JSON.parse(text, keepNumber);
-}
-
-/** Keeps the digits of `JSON.rawJSON`, which a number has no room for. */
-function keepNumber(
-  _name: string,
-  value: unknown,
-  { source }: { source?: string } = {},
-): unknown {
-  return typeof value === "number" && source !== undefined
-    ? (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(source)
-    : value;
 }
