@@ -1,6 +1,6 @@
-/** The README's formula of memory holds whatever takes the messages. */
+/** The formula of memory in SECURITY.md holds whatever takes the messages. */
 import { assertGreater, assertLessOrEqual } from "@std/assert";
-import { CONNECTION_DEFAULTS, type JsonValue } from "../mod.ts";
+import type { JsonValue } from "../mod.ts";
 import type { Held } from "./holder.ts";
 import { delay, faultTest } from "./ledger.ts";
 import { frame, LOCAL, Peer } from "./peers.ts";
@@ -12,31 +12,29 @@ const MIB = 1_048_576;
 const MAX_FRAME_BYTES = 128 * KIB;
 /** Frames that a peer sends, if they are taken: more than may be held. */
 const FRAMES = 12;
-const { highWaterMark } = CONNECTION_DEFAULTS;
 
-const README = Deno.readTextFileSync(new URL("../README.md", import.meta.url));
+const PAGE = Deno.readTextFileSync(new URL("../SECURITY.md", import.meta.url));
 
-/** Most bytes of one connection, as the README prints it. */
+/** Most bytes of one connection, as SECURITY.md prints it. */
 function bound(): number {
-  const [formula] = /^\d+ × \(2 F[^]*?(?=^```)/m.exec(README)!;
+  const [formula] = /^\d+ × \(2 F[^]*?(?=^```)/m.exec(PAGE)!;
   let sum = 0;
   for (const line of formula.trim().split("\n")) {
     const [, term] = /^(?:\+ )?(.*?) {2,}/.exec(line)!;
     const product = term
-      .replace(/(\d+) ([FH])/g, "$1*$2")
+      .replace(/(\d+) F/g, "$1*F")
       .replace(/(\d+) × /, "$1*")
       .replaceAll("KiB", "*1024")
-      .replaceAll("F", String(MAX_FRAME_BYTES))
-      .replaceAll("H", String(highWaterMark));
+      .replaceAll("F", String(MAX_FRAME_BYTES));
     if (!/^[\d*+() ]+$/.test(product)) throw new Error(`no formula: ${line}`);
     sum += Number((0, eval)(product));
   }
   return sum;
 }
 
-/** What a byte of JSON may become, as the README has it. */
+/** What a byte of JSON may become, as SECURITY.md has it. */
 function factor(): number {
-  return Number(/^(\d+) × \(2 F/m.exec(README)![1]);
+  return Number(/^(\d+) × \(2 F/m.exec(PAGE)![1]);
 }
 
 /** The same where calls are taken, or messages wait that nobody asked for. */
@@ -47,7 +45,7 @@ function boundOfMore(): number {
 /** The same for a client with streams that are not read. */
 function boundOfStreams(): number {
   const [, mebibytes] = /streams to this\s+end hold up to (\d+) MiB/.exec(
-    README,
+    PAGE,
   )!;
   return bound() + factor() * Number(mebibytes) * MIB;
 }

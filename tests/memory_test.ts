@@ -20,7 +20,7 @@ const PEERS = 10;
  */
 const MOST_PER_BYTE = 52;
 
-/** Most bytes that one connection can hold, as the README has it. */
+/** Most bytes that one connection can hold, as SECURITY.md has it. */
 function boundOf(
   { maxFrameBytes, highWaterMark }: {
     maxFrameBytes: number;

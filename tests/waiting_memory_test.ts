@@ -1,4 +1,4 @@
-/** What is sent and not awaited takes as much memory as the README says. */
+/** What is sent and not awaited takes as much memory as SECURITY.md says. */
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { startScript } from "./scripts.ts";
 
@@ -18,14 +18,14 @@ const CALLS: Record<string, string> = {
 };
 const CALL_COUNT = 20_000;
 
-Deno.test("what waits for a client to connect takes as much memory as the README says", async () => {
-  const readme = Deno.readTextFileSync(new URL("../README.md", import.meta.url))
+Deno.test("what waits for a client to connect takes as much memory as SECURITY.md says", async () => {
+  const page = Deno.readTextFileSync(new URL("../SECURITY.md", import.meta.url))
     .replaceAll(/\s+/g, " ");
   const [, mebibytes] = /connect take up to (\d+) MiB of the client/.exec(
-    readme,
+    page,
   )!;
   const [, kibibytes] = /each takes up to (\d+) KiB beside its message/.exec(
-    readme,
+    page,
   )!;
   for (const [name, way] of Object.entries({ ...WAYS, ...CALLS })) {
     await using script = await startScript(
