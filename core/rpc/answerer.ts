@@ -238,15 +238,17 @@ export class Answerer {
     }
     call.stream = stream;
     // It may last: calls do not wait for it.
-    if (call.state === "running") this.#queue.slots.leave(bytes);
-    else this.#add(call);
+    if (call.state === "running") {
+      this.#queue.slots.leave(bytes);
+      this.#queue.slots.rest(bytes);
+    } else this.#add(call);
     call.state = "streaming";
     this.#queue.streamSlots.take(bytes);
     if (this.isFlowing) stream.flow();
     if (this.#shutdown !== undefined) this.#endStream(call, stream);
     stream.run().finally(() => {
-      if (call.state === "over") this.#queue.streamSlots.forget(bytes);
-      else this.#queue.streamSlots.leave(bytes);
+      this.#queue.streamSlots.rest(bytes);
+      if (call.state !== "over") this.#queue.streamSlots.leave(bytes);
     }).then(
       (result) => this.#succeed(call, result),
       (error) => this.#fail(call, error),
@@ -259,10 +261,13 @@ export class Answerer {
     const { state } = call;
     call.state = "over";
     if (state === "over") {
-      if (call.stream === undefined) this.#queue.slots.forget(call.bytes);
+      if (call.stream === undefined) this.#queue.slots.rest(call.bytes);
     } else {
       if (state !== "new") this.#calls.take(call.id ?? call);
-      if (state === "running") this.#queue.slots.leave(call.bytes);
+      if (state === "running") {
+        this.#queue.slots.leave(call.bytes);
+        this.#queue.slots.rest(call.bytes);
+      }
       if (response !== undefined) this.#respond(call, response);
     }
     this.startParked();
@@ -271,9 +276,10 @@ export class Answerer {
 
   /** Nobody waits for a call any more; it was taken from the table. */
   #stop(call: IncomingCall, reason: unknown, cause?: Cause): void {
-    if (call.state === "running") this.#queue.slots.abandon();
-    else if (call.state === "streaming") this.#queue.streamSlots.abandon();
-    else if (call.isWaiting) this.#queue.leave(call);
+    if (call.state === "running") this.#queue.slots.leave(call.bytes);
+    else if (call.state === "streaming") {
+      this.#queue.streamSlots.leave(call.bytes);
+    } else if (call.isWaiting) this.#queue.leave(call);
     call.state = "over";
     if (cause !== undefined) this.#refuse(call, cause);
     call.abort(reason);

@@ -82,7 +82,7 @@ export class IncomingQueue {
    * waited.
    */
   get #bytesWaiting(): number {
-    const started = this.#caller.sent > 0 ? this.slots.bytes : 0;
+    const started = this.#caller.sent > 0 ? this.slots.bytesTaken : 0;
     return this.#bytes + Math.max(0, started - this.#large);
   }
 
@@ -156,6 +156,6 @@ export class IncomingQueue {
 
   #left(call: IncomingCall): void {
     this.#bytes -= call.bytes;
-    if (this.#last === call) this.#last = undefined;
+    if (this.#bytes <= MOST_WAITING) this.#last = undefined;
   }
 }

@@ -18,16 +18,17 @@ export interface SlotLimits {
 
 /**
  * Counts the calls that are at work, and the bytes of their parameters. A call
- * that was given up frees its slot, but its bytes count until its method is
- * done: a peer that calls and gives up, again and again, must not have methods at
- * work without a limit.
+ * leaves its slot when it is answered, but counts until its method rests: a peer
+ * that calls and gives up, again and again, must not have methods at work without
+ * a limit.
  */
 export class Slots {
   /** Whether it was told that calls which were given up fill them. */
   hasTold = false;
   readonly #limits: SlotLimits;
   #taken = 0;
-  #abandoned = 0;
+  #bytesTaken = 0;
+  #working = 0;
   #bytes = 0;
 
   /** Makes slots that are all free. */
@@ -40,9 +41,14 @@ export class Slots {
     return this.#taken;
   }
 
+  /** Bytes of those. */
+  get bytesTaken(): number {
+    return this.#bytesTaken;
+  }
+
   /** Calls that were given up and whose methods are at work. */
   get abandoned(): number {
-    return this.#abandoned;
+    return this.#working - this.#taken;
   }
 
   /** Bytes of all calls whose methods are at work. */
@@ -53,37 +59,35 @@ export class Slots {
   /**
    * Whether there is no slot for one more call of so many bytes, which may be too
    * many where others are at work. As many more slots are `lent` as of those that
-   * have one may wait for just that call; then they do not wait for bytes either.
+   * have one may wait for just that call; then it waits for the bytes of those
+   * alone that were given up.
    */
   isFull(bytes: number, lent: number = 0): boolean {
     const { most, mostAbandoned, mostBytes, overhead } = this.#limits;
+    const held = lent === 0 ? this.#bytes : this.#bytes - this.#bytesTaken;
     return this.#taken >= most + lent ||
-      this.#taken + this.#abandoned >= most + mostAbandoned + lent ||
-      lent === 0 && this.#bytes > 0 &&
-        this.#bytes + bytes + overhead > mostBytes;
+      this.#working >= most + mostAbandoned + lent ||
+      held > 0 && held + bytes + overhead > mostBytes;
   }
 
-  /** A call takes a slot. */
+  /** A call takes a slot, and its method works. */
   take(bytes: number): void {
     this.#taken++;
+    this.#bytesTaken += bytes + this.#limits.overhead;
+    this.#working++;
     this.#bytes += bytes + this.#limits.overhead;
   }
 
-  /** A call leaves its slot, as its method is done. */
+  /** A call leaves its slot: nobody waits for it any more. */
   leave(bytes: number): void {
     this.#taken--;
-    this.#bytes -= bytes + this.#limits.overhead;
+    this.#bytesTaken -= bytes + this.#limits.overhead;
   }
 
-  /** A call leaves its slot, although its method still works. */
-  abandon(): void {
-    this.#taken--;
-    this.#abandoned++;
-  }
-
-  /** The method of such a call is done. */
-  forget(bytes: number): void {
-    if (--this.#abandoned === 0) this.hasTold = false;
+  /** The method of a call is done, whether anybody waits or not. */
+  rest(bytes: number): void {
+    this.#working--;
     this.#bytes -= bytes + this.#limits.overhead;
+    if (this.abandoned === 0) this.hasTold = false;
   }
 }

@@ -21,18 +21,19 @@ Deno.test(
         "start",
         "leave",
         "abandon",
-        "forget",
+        "rest",
       ]);
       if (step === "start" && !slots.isFull(bytes)) {
         slots.take(bytes);
         taken.push(bytes);
       } else if (step === "leave" && taken.length > 0) {
-        slots.leave(taken.shift()!);
+        slots.leave(taken[0]);
+        slots.rest(taken.shift()!);
       } else if (step === "abandon" && taken.length > 0) {
-        slots.abandon();
+        slots.leave(taken[0]);
         abandoned.push(taken.shift()!);
-      } else if (step === "forget" && abandoned.length > 0) {
-        slots.forget(abandoned.shift()!);
+      } else if (step === "rest" && abandoned.length > 0) {
+        slots.rest(abandoned.shift()!);
       }
       const held = [...taken, ...abandoned];
       const sum = held.reduce((sum, bytes) => sum + bytes + limits.overhead, 0);
