@@ -5,6 +5,7 @@
  */
 import { CallTable } from "./call_table.ts";
 import {
+  ConnectionClosedError,
   type ConnectionEnd,
   type Link,
   linkOf,
@@ -18,7 +19,7 @@ import {
   type RpcResponse,
 } from "./jsonrpc.ts";
 import { isPromiseLike } from "../tools/promises.ts";
-import { IncomingCall, type Surroundings } from "./incoming_call.ts";
+import { type CallSetting, IncomingCall } from "./incoming_call.ts";
 import { CLOCK_DIFFERENCE } from "./caller.ts";
 import {
   isStreamable,
@@ -26,14 +27,7 @@ import {
   sinkOf,
   type Streamable,
 } from "./outgoing_stream.ts";
-import type { RpcSettings } from "./options.ts";
-import {
-  type Batch,
-  carriedOf,
-  isClosedError,
-  isTimeoutError,
-  Replies,
-} from "./replies.ts";
+import { type Batch, carriedOf, isError, Replies } from "./replies.ts";
 import { IncomingQueue } from "./incoming_queue.ts";
 import { saltedKey } from "../tools/salted_key.ts";
 
@@ -45,10 +39,8 @@ export class Answerer {
   strays = 0;
   /** What is answered. */
   readonly replies: Replies;
-  readonly #settings: RpcSettings;
-  readonly #surroundings: Surroundings;
+  readonly #setting: CallSetting;
   readonly #link: Link;
-  readonly #watch: (deadline: number) => void;
   /** Calls that run or are parked; a notification is its own id. */
   readonly #calls = new CallTable<unknown, IncomingCall>(saltedKey);
   readonly #queue: IncomingQueue;
@@ -59,26 +51,21 @@ export class Answerer {
   #end: ConnectionEnd | undefined;
   #isStarting = false;
 
-  /**
-   * Makes an answerer that has no calls; `watch` is called with the time at
-   * which one is late.
-   */
-  constructor(
-    surroundings: Surroundings,
-    settings: RpcSettings,
-    watch: (deadline: number) => void,
-  ) {
-    const { connection } = surroundings;
-    const { onError } = settings.options;
-    this.#settings = settings;
-    this.#surroundings = surroundings;
+  /** Makes an answerer that has no calls. */
+  constructor(setting: CallSetting) {
+    const { connection, caller, settings: { options } } = setting;
+    this.#setting = setting;
     this.#link = linkOf(connection);
-    this.#watch = watch;
-    this.replies = new Replies(connection, onError, this);
+    this.replies = new Replies(
+      connection,
+      options.onError,
+      () => this.#goOn(),
+    );
+    const { maxFrameBytes } = this.#link.framing;
     this.#queue = new IncomingQueue(
-      settings.options,
-      this.#link.framing.maxFrameBytes,
-      surroundings.caller,
+      options,
+      maxFrameBytes,
+      caller,
       this.replies,
     );
   }
@@ -105,45 +92,28 @@ export class Answerer {
 
   /** Takes a call on, or answers why not. */
   receive(request: RpcRequest, bytes: number, batch?: Batch): void {
-    const call = new IncomingCall(
-      request,
-      this.#settings.methods.get(request.method),
-      bytes,
-      batch,
-      this.#surroundings,
-    );
-    if (call.id === undefined) batch?.add();
-    if (call.invoke === undefined) {
-      this.#refuse(call, RPC_ERRORS.methodNotFound);
-    } else if (
-      call.id !== undefined && this.#calls.get(call.id) !== undefined
-    ) {
+    const call = new IncomingCall(request, bytes, batch, this.#setting);
+    const { id, invoke } = call;
+    if (id === undefined) batch?.add();
+    if (invoke === undefined) this.#refuse(call, RPC_ERRORS.methodNotFound);
+    else if (id !== undefined && this.#calls.get(id) !== undefined) {
       // Two answers with one id would be taken for one call's.
       this.#refuse(call, RPC_ERRORS.invalidRequest);
     } else if (this.#isDraining) this.#refuse(call, RPC_ERRORS.shuttingDown);
     else if (this.#queue.mayPass(call)) this.#start(call);
-    else if (!this.#queue.isFull(call)) this.#park(call);
-    else {
-      this.#queue.tellOfAbandoned(call);
-      if (call.id !== undefined) this.#refuse(call, RPC_ERRORS.tooManyCalls);
-      else this.replies.report(this.#queue.tooMany(), call.method);
-    }
+    else if (this.#queue.mayWait(call)) {
+      this.#add(call);
+      this.startParked();
+    } else this.#refuse(call, RPC_ERRORS.tooManyCalls);
   }
 
   #refuse(call: IncomingCall, cause: Cause): void {
-    this.#respond(call, failureOf(call.id!, cause));
-  }
-
-  #park(call: IncomingCall): void {
-    call.state = "parked";
-    this.#add(call);
-    this.#queue.push(call);
-    this.startParked();
+    this.#answer(call, failureOf(call.id!, cause));
   }
 
   #add(call: IncomingCall): void {
     this.#calls.add(call.id ?? call, call);
-    this.#watch(call.deadline);
+    this.#setting.watch(call.deadline);
   }
 
   /** A call to the peer was sent: what a method at work waits for may be parked. */
@@ -158,14 +128,13 @@ export class Answerer {
     this.#isStarting = true;
     for (let call; (call = this.#queue.shift()) !== undefined;) {
       this.#calls.take(call.id ?? call);
-      call.state = "new";
       this.#start(call);
     }
     this.#isStarting = false;
   }
 
   #start(call: IncomingCall): void {
-    const { caller } = this.#surroundings;
+    const { caller } = this.#setting;
     let result: unknown;
     caller.isWithinMethod = true;
     try {
@@ -176,19 +145,12 @@ export class Answerer {
       caller.isWithinMethod = false;
     }
     if (!isPromiseLike(result)) return this.#succeed(call, result);
-    this.#hold(call);
+    call.takeSlot(this.#queue.slots);
+    this.#add(call);
     Promise.resolve(result).then(
       (result) => this.#succeed(call, result),
       (error) => this.#fail(call, error),
     );
-  }
-
-  /** Gives a call a slot until it is over. */
-  #hold(call: IncomingCall): void {
-    if (call.state !== "new") return;
-    call.state = "running";
-    this.#queue.slots.take(call.bytes);
-    this.#add(call);
   }
 
   #succeed(call: IncomingCall, result: unknown): void {
@@ -207,11 +169,14 @@ export class Answerer {
   #fail(call: IncomingCall, error: unknown): void {
     const answer = answerOf(call.id!, error);
     if (answer !== undefined) return this.#finish(call, answer);
-    if (isTimeoutError(error) && call.timeLeft <= CLOCK_DIFFERENCE) {
+    if (
+      isError(error, DOMException, "TimeoutError") &&
+      call.timeLeft <= CLOCK_DIFFERENCE
+    ) {
       // A call within it was late, so all of it is about to be.
       return this.#finish(call, failureOf(call.id!, RPC_ERRORS.timedOut));
     }
-    const isGone = this.isFlowing && isClosedError(error);
+    const isGone = this.isFlowing && isError(error, ConnectionClosedError);
     if (!isGone && !call.isAbortedFor(error)) {
       this.replies.report(error, call.method);
     }
@@ -220,7 +185,7 @@ export class Answerer {
 
   /** Sends what comes from an iterable, if anybody waits for it. */
   #stream(call: IncomingCall, items: Streamable): void {
-    const { id, bytes } = call;
+    const { id } = call;
     let stream: OutgoingStream;
     try {
       stream = new OutgoingStream(items, sinkOf(this.#link, id));
@@ -231,67 +196,46 @@ export class Answerer {
       stream.stop();
       return this.#finish(call);
     }
-    if (this.#queue.streamSlots.isFull(bytes)) {
+    if (!this.#queue.mayStream(call)) {
       stream.stop();
-      this.#queue.tellOfAbandoned(call, this.#queue.streamSlots);
       return this.#finish(call, failureOf(id, RPC_ERRORS.tooManyCalls));
     }
+    const isKnown = call.state === "working";
     call.stream = stream;
     // It may last: calls do not wait for it.
-    if (call.state === "running") {
-      this.#queue.slots.leave(bytes);
-      this.#queue.slots.rest(bytes);
-    } else this.#add(call);
-    call.state = "streaming";
-    this.#queue.streamSlots.take(bytes);
+    call.takeSlot(this.#queue.streamSlots);
+    if (!isKnown) this.#add(call);
     if (this.isFlowing) stream.flow();
     if (this.#shutdown !== undefined) this.#endStream(call, stream);
-    stream.run().finally(() => {
-      this.#queue.streamSlots.rest(bytes);
-      if (call.state !== "over") this.#queue.streamSlots.leave(bytes);
-    }).then(
+    stream.run().then(
       (result) => this.#succeed(call, result),
       (error) => this.#fail(call, error),
     );
     this.startParked();
   }
 
-  /** A call is over, unless it was before. */
+  /** The method of a call is done, and that is its answer, if it needs one. */
   #finish(call: IncomingCall, response?: RpcResponse): void {
-    const { state } = call;
-    call.state = "over";
-    if (state === "over") {
-      if (call.stream === undefined) this.#queue.slots.rest(call.bytes);
-    } else {
-      if (state !== "new") this.#calls.take(call.id ?? call);
-      if (state === "running") {
-        this.#queue.slots.leave(call.bytes);
-        this.#queue.slots.rest(call.bytes);
-      }
-      if (response !== undefined) this.#respond(call, response);
-    }
-    this.startParked();
-    this.#restIfDone();
+    call.slots?.rest(call.bytes);
+    if (call.state !== "over") this.#answer(call, response);
+    this.#goOn();
   }
 
   /** Nobody waits for a call any more; it was taken from the table. */
   #stop(call: IncomingCall, reason: unknown, cause?: Cause): void {
-    if (call.state === "running") this.#queue.slots.leave(call.bytes);
-    else if (call.state === "streaming") {
-      this.#queue.streamSlots.leave(call.bytes);
-    } else if (call.isWaiting) this.#queue.leave(call);
-    call.state = "over";
-    if (cause !== undefined) this.#refuse(call, cause);
+    if (call.isWaiting) this.#queue.leave(call);
+    this.#answer(call, cause && failureOf(call.id!, cause));
     call.abort(reason);
-    this.startParked();
-    this.#restIfDone();
+    this.#goOn();
   }
 
-  /** Sends an answer, unless the call is a notification. */
-  #respond(call: IncomingCall, response: RpcResponse): void {
-    if (call.id === undefined) return;
-    if (call.batch === undefined) this.replies.send(response, call.method);
-    else call.batch.add(response, call.method);
+  /** A call is over: that is its answer, unless it is a notification. */
+  #answer(call: IncomingCall, response: RpcResponse | undefined): void {
+    if (call.state !== "new") this.#calls.take(call.id ?? call);
+    call.slots?.leave(call.bytes);
+    call.state = "over";
+    if (response === undefined || call.id === undefined) return;
+    (call.batch ?? this.replies).add(response, call.method);
   }
 
   /** The caller gives a call up: the parameters of `$/cancelRequest`. */
@@ -364,8 +308,8 @@ export class Answerer {
     for (const call of calls) this.#stop(call, reason);
   }
 
-  /** An answer that had to wait was sent. */
-  sent(): void {
+  /** Starts what has waited for that, or closes the connection at the end. */
+  #goOn(): void {
     this.startParked();
     this.#restIfDone();
   }

@@ -17,17 +17,21 @@ import type {
 } from "./contract.ts";
 import type { OutgoingStream } from "./outgoing_stream.ts";
 import type { Batch } from "./replies.ts";
+import type { RpcSettings } from "./options.ts";
+import type { Slots } from "./slots.ts";
 
 /** What all calls of a connection have in common. */
-export interface Surroundings {
+export interface CallSetting {
   /** On which they come. */
   readonly connection: Connection;
   /** What they call back with. */
   readonly caller: Caller;
-  /** Milliseconds that a method has to answer, or to begin a stream. */
-  readonly handlerTimeout: number;
+  /** What they call, and within which limits. */
+  readonly settings: RpcSettings;
   /** The time now, in milliseconds. */
   now(): number;
+  /** Called with the time at which a call is late. */
+  watch(deadline: number): void;
 }
 
 /** A call as its method has it, and what there is to know about it. */
@@ -46,13 +50,15 @@ export class IncomingCall implements RpcContext {
   readonly batch: Batch | undefined;
   /**
    * Where it is: `new` if nobody else knows of it, `parked` until there is a
-   * slot for it, `running` in that slot, `streaming` in one of those for streams,
-   * `over` if nobody waits for it.
+   * slot for it, `working` in one of {@linkcode IncomingCall.slots}, `over` if
+   * nobody waits for it.
    */
-  state: "new" | "parked" | "running" | "streaming" | "over" = "new";
+  state: "new" | "parked" | "working" | "over" = "new";
+  /** Those among which it has one, or had when it was over. */
+  slots: Slots | undefined;
   /** What it streams. */
   stream: OutgoingStream | undefined;
-  readonly #surroundings: Surroundings;
+  readonly #setting: CallSetting;
   /** When the caller stops waiting. */
   #callerDeadline = Infinity;
   #deadline: number | undefined;
@@ -65,22 +71,30 @@ export class IncomingCall implements RpcContext {
   /** Makes a call of a request. */
   constructor(
     { id, method, params, timeout }: RpcRequest,
-    invoke: Invoke | undefined,
     bytes: number,
     batch: Batch | undefined,
-    surroundings: Surroundings,
+    setting: CallSetting,
   ) {
     this.id = id;
-    this.method = invoke && method;
-    this.invoke = invoke;
+    this.invoke = setting.settings.methods.get(method);
+    this.method = this.invoke && method;
     this.params = params ?? undefined;
     this.bytes = bytes;
     this.batch = batch;
-    this.#surroundings = surroundings;
+    this.#setting = setting;
     // Another protocol's member of that name is none of ours.
     if (typeof timeout === "number" && timeout > 0) {
-      this.#callerDeadline = surroundings.now() + timeout;
+      this.#callerDeadline = setting.now() + timeout;
     }
+  }
+
+  /** Gives it a slot until its method is done, in place of one that it has. */
+  takeSlot(slots: Slots): void {
+    this.slots?.leave(this.bytes);
+    this.slots?.rest(this.bytes);
+    this.slots = slots;
+    slots.take(this.bytes);
+    this.state = "working";
   }
 
   /** Whether it waits for a slot. */
@@ -96,9 +110,10 @@ export class IncomingCall implements RpcContext {
     if (this.state === "parked" || this.stream !== undefined) {
       return this.#callerDeadline;
     }
+    const { now, settings } = this.#setting;
     return this.#deadline ??= Math.min(
       this.#callerDeadline,
-      this.#surroundings.now() + this.#surroundings.handlerTimeout,
+      now() + settings.options.handlerTimeout,
     );
   }
 
@@ -114,12 +129,12 @@ export class IncomingCall implements RpcContext {
 
   /** See {@linkcode RpcContext.timeLeft}. */
   get timeLeft(): number {
-    return Math.max(0, this.deadline - this.#surroundings.now());
+    return Math.max(0, this.deadline - this.#setting.now());
   }
 
   /** See {@linkcode RpcContext.connection}. */
   get connection(): Connection {
-    return this.#surroundings.connection;
+    return this.#setting.connection;
   }
 
   /** See {@linkcode RpcRemote.api}. */
@@ -133,12 +148,12 @@ export class IncomingCall implements RpcContext {
     params?: object,
     options?: RpcCallOptions,
   ): RpcReply<unknown> {
-    return this.#surroundings.caller.call(method, params, options, this);
+    return this.#setting.caller.call(method, params, options, this);
   }
 
   /** See {@linkcode RpcRemote.notify}. */
   notify(method: string, params?: object): Promise<void> {
-    return this.#surroundings.caller.notify(method, params, true);
+    return this.#setting.caller.notify(method, params, true);
   }
 
   /**

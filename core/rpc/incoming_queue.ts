@@ -87,25 +87,18 @@ export class IncomingQueue {
   }
 
   /** Whether a call may not wait. */
-  isFull({ bytes }: IncomingCall): boolean {
+  #isFull({ bytes }: IncomingCall): boolean {
     const waiting = this.#bytesWaiting;
     return this.#last === undefined
       ? waiting > MOST_WAITING
       : waiting - this.#last.bytes + bytes > MOST_WAITING;
   }
 
-  /** The error for a notification that cannot wait. */
-  tooMany(): RangeError {
-    return new RangeError(
-      `Cannot take notification: calls of ${this.#bytesWaiting} bytes wait, limit is ${MOST_WAITING} bytes`,
-    );
-  }
-
   /**
    * Tells once, where a call finds no slot for those that were given up: their
    * methods do not heed the signal, which nobody would notice otherwise.
    */
-  tellOfAbandoned({ method, bytes }: IncomingCall, slots = this.slots): void {
+  #tellOfAbandoned({ method, bytes }: IncomingCall, slots: Slots): void {
     const { taken, abandoned, hasTold } = slots;
     if (hasTold || abandoned <= taken || !slots.isFull(bytes)) return;
     slots.hasTold = true;
@@ -127,15 +120,35 @@ export class IncomingQueue {
 
   /** Whether a method can start to work on a call before any that waits. */
   mayPass(call: IncomingCall): boolean {
-    return this.#calls.size === 0 && !this.isFull(call) && this.#mayStart(call);
+    return this.#calls.size === 0 && !this.#isFull(call) &&
+      this.#mayStart(call);
   }
 
-  /** Has a call wait. */
-  push(call: IncomingCall): void {
+  /** Has a call wait, if it may; a notification that may not is lost. */
+  mayWait(call: IncomingCall): boolean {
+    this.#tellOfAbandoned(call, this.slots);
+    if (this.#isFull(call)) {
+      if (call.id === undefined) this.#tellOfLoss(call);
+      return false;
+    }
+    call.state = "parked";
     this.#calls.push(call);
     this.#bytes += call.bytes;
     if (this.#bytes > MOST_WAITING) this.#last ??= call;
-    this.tellOfAbandoned(call);
+    return true;
+  }
+
+  #tellOfLoss({ method }: IncomingCall): void {
+    const error = new RangeError(
+      `Cannot take notification: calls of ${this.#bytesWaiting} bytes wait, limit is ${MOST_WAITING} bytes`,
+    );
+    this.#replies.report(error, method);
+  }
+
+  /** Whether a call may go on as a stream. */
+  mayStream(call: IncomingCall): boolean {
+    this.#tellOfAbandoned(call, this.streamSlots);
+    return !this.streamSlots.isFull(call.bytes);
   }
 
   /** Removes and gives the first call, if a method can start to work on it. */
@@ -143,18 +156,18 @@ export class IncomingQueue {
     const call = this.#calls.peek();
     if (call === undefined || !this.#mayStart(call)) return undefined;
     this.#calls.shift();
-    this.#left(call);
+    this.#left(call, "new");
     return call;
   }
 
   /** A call waits no more. */
   leave(call: IncomingCall): void {
-    call.state = "over";
+    this.#left(call, "over");
     this.#calls.leave();
-    this.#left(call);
   }
 
-  #left(call: IncomingCall): void {
+  #left(call: IncomingCall, state: "new" | "over"): void {
+    call.state = state;
     this.#bytes -= call.bytes;
     if (this.#bytes <= MOST_WAITING) this.#last = undefined;
   }

@@ -201,7 +201,7 @@ class Dispatcher implements Consumer<JsonValue> {
     const watch = (deadline: number) => alarm.watch(deadline);
     this.#link = linkOf(connection);
     this.#settings = settings;
-    const { timeout, maxOpenCalls, handlerTimeout } = settings.options;
+    const { timeout, maxOpenCalls } = settings.options;
     this.caller = caller ?? new Caller({
       timeout,
       maxOpenCalls,
@@ -210,11 +210,13 @@ class Dispatcher implements Consumer<JsonValue> {
       watch,
       onUnclaimed: (error) => this.answerer.replies.report(error, undefined),
     });
-    this.answerer = new Answerer(
-      { connection, caller: this.caller, handlerTimeout, now },
+    this.answerer = new Answerer({
+      connection,
+      caller: this.caller,
       settings,
+      now,
       watch,
-    );
+    });
     if (caller === undefined) alarm.add(this.caller);
     alarm.add(this.answerer);
     this.caller.attach(this.#link, this.answerer);
@@ -279,9 +281,8 @@ class Dispatcher implements Consumer<JsonValue> {
       const failure = failureOf(id, RPC_ERRORS.invalidRequest);
       const isRequest = id !== null &&
         (message as Partial<RpcRequest>).method !== undefined;
-      if (!isRequest) this.#refuse(failure, batch);
-      else if (batch === undefined) this.answerer.replies.send(failure);
-      else batch.add(failure);
+      if (isRequest) (batch ?? this.answerer.replies).add(failure);
+      else this.#refuse(failure, batch);
     }
   }
 
@@ -293,8 +294,7 @@ class Dispatcher implements Consumer<JsonValue> {
     const isFirst = this.#refused === undefined ||
       batch !== undefined && this.#refused === batch;
     if (isFirst) this.#refused = batch ?? "message";
-    if (batch !== undefined) batch.add(isFirst ? failure : undefined);
-    else if (isFirst) this.answerer.replies.send(failure);
+    (batch ?? this.answerer.replies).add(isFirst ? failure : undefined);
   }
 
   /** What is about calls: none of it has an answer. */
@@ -304,9 +304,8 @@ class Dispatcher implements Consumer<JsonValue> {
     batch: Batch | undefined,
   ): void {
     if (id !== undefined) {
-      const failure = failureOf(id, RPC_ERRORS.methodNotFound);
-      if (batch === undefined) this.answerer.replies.send(failure);
-      else batch.add(failure);
+      (batch ?? this.answerer.replies)
+        .add(failureOf(id, RPC_ERRORS.methodNotFound));
       return;
     }
     batch?.add();

@@ -21,12 +21,6 @@ export type RpcErrorHandler = (
   connection: Connection,
 ) => unknown;
 
-/** Whom answers tell. */
-export interface RepliesOwner {
-  /** An answer that had to wait was sent. */
-  sent(): void;
-}
-
 /**
  * Answers that leave together: those to the calls of a batch. Once they are too
  * large together, each is an error: what has come is dropped, and what comes is
@@ -93,19 +87,22 @@ export class Replies {
   readonly #connection: Connection;
   readonly #link: Link;
   readonly #onError: RpcErrorHandler | undefined;
-  readonly #owner: RepliesOwner;
+  readonly #hasSent: () => void;
   #waiting = 0;
 
-  /** Sends over that connection; `onError` hears what cannot be sent. */
+  /**
+   * Sends over that connection; `onError` hears what cannot be sent, `hasSent` is
+   * called when an answer was sent that had to wait.
+   */
   constructor(
     connection: Connection,
     onError: RpcErrorHandler | undefined,
-    owner: RepliesOwner,
+    hasSent: () => void,
   ) {
     this.#connection = connection;
     this.#link = linkOf(connection);
     this.#onError = onError;
-    this.#owner = owner;
+    this.#hasSent = hasSent;
   }
 
   /** Answers that wait until there is room for them. */
@@ -124,6 +121,11 @@ export class Replies {
       this.#link.framing.prefixBytes;
   }
 
+  /** Sends the answer to a message, if it has one. */
+  add(response?: RpcResponse, method?: string): void {
+    if (response !== undefined) this.send(response, method);
+  }
+
   /**
    * Sends an answer, or those to a batch, when there is room for it. One that
    * cannot be sent is reported, unless it was before, and replaced by an error,
@@ -134,27 +136,35 @@ export class Replies {
     method?: string,
     isReplaced = false,
   ): void {
+    if (this.#sendNow(message, method, isReplaced)) return;
     try {
-      if (this.#enqueue(message)) return;
       // What waits is no larger than what can be sent.
       this.#link.measure(message);
     } catch (error) {
-      if (error instanceof ConnectionClosedError) return; // nobody reads it
       return this.#replace(message, method, isReplaced, error);
     }
     this.#waiting++;
     this.#sendLater(message, method, isReplaced);
   }
 
-  /** Hands an answer to the connection; gives whether there was room for it. */
-  #enqueue(message: RpcResponse | RpcResponse[]): boolean {
+  /**
+   * Hands an answer to the connection, or an error in its place; gives whether
+   * there was room for it. Where the connection has ended, nobody reads it.
+   */
+  #sendNow(
+    message: RpcResponse | RpcResponse[],
+    method: string | undefined,
+    isReplaced: boolean,
+  ): boolean {
     try {
       this.#link.enqueue(message);
-      return true;
     } catch (error) {
       if (error instanceof BackpressureError) return false;
-      throw error;
+      if (!(error instanceof ConnectionClosedError)) {
+        this.#replace(message, method, isReplaced, error);
+      }
     }
+    return true;
   }
 
   #sendLater(
@@ -162,25 +172,15 @@ export class Replies {
     method: string | undefined,
     isReplaced: boolean,
   ): void {
-    const room = this.#link.room() ?? Promise.resolve();
-    room.then(() => {
-      try {
-        if (!this.#enqueue(message)) {
-          return this.#sendLater(message, method, isReplaced);
-        }
-      } catch (error) {
-        if (!(error instanceof ConnectionClosedError)) {
-          this.#replace(message, method, isReplaced, error);
-        }
+    const send = () => {
+      if (!this.#sendNow(message, method, isReplaced)) {
+        return this.#sendLater(message, method, isReplaced);
       }
-      this.#sentLater();
-    }, () => this.#sentLater());
-  }
-
-  #sentLater(): void {
-    this.#waiting--;
-    if (this.#waiting === 0) this.bytesRefused = 0;
-    this.#owner.sent();
+      this.#waiting--;
+      if (this.#waiting === 0) this.bytesRefused = 0;
+      this.#hasSent();
+    };
+    (this.#link.room() ?? Promise.resolve()).then(send, send);
   }
 
   #replace(
@@ -240,19 +240,17 @@ function insteadOf(response: RpcResponse): RpcResponse {
     : failureOf(id, RPC_ERRORS.internalError);
 }
 
-/** Whether an error, which may be anything, says that time was over. */
-export function isTimeoutError(error: unknown): boolean {
+/**
+ * Whether an error is of that class, and has that name; it may be anything, also
+ * what throws when it is looked at.
+ */
+export function isError<Kind extends Error>(
+  error: unknown,
+  type: new (...args: never[]) => Kind,
+  name?: string,
+): boolean {
   try {
-    return error instanceof DOMException && error.name === "TimeoutError";
-  } catch {
-    return false; // it is none that throws when it is looked at
-  }
-}
-
-/** Whether an error, which may be anything, says that a link has ended. */
-export function isClosedError(error: unknown): boolean {
-  try {
-    return error instanceof ConnectionClosedError;
+    return error instanceof type && (name === undefined || error.name === name);
   } catch {
     return false;
   }
