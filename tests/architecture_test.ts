@@ -1,9 +1,14 @@
-/** What ARCHITECTURE.md names is there, so that nobody looks for it in vain. */
-import { assert, assertEquals } from "@std/assert";
+/** What ARCHITECTURE.md and CONTRIBUTING.md name exists. */
+import { assert, assertEquals, assertGreater } from "@std/assert";
+import deno from "../deno.json" with { type: "json" };
 import { BESIDE, ROWS } from "./rows.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const PAGE = textOf("ARCHITECTURE.md");
+/** Both pages, and how many paths and functions they name at least. */
+const FEWEST: [page: string, paths: number, functions: number][] = [
+  ["ARCHITECTURE.md", 30, 40],
+  ["CONTRIBUTING.md", 12, 4],
+];
 
 function textOf(path: string): string {
   return Deno.readTextFileSync(new URL(path, ROOT));
@@ -26,10 +31,10 @@ function defines(source: string, callee: string): boolean {
   return definition.test(bodyOf(source, owner));
 }
 
-/** Each function that the page names, with the file that it names before. */
-function* functions(): Generator<[path: string, callee: string]> {
+/** Each function that a page names, with the file that it names before. */
+function* functions(page: string): Generator<[path: string, callee: string]> {
   let path = "";
-  for (const [, code] of PAGE.matchAll(/`([^`\n]+)`/g)) {
+  for (const [, code] of textOf(page).matchAll(/`([^`\n]+)`/g)) {
     if (/^[\w/]+\.ts$/.test(code)) path = code;
     else if (/^[\w.#]+\(\)$/.test(code)) yield [path, code.slice(0, -2)];
   }
@@ -37,7 +42,11 @@ function* functions(): Generator<[path: string, callee: string]> {
 
 Deno.test("ARCHITECTURE.md draws the rows that hold", () => {
   const rows: Record<string, number> = {};
-  for (const [, row, names] of PAGE.matchAll(/^ ?(\d+) {3}(.+?)(?: {3}|$)/gm)) {
+  for (
+    const [, row, names] of textOf("ARCHITECTURE.md").matchAll(
+      /^ ?(\d+) {3}(.+?)(?: {3}|$)/gm,
+    )
+  ) {
     for (const name of names.split(/\s+/)) {
       if (name in BESIDE) assertEquals(ROWS[BESIDE[name]], Number(row), name);
       else rows[name] = Number(row);
@@ -46,21 +55,32 @@ Deno.test("ARCHITECTURE.md draws the rows that hold", () => {
   assertEquals(rows, ROWS);
 });
 
-Deno.test("each file and folder that ARCHITECTURE.md names exists", () => {
-  const paths = [...PAGE.matchAll(/`([\w/]+(?:\.(?:ts|md|json)|\/))`/g)]
-    .map(([, path]) => path);
-  for (const path of new Set(paths)) {
-    assert(Deno.statSync(new URL(path, ROOT)), path);
-  }
-  assert(new Set(paths).size > 30);
-});
+for (const [page, fewestPaths, fewestFunctions] of FEWEST) {
+  Deno.test(`each file and folder that ${page} names exists`, () => {
+    const paths = [
+      ...textOf(page).matchAll(/`([\w/]+(?:\.(?:ts|md|json)|\/))`/g),
+    ].map(([, path]) => path);
+    for (const path of new Set(paths)) {
+      assert(Deno.statSync(new URL(path, ROOT)), path);
+    }
+    assertGreater(new Set(paths).size, fewestPaths);
+  });
 
-Deno.test("each function and method that ARCHITECTURE.md names is in the file named before it", () => {
-  const missing = [...functions()].filter(([path, callee]) =>
-    !defines(textOf(path), callee)
-  );
-  assertEquals(missing, []);
-  assert([...functions()].length > 40);
+  Deno.test(`each function and method that ${page} names is in the file named before it`, () => {
+    const named = [...functions(page)];
+    const missing = named.filter(([path, callee]) =>
+      !defines(textOf(path), callee)
+    );
+    assertEquals(missing, []);
+    assertGreater(named.length, fewestFunctions);
+  });
+}
+
+Deno.test("each task that CONTRIBUTING.md names exists", () => {
+  const names = [...textOf("CONTRIBUTING.md").matchAll(/deno task ([\w-]+)/g)]
+    .map(([, name]) => name);
+  for (const name of names) assert(Object.hasOwn(deno.tasks, name), name);
+  assertGreater(new Set(names).size, 5);
 });
 
 Deno.test("defines() finds functions and methods, and no calls", () => {
