@@ -77,7 +77,7 @@ export class ConnectionRpcTransport {
   readonly #connection: Connection;
   readonly #messages: AsyncIterator<unknown, undefined>;
   readonly #sender: PacedSender;
-  /** Why a message that had to wait was not sent. */
+  /** Why a message was not sent. */
   #failure: { error: unknown } | undefined;
   /** Rejects the `receive` that waits. */
   #reject: ((error: unknown) => void) | undefined;
@@ -95,14 +95,10 @@ export class ConnectionRpcTransport {
   }
 
   /**
-   * Sends a message, behind those before it.
+   * Sends a message, behind those before it. Where that fails,
+   * {@linkcode ConnectionRpcTransport.receive} rejects with why.
    *
    * @param message The JSON value; its text is that of now.
-   * @throws {FrameTooLargeError} If the payload is larger than the limit.
-   * Nothing is sent.
-   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
-   * sent.
-   * @throws {ConnectionClosedError} If the connection has ended.
    */
   send(message: unknown): void {
     this.#sender.send(message).catch((error) => {
@@ -119,7 +115,8 @@ export class ConnectionRpcTransport {
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * @throws {FrameTruncatedError} If the connection ended inside a frame.
    * @throws {InvalidMessageError} If the payload is not UTF-8 or not JSON.
-   * @throws What a message failed with that had to wait to be sent.
+   * @throws What a message could not be sent for: a `FrameTooLargeError` or an
+   * `InvalidMessageError`.
    */
   receive(): Promise<unknown> {
     const received = this.#receive();

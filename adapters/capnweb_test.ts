@@ -5,7 +5,6 @@ import {
   assertLess,
   assertRejects,
   assertStrictEquals,
-  assertThrows,
 } from "@std/assert";
 import {
   type AnyRpcTransport,
@@ -286,7 +285,9 @@ Deno.test("receive() rejects at the end, each time it is called", async () => {
     );
     assert(error.clean);
   }
-  assertThrows(() => transport.send(["late"]), ConnectionClosedError);
+  transport.send(["late"]);
+  const error = await assertRejects(() => transport.receive());
+  assertInstanceOf(error, ConnectionClosedError);
 });
 
 Deno.test("abort() lets everything leave that was sent before", async () => {

@@ -4,11 +4,7 @@
  *
  * @module
  */
-import {
-  type Connection,
-  ConnectionClosedError,
-  InvalidMessageError,
-} from "../mod.ts";
+import { type Connection, InvalidMessageError } from "../mod.ts";
 import { guard } from "./guard.ts";
 import { PacedSender } from "./paced_sender.ts";
 
@@ -86,19 +82,14 @@ export class JsonRpcLink {
   send(message: unknown): Promise<void> {
     const json: JsonRpc = message ?? {};
     if (isResponse(json)) this.forget(json.id);
-    try {
-      const sent = this.#sender.send(message);
-      if (isRequest(json)) {
-        this.#asked.add(json.id);
-        this.#wake?.(); // its answer has to be read
-      }
-      return sent;
-    } catch (error) {
-      const rejected = Promise.reject(error);
-      // Not awaiting it is safe for the end of the link.
-      if (error instanceof ConnectionClosedError) rejected.catch(() => {});
-      return rejected;
+    const sent = this.#sender.send(message);
+    if (isRequest(json)) {
+      const { id } = json;
+      this.#asked.add(id);
+      sent.catch(() => this.giveUp(id));
+      this.#wake?.(); // its answer has to be read
     }
+    return sent;
   }
 
   /** A request of the library will have no answer. */

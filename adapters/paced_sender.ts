@@ -5,12 +5,17 @@
  */
 import { BackpressureError, type Connection } from "../mod.ts";
 
+/** Bytes that wait to be written where `send` of a connection begins to wait. */
+const MOST_QUEUED = 65_536;
+
 /**
  * Sends in order. Where more waits to be written than the connection takes,
  * messages wait here: none is refused for want of room.
  */
 export class PacedSender {
   readonly #connection: Connection;
+  /** What became of the message that the connection took last. */
+  #sent: Promise<void> = Promise.resolve();
   /** Resolves when the last message that waits was sent, while any does. */
   #last: Promise<void> | undefined;
 
@@ -22,33 +27,36 @@ export class PacedSender {
 
   /**
    * Sends a message as it is now. Returns what resolves when it was taken and
-   * less than the high-water mark waits; not awaiting that is safe. Throws at
-   * once if the message cannot be sent.
+   * there is room for more, and rejects where it cannot be sent.
    */
   send(message: unknown): Promise<void> {
-    if (this.#last === undefined) {
-      try {
-        this.#connection.enqueue(message);
-        return this.#connection.room() ?? Promise.resolve();
-      } catch (error) {
-        if (!(error instanceof BackpressureError)) throw error;
-      }
+    if (this.#last !== undefined) return this.#wait(this.#last, message);
+    const { messagesSent } = this.#connection.stats();
+    const sent = this.#connection.send(message);
+    if (this.#connection.stats().messagesSent === messagesSent) {
+      return this.#wait(sent, message);
     }
-    const sent = this.#sendAfter(this.#last, snapshotOf(message));
+    return this.#sent = sent;
+  }
+
+  /** Sends a message as it is now, where it is time and `before` allows it. */
+  #wait(before: Promise<void>, message: unknown): Promise<void> {
+    const sent = this.#sendAfter(before, snapshotOf(message));
     const last = this.#last = sent.catch(() => {}).then(() => {
       if (this.#last === last) this.#last = undefined;
     });
     return sent;
   }
 
-  async #sendAfter(
-    last: Promise<void> | undefined,
-    message: unknown,
-  ): Promise<void> {
-    await last;
+  async #sendAfter(before: Promise<void>, message: unknown): Promise<void> {
+    try {
+      await before; // those that wait already, or why it was refused
+    } catch (error) {
+      if (!(error instanceof BackpressureError)) throw error;
+    }
     // Why the link broke is told by sending.
-    await this.#connection.room()?.catch(() => {});
-    this.#connection.enqueue(message);
+    await this.#sent.catch(() => {});
+    await (this.#sent = this.#connection.send(message));
   }
 
   /**
@@ -56,7 +64,9 @@ export class PacedSender {
    * what it asked for.
    */
   room(): Promise<void> | undefined {
-    return this.#last ?? this.#connection.room()?.catch(() => {});
+    if (this.#last !== undefined) return this.#last;
+    const { bytesQueued } = this.#connection.stats();
+    return bytesQueued > MOST_QUEUED ? this.#sent.catch(() => {}) : undefined;
   }
 }
 

@@ -123,10 +123,6 @@ subject<Connection>("Connection", {
       connection.request(1, { signal: AbortSignal.abort() });
     },
     "[Symbol.asyncIterator]": iterate,
-    room(connection) {
-      connection.send("0123456789".repeat(10_000));
-      connection.room();
-    },
     closeWrite(connection) {
       connection.send("0123456789");
       connection.closeWrite();

@@ -152,24 +152,6 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Sends like {@linkcode Connection.send}, but throws at once what that rejects
-   * with, and does not say when there is room for more.
-   */
-  enqueue(message: unknown): void {
-    this.#link.enqueue(message);
-  }
-
-  /**
-   * Resolves when no more than the high-water mark waits to be written;
-   * `undefined` if that is so already. It need not be awaited.
-   *
-   * @throws {ConnectionClosedError} If the connection ends before.
-   */
-  room(): Promise<void> | undefined {
-    return this.#link.room();
-  }
-
-  /**
    * Sends a message and waits for its reply: the replies come in the order of
    * the requests. Many requests may wait.
    *
