@@ -154,16 +154,15 @@ export class Answerer {
   }
 
   #succeed(call: IncomingCall, result: unknown): void {
-    if (call.stream === undefined && isStreamable(result)) {
-      return this.#stream(call, result);
-    }
-    let carried: unknown;
     try {
-      carried = carriedOf(result);
+      if (call.stream === undefined && isStreamable(result)) {
+        return this.#stream(call, result);
+      }
+      const carried = carriedOf(result);
+      this.#finish(call, { jsonrpc: "2.0", id: call.id!, result: carried });
     } catch (error) {
-      return this.#fail(call, error);
+      this.#fail(call, error);
     }
-    this.#finish(call, { jsonrpc: "2.0", id: call.id!, result: carried });
   }
 
   #fail(call: IncomingCall, error: unknown): void {
@@ -186,12 +185,7 @@ export class Answerer {
   /** Sends what comes from an iterable, if anybody waits for it. */
   #stream(call: IncomingCall, items: Streamable): void {
     const { id } = call;
-    let stream: OutgoingStream;
-    try {
-      stream = new OutgoingStream(items, sinkOf(this.#link, id));
-    } catch (error) {
-      return this.#fail(call, error);
-    }
+    const stream = new OutgoingStream(items, sinkOf(this.#link, id));
     if (id === undefined || call.state === "over") {
       stream.stop();
       return this.#finish(call);

@@ -65,8 +65,9 @@ export class IncomingCall implements RpcContext {
   #controller: AbortController | undefined;
   #overController: AbortController | undefined;
   /** What the signal says: that it is over, or first that it is to end soon. */
-  #told: { reason: unknown } | undefined;
-  #abortion: { reason: unknown } | undefined;
+  #told: unknown;
+  /** Why it is over. */
+  #abortion: unknown;
 
   /** Makes a call of a request. */
   constructor(
@@ -160,33 +161,27 @@ export class IncomingCall implements RpcContext {
    * The answer is still wanted, but not for long: the method's signal says so.
    */
   endSoon(reason: unknown): void {
-    this.#tell(reason);
+    this.#told ??= reason;
+    this.#controller?.abort(reason);
   }
 
   /** Nobody waits for the answer any more. */
   abort(reason: unknown): void {
-    this.#abortion = { reason };
-    this.#tell(reason);
+    this.#abortion = reason;
+    this.endSoon(reason);
     this.#overController?.abort(reason);
     this.stream?.stop();
   }
 
-  #tell(reason: unknown): void {
-    this.#told ??= { reason };
-    this.#controller?.abort(reason);
-  }
-
   /** Whether it was aborted for that reason. */
   isAbortedFor(reason: unknown): boolean {
-    return this.#abortion !== undefined && this.#abortion.reason === reason ||
-      this.#told !== undefined && this.#told.reason === reason;
+    return reason !== undefined &&
+      (this.#abortion === reason || this.#told === reason);
   }
 }
 
-function controllerOf(
-  abortion: { reason: unknown } | undefined,
-): AbortController {
+function controllerOf(reason: unknown): AbortController {
   const controller = new AbortController();
-  if (abortion !== undefined) controller.abort(abortion.reason);
+  if (reason !== undefined) controller.abort(reason);
   return controller;
 }

@@ -99,8 +99,10 @@ export class IncomingQueue {
    * methods do not heed the signal, which nobody would notice otherwise.
    */
   #tellOfAbandoned({ method, bytes }: IncomingCall, slots: Slots): void {
-    const { taken, abandoned, hasTold } = slots;
-    if (hasTold || abandoned <= taken || !slots.isFull(bytes)) return;
+    const abandoned = slots.working - slots.taken;
+    if (slots.hasTold || abandoned <= slots.taken || !slots.isFull(bytes)) {
+      return;
+    }
     slots.hasTold = true;
     const error = new RangeError(
       `Cannot start call: methods go on with ${abandoned} calls of ${slots.bytes} bytes that were given up`,

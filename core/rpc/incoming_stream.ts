@@ -70,21 +70,20 @@ interface Waiting<T, R> {
   reject(failure: Failure): void;
 }
 
-const NONE: readonly never[] = Object.freeze([]);
-
 /**
  * The calling end: holds what has come until it is iterated over. What is held
  * when the stream ends is still handed out; what is held when it is left is
  * not.
  */
 export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
+  /** Items that have come and were not taken yet. */
+  itemsHeld = 0;
   readonly #source: StreamSource;
   readonly #total: StreamTotal;
   readonly #frames = new Queue<Frame<T>>();
   readonly #waiting = new Queue<Waiting<T, R>>();
-  #frame: Frame<T> = { items: NONE, bytes: 0 };
+  /** Items of the first frame that were taken. */
   #next = 0;
-  #itemsHeld = 0;
   #bytesHeld = 0;
   #itemsTaken = 0;
   #bytesTaken = 0;
@@ -100,23 +99,18 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
     this.#total = total;
   }
 
-  /** Items that have come and were not taken yet. */
-  get itemsHeld(): number {
-    return this.#itemsHeld;
-  }
-
   /**
    * Takes the items of a frame in. Fails if there were more than the window
    * allows: a peer cannot make us hold more.
    */
   push(items: readonly T[], bytes: number): void {
     if (this.#isOver || items.length === 0) return;
-    const isBeyondWindow = this.#itemsHeld + items.length > WINDOW_ITEMS ||
+    const isBeyondWindow = this.itemsHeld + items.length > WINDOW_ITEMS ||
       this.#bytesHeld > MOST_BYTES;
     if (isBeyondWindow || this.#total.bytes > MOST_STREAM_BYTES) {
       return this.#refuse(
         isBeyondWindow
-          ? `${this.#itemsHeld + items.length} items and ${
+          ? `${this.itemsHeld + items.length} items and ${
             this.#bytesHeld + bytes
           } bytes wait, limit is ${WINDOW_ITEMS} items and ${MOST_BYTES} bytes`
           : `${
@@ -125,7 +119,7 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
       );
     }
     this.#frames.push({ items, bytes });
-    this.#itemsHeld += items.length;
+    this.itemsHeld += items.length;
     this.#bytesHeld += bytes;
     this.#total.bytes += bytes;
     this.#serve();
@@ -164,48 +158,44 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   #discard(): void {
     while (this.#frames.shift() !== undefined);
     if (!this.#isOver) this.#total.bytes -= this.#bytesHeld;
-    this.#frame = { items: NONE, bytes: 0 };
-    this.#next = this.#itemsHeld = this.#bytesHeld = 0;
+    this.#next = this.itemsHeld = this.#bytesHeld = 0;
   }
 
-  /** Gives those who wait what there is. */
+  /**
+   * Gives those who wait what there is: items, then the end as it is, then the
+   * end of an iteration.
+   */
   #serve(): void {
-    while (this.#waiting.size > 0 && (this.#itemsHeld > 0 || this.#isOver)) {
+    while (this.#waiting.size > 0 && (this.itemsHeld > 0 || this.#isOver)) {
       const { resolve, reject } = this.#waiting.shift()!;
-      if (this.#itemsHeld > 0) {
+      if (this.itemsHeld > 0) {
         this.#share?.read(0); // what was before was no work
         resolve({ done: false, value: this.#take() });
-      } else this.#settle(resolve, reject);
+        continue;
+      }
+      const outcome = this.#outcome;
+      this.#outcome = undefined;
+      if (outcome === undefined) resolve({ done: true, value: undefined as R });
+      else if ("failure" in outcome) reject(outcome.failure);
+      else resolve({ done: true, value: outcome.result });
     }
   }
 
   /** Takes the next item of those that are held. */
   #take(): T {
-    if (this.#next === this.#frame.items.length) {
-      this.#frame = this.#frames.shift()!;
+    const frame = this.#frames.peek()!;
+    const item = frame.items[this.#next++];
+    this.itemsHeld--;
+    if (this.#next === frame.items.length) {
       this.#next = 0;
+      this.#frames.shift();
+      this.#giveCredit(frame);
     }
-    const item = this.#frame.items[this.#next++];
-    this.#itemsHeld--;
-    if (this.#next === this.#frame.items.length) this.#giveCredit();
     return item;
   }
 
-  /** Hands out the end: as it was the first time, as none from then on. */
-  #settle(
-    resolve: (result: IteratorResult<T, R>) => void,
-    reject: (failure: Failure) => void,
-  ): void {
-    const outcome = this.#outcome;
-    this.#outcome = undefined;
-    if (outcome === undefined) resolve({ done: true, value: undefined as R });
-    else if ("failure" in outcome) reject(outcome.failure);
-    else resolve({ done: true, value: outcome.result });
-  }
-
   /** A frame was taken; half a window is worth a message. */
-  #giveCredit(): void {
-    const { items, bytes } = this.#frame;
+  #giveCredit({ items, bytes }: Frame<T>): void {
     this.#bytesHeld -= bytes;
     if (!this.#isOver) this.#total.bytes -= bytes;
     this.#itemsTaken += items.length;
@@ -224,15 +214,15 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
       this.#share = new Share();
       this.#source.begin();
     }
-    if (this.#itemsHeld > 0) {
-      const { length } = this.#frame.items;
-      const isSpent = this.#share.isSpent(this.#frame.bytes / (length || 1));
+    if (this.itemsHeld > 0) {
+      const { items, bytes } = this.#frames.peek()!;
+      const isSpent = this.#share.isSpent(bytes / items.length);
       const result: IteratorResult<T, R> = { done: false, value: this.#take() };
       return isSpent ? giveWay().then(() => result) : Promise.resolve(result);
     }
     const next = new Promise<IteratorResult<T, R>>((resolve, reject) => {
-      if (this.#isOver) this.#settle(resolve, reject);
-      else this.#waiting.push({ resolve, reject });
+      this.#waiting.push({ resolve, reject });
+      this.#serve();
     }).then(undefined, (failure) => {
       quietSoon(next);
       return raise(failure);

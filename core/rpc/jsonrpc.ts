@@ -7,7 +7,7 @@
  * @module
  */
 import { InvalidMessageError } from "../framing/framing.ts";
-import { show } from "../tools/show.ts";
+import { checkArgument } from "../tools/options.ts";
 
 /**
  * What a call is known by. The specification (section 4) also has fractions and
@@ -81,7 +81,8 @@ export const RPC_ERRORS = Object.freeze(
   } satisfies Record<string, [code: number, message: string]>,
 );
 
-let markReceived: (error: RpcError) => void;
+/** Those that came over a link. */
+const received = new WeakSet<RpcError>();
 
 /**
  * The answer to a call was an error. One that a method makes and throws is its
@@ -105,17 +106,12 @@ export class RpcError extends Error {
   readonly code: number;
   /** Anything more, as JSON carries it. */
   readonly data: unknown;
-  #isReceived = false;
-
-  static {
-    markReceived = (error) => void (error.#isReceived = true);
-  }
 
   /**
    * Whether it came over a link, as the answer to a call that was made here.
    */
   get isReceived(): boolean {
-    return this.#isReceived;
+    return received.has(this);
   }
 
   /**
@@ -128,18 +124,13 @@ export class RpcError extends Error {
    * string.
    */
   constructor(code: number, message: string, data?: unknown) {
-    if (!Number.isSafeInteger(code)) {
-      throw new TypeError(
-        `Cannot make RpcError: its code is ${
-          show(code)
-        }, expected a whole number`,
-      );
-    }
-    if (typeof message !== "string") {
-      throw new TypeError(
-        `Cannot make RpcError: received ${show(message)}, expected a message`,
-      );
-    }
+    checkArgument(
+      "code",
+      code,
+      Number.isSafeInteger(code),
+      "a whole number",
+    );
+    checkArgument("message", message, typeof message === "string", "a string");
     super(message);
     this.name = "RpcError";
     this.code = code;
@@ -152,7 +143,7 @@ export function receivedError(
   { code, message, data }: RpcErrorObject,
 ): RpcError {
   const error = new RpcError(code, message, data);
-  markReceived(error);
+  received.add(error);
   return error;
 }
 

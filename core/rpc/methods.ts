@@ -42,20 +42,18 @@ export function tableOf(
       `Cannot serve methods: received ${show(methods)}, expected an object`,
     );
   }
-  checkInherited(methods);
-  checkOwn(methods);
+  const problem = problemOfAll(methods);
+  if (problem !== undefined) throw new TypeError(`Cannot serve ${problem}`);
   const table = new Map<string, Invoke>();
   const list: { name: string; description?: string }[] = [];
   for (const [name, definition] of Object.entries(methods)) {
-    if (/^(rpc\.|\$\/)/.test(name)) {
-      throw new TypeError(
-        `Cannot serve method "${name}": names that begin with "rpc." or "$/" are taken`,
-      );
-    }
     const method = typeof definition === "function"
       ? { handler: definition }
       : definition;
-    check(name, method);
+    const problem = problemOf(name, method);
+    if (problem !== undefined) {
+      throw new TypeError(`Cannot serve method "${name}": ${problem}`);
+    }
     const { handler, params, description } = method;
     table.set(
       name,
@@ -75,10 +73,10 @@ export function tableOf(
 export const FENCE = "rpc.sync";
 
 /**
- * Rejects an instance of a class with methods: they would need `this` to be the
- * instance, and not the call.
+ * What is wrong with methods together. Those of a class would need `this` to be
+ * the instance, and not the call.
  */
-function checkInherited(methods: object): void {
+function problemOfAll(methods: object): string | undefined {
   for (
     let prototype = Object.getPrototypeOf(methods);
     prototype !== null && prototype !== Object.prototype;
@@ -87,78 +85,51 @@ function checkInherited(methods: object): void {
     const name = Object.getOwnPropertyNames(prototype)
       .find((name) => name !== "constructor");
     if (name === undefined) continue;
-    throw new TypeError(
-      `Cannot serve method "${name}": it is a member of a class, expected a plain object like { ${name}: (...params) => instance.${name}(...params) }`,
-    );
+    return `method "${name}": it is a member of a class, expected a plain object like { ${name}: (...params) => instance.${name}(...params) }`;
   }
-}
-
-/** Rejects members that are no methods by their keys, and having none of any. */
-function checkOwn(methods: object): void {
   const symbol = Object.getOwnPropertySymbols(methods)
     .find((key) => Object.prototype.propertyIsEnumerable.call(methods, key));
   if (symbol !== undefined) {
-    throw new TypeError(
-      `Cannot serve method ${
-        escape(String(symbol))
-      }: its key is a symbol, expected a string`,
-    );
+    const name = escape(String(symbol));
+    return `method ${name}: its key is a symbol, expected a string`;
   }
-  if (!isPlain(methods) && Object.keys(methods).length === 0) {
-    throw new TypeError(
-      `Cannot serve methods: received ${
-        show(methods)
-      } without methods of its own, expected a plain object like { name: (...params) => result }`,
-    );
-  }
+  if (isPlain(methods) || Object.keys(methods).length > 0) return undefined;
+  const received = show(methods);
+  return `methods: received ${received} without methods of its own, expected a plain object like { name: (...params) => result }`;
 }
 
-function check(name: string, method: Partial<RpcMethod>): void {
+/** What is wrong with a method. */
+function problemOf(
+  name: string,
+  method: Partial<RpcMethod>,
+): string | undefined {
+  if (/^(rpc\.|\$\/)/.test(name)) {
+    return 'names that begin with "rpc." or "$/" are taken';
+  }
   if (typeof method !== "object" || method === null) {
-    throw new TypeError(
-      `Cannot serve method "${name}": received ${
-        show(method)
-      }, expected a function or an object with a handler`,
-    );
+    const received = show(method);
+    return `received ${received}, expected a function or an object with a handler`;
   }
   const unknown = Object.keys(method).find((key) => !PARTS.includes(key));
   const { description, params, handler } = method;
   if (unknown !== undefined) {
-    throw new TypeError(
-      `Cannot serve method "${name}": ${
-        handler === undefined
-          ? `it is an object without a handler, and methods do not nest; write "${name}.${unknown}" as the name of what is inside`
-          : `it has a part "${unknown}", which does not exist`
-      }`,
-    );
+    return handler === undefined
+      ? `it is an object without a handler, and methods do not nest; write "${name}.${unknown}" as the name of what is inside`
+      : `it has a part "${unknown}", which does not exist`;
   }
   if (typeof handler !== "function") {
-    throw new TypeError(
-      `Cannot serve method "${name}": its handler is ${
-        show(handler)
-      }, expected a function`,
-    );
+    return `its handler is ${show(handler)}, expected a function`;
   }
   if (/^class\b/.test(Function.prototype.toString.call(handler))) {
-    throw new TypeError(
-      `Cannot serve method "${name}": it is a class, expected a function like (...params) => new ${handler.name}(...params)`,
-    );
+    return `it is a class, expected a function like (...params) => new ${handler.name}(...params)`;
   }
   if (description !== undefined && typeof description !== "string") {
-    throw new TypeError(
-      `Cannot serve method "${name}": its description is ${
-        show(description)
-      }, expected a string`,
-    );
+    return `its description is ${show(description)}, expected a string`;
   }
-  if (
-    params !== undefined &&
-    typeof params?.["~standard"]?.validate !== "function"
-  ) {
-    throw new TypeError(
-      `Cannot serve method "${name}": its params are no Standard Schema`,
-    );
-  }
+  const validate = params?.["~standard"]?.validate;
+  return params === undefined || typeof validate === "function"
+    ? undefined
+    : "its params are no Standard Schema";
 }
 
 /** By position they are parameters, by name they are one. */
@@ -167,8 +138,7 @@ function plain(handler: RpcFunction): Invoke {
     if (params === undefined) return handler.call(call);
     if (!Array.isArray(params)) return handler.call(call, params);
     if (params.length <= MOST_PARAMS) return handler.apply(call, params);
-    const [code, message] = RPC_ERRORS.invalidParams;
-    throw new RpcError(code, message);
+    throw new RpcError(...RPC_ERRORS.invalidParams);
   };
 }
 
@@ -177,8 +147,10 @@ function checked(schema: StandardSchema, handler: RpcFunction): Invoke {
   return (call, params) => {
     function handle(result: SchemaResult<unknown>): unknown {
       if (result.issues === undefined) return handler.call(call, result.value);
-      const [code, message] = RPC_ERRORS.invalidParams;
-      throw new RpcError(code, message, result.issues.map(issueOf));
+      throw new RpcError(
+        ...RPC_ERRORS.invalidParams,
+        result.issues.map(issueOf),
+      );
     }
     const result = schema["~standard"].validate(params);
     return result instanceof Promise ? result.then(handle) : handle(result);

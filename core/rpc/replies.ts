@@ -82,13 +82,14 @@ export class Batch {
 export class Replies {
   /** Bytes of the answers to batches that are not complete. */
   bytesKept = 0;
+  /** Answers that wait until there is room for them. */
+  waiting = 0;
   /** Bytes of messages that were answered at once while answers have to wait. */
   bytesRefused = 0;
   readonly #connection: Connection;
   readonly #link: Link;
   readonly #onError: RpcErrorHandler | undefined;
   readonly #hasSent: () => void;
-  #waiting = 0;
 
   /**
    * Sends over that connection; `onError` hears what cannot be sent, `hasSent` is
@@ -103,11 +104,6 @@ export class Replies {
     this.#link = linkOf(connection);
     this.#onError = onError;
     this.#hasSent = hasSent;
-  }
-
-  /** Answers that wait until there is room for them. */
-  get waiting(): number {
-    return this.#waiting;
   }
 
   /** Bytes of the largest message. */
@@ -143,7 +139,7 @@ export class Replies {
     } catch (error) {
       return this.#replace(message, method, isReplaced, error);
     }
-    this.#waiting++;
+    this.waiting++;
     this.#sendLater(message, method, isReplaced);
   }
 
@@ -176,8 +172,8 @@ export class Replies {
       if (!this.#sendNow(message, method, isReplaced)) {
         return this.#sendLater(message, method, isReplaced);
       }
-      this.#waiting--;
-      if (this.#waiting === 0) this.bytesRefused = 0;
+      this.waiting--;
+      if (this.waiting === 0) this.bytesRefused = 0;
       this.#hasSent();
     };
     (this.#link.room() ?? Promise.resolve()).then(send, send);

@@ -23,37 +23,21 @@ export interface SlotLimits {
  * a limit.
  */
 export class Slots {
+  /** Calls that have a slot. */
+  taken = 0;
+  /** Bytes of those. */
+  bytesTaken = 0;
+  /** Calls whose methods are at work, given up or not. */
+  working = 0;
+  /** Bytes of those. */
+  bytes = 0;
   /** Whether it was told that calls which were given up fill them. */
   hasTold = false;
   readonly #limits: SlotLimits;
-  #taken = 0;
-  #bytesTaken = 0;
-  #working = 0;
-  #bytes = 0;
 
   /** Makes slots that are all free. */
   constructor(limits: SlotLimits) {
     this.#limits = limits;
-  }
-
-  /** Calls that have a slot. */
-  get taken(): number {
-    return this.#taken;
-  }
-
-  /** Bytes of those. */
-  get bytesTaken(): number {
-    return this.#bytesTaken;
-  }
-
-  /** Calls that were given up and whose methods are at work. */
-  get abandoned(): number {
-    return this.#working - this.#taken;
-  }
-
-  /** Bytes of all calls whose methods are at work. */
-  get bytes(): number {
-    return this.#bytes;
   }
 
   /**
@@ -64,30 +48,30 @@ export class Slots {
    */
   isFull(bytes: number, lent: number = 0): boolean {
     const { most, mostAbandoned, mostBytes, overhead } = this.#limits;
-    const held = lent === 0 ? this.#bytes : this.#bytes - this.#bytesTaken;
-    return this.#taken >= most + lent ||
-      this.#working >= most + mostAbandoned + lent ||
+    const held = lent === 0 ? this.bytes : this.bytes - this.bytesTaken;
+    return this.taken >= most + lent ||
+      this.working >= most + mostAbandoned + lent ||
       held > 0 && held + bytes + overhead > mostBytes;
   }
 
   /** A call takes a slot, and its method works. */
   take(bytes: number): void {
-    this.#taken++;
-    this.#bytesTaken += bytes + this.#limits.overhead;
-    this.#working++;
-    this.#bytes += bytes + this.#limits.overhead;
+    this.taken++;
+    this.bytesTaken += bytes + this.#limits.overhead;
+    this.working++;
+    this.bytes += bytes + this.#limits.overhead;
   }
 
   /** A call leaves its slot: nobody waits for it any more. */
   leave(bytes: number): void {
-    this.#taken--;
-    this.#bytesTaken -= bytes + this.#limits.overhead;
+    this.taken--;
+    this.bytesTaken -= bytes + this.#limits.overhead;
   }
 
   /** The method of a call is done, whether anybody waits or not. */
   rest(bytes: number): void {
-    this.#working--;
-    this.#bytes -= bytes + this.#limits.overhead;
-    if (this.abandoned === 0) this.hasTold = false;
+    this.working--;
+    this.bytes -= bytes + this.#limits.overhead;
+    if (this.working === this.taken) this.hasTold = false;
   }
 }

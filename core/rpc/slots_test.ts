@@ -38,8 +38,8 @@ Deno.test(
       const held = [...taken, ...abandoned];
       const sum = held.reduce((sum, bytes) => sum + bytes + limits.overhead, 0);
       assertEquals(
-        [slots.taken, slots.abandoned, slots.bytes],
-        [taken.length, abandoned.length, sum],
+        [slots.taken, slots.working, slots.bytes],
+        [taken.length, held.length, sum],
       );
       if (held.length > 1) assertLessOrEqual(slots.bytes, limits.mostBytes);
       assertLessOrEqual(held.length, limits.most + limits.mostAbandoned);
