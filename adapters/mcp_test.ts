@@ -348,7 +348,7 @@ Deno.test("onerror tells what the callbacks throw", async () => {
 });
 
 Deno.test("send() waits above the high-water mark until the bytes are taken", async () => {
-  const { near, one, other } = memoryConnections({ highWaterMark: 10 });
+  const { near, one, other } = memoryConnections({ maxQueuedBytes: 10 });
   const transport = new ConnectionTransport(one);
   near.hold();
   let waiting = true;

@@ -407,7 +407,7 @@ Deno.test("onError and onClose call every listener that is not disposed of", asy
 });
 
 Deno.test("write() waits above the high-water mark until the bytes are taken", async () => {
-  const { near, one, other } = memoryConnections({ highWaterMark: 10 });
+  const { near, one, other } = memoryConnections({ maxQueuedBytes: 10 });
   const writer = new ConnectionMessageWriter(one);
   near.hold();
   let waiting = true;

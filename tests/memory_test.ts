@@ -22,13 +22,10 @@ const MOST_PER_BYTE = 52;
 
 /** Most bytes that one connection can hold, as SECURITY.md has it. */
 function boundOf(
-  { maxFrameBytes, highWaterMark }: {
-    maxFrameBytes: number;
-    highWaterMark: number;
-  },
+  { maxFrameBytes }: { maxFrameBytes: number },
 ): number {
   return MOST_PER_BYTE * (2 * maxFrameBytes + 64 * KIB) +
-    2 * (maxFrameBytes + highWaterMark) + 128 * KIB;
+    2 * (maxFrameBytes + 64 * KIB) + 128 * KIB;
 }
 
 /**

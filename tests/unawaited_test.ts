@@ -27,7 +27,7 @@ import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 import { bytesOf, frame, LOCAL } from "./peers.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const CONNECTION_OPTIONS = { highWaterMark: 8, maxQueuedBytes: 64 };
+const CONNECTION_OPTIONS = { maxQueuedBytes: 64 };
 
 /** A link, from the side of the object whose methods are called. */
 interface Link {

@@ -572,10 +572,9 @@ faultTest(
   "Client sends what a lost link has not taken over the next one, and nothing twice",
   async () => {
     const servers = new Servers();
-    servers.settings = new Settings({ highWaterMark: 4_000 });
     servers.isFull = true;
     const { client, comeBack } = await servers.lostClient();
-    const texts = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(1_000));
+    const texts = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(16_400));
     const sent = texts.map((text) => client.send(text));
     comeBack();
     const second = await client.connected();
@@ -602,10 +601,9 @@ faultTest(
   "Client.close() lets what an open link has not taken yet leave, and rejects what has none",
   async () => {
     const servers = new Servers();
-    servers.settings = new Settings({ highWaterMark: 4_000 });
     servers.isFull = true;
     const { client, comeBack } = await servers.lostClient();
-    const texts = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(1_000));
+    const texts = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(16_400));
     for (const text of texts) client.send(text);
     const lost = assertRejects(
       () => client.request("last"),

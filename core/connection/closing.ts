@@ -92,9 +92,9 @@ export abstract class Closing<T> {
 
   /** Takes the bytes over. */
   constructor(duplex: ByteDuplex, settings: Settings, info: ClosingInfo) {
-    const { framing, highWaterMark, ticker } = settings;
+    const { framing, maxQueuedBytes, ticker } = settings;
     const inbox = new Inbox<T>(this);
-    const outbox = new Outbox(duplex, framing, highWaterMark, this);
+    const outbox = new Outbox(duplex, framing, maxQueuedBytes, this);
     this.duplex = duplex;
     this.settings = settings;
     this.inbox = inbox;

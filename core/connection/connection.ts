@@ -135,7 +135,7 @@ export class Connection<T = JsonValue>
    * leave together.
    *
    * @returns A promise that resolves when the message was handed to the
-   * platform, or when no more than the high-water mark waits; that the peer has
+   * platform, or when no more than 64 KiB wait; that the peer has
    * it, only a reply can tell. It need not be awaited; who does not, does not
    * learn of what was not sent.
    * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is

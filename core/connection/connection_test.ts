@@ -141,14 +141,14 @@ Deno.test("send() keeps frames whole and in order when writes are partial", asyn
 });
 
 Deno.test("send() waits above the high-water mark until the bytes are taken", async () => {
-  const { near, one, other } = connectionPair({ highWaterMark: 100 });
+  const { near, one, other } = connectionPair();
   near.hold();
   let waited = true;
-  await one.send("x".repeat(50));
-  const blocked = one.send("x".repeat(50)).then(() => waited = false);
+  await one.send("x".repeat(40_000));
+  const blocked = one.send("x".repeat(40_000)).then(() => waited = false);
   await turn();
   assert(waited);
-  assertEquals(one.stats().bytesQueued, 2 * 56);
+  assertEquals(one.stats().bytesQueued, 2 * 40_006);
   near.release();
   await blocked;
   assertEquals(one.stats().bytesQueued, 0);
@@ -173,9 +173,9 @@ Deno.test("send() rejects what cannot be sent, writes nothing of it, and the lin
 });
 
 Deno.test("send() that nobody awaits does no harm when the link breaks", async () => {
-  const { near, one, other } = connectionPair({ highWaterMark: 1 });
+  const { near, one, other } = connectionPair();
   near.hold();
-  one.send("a");
+  one.send("x".repeat(70_000));
   one.send("b");
   await turn();
   near.cut();
@@ -379,10 +379,14 @@ Deno.test("Connection hands out what came before a frame that is too large, then
 });
 
 Deno.test("Connection rejects everything that waits with one cause when the link breaks", async () => {
-  const { near, one } = connectionPair({ highWaterMark: 1 });
+  const { near, one } = connectionPair();
   near.hold();
   const reset = new Deno.errors.ConnectionReset("reset");
-  const waiting = [one.request(1), one.send(2), one.request(3)].map((promise) =>
+  const waiting = [
+    one.request(1),
+    one.send("x".repeat(70_000)),
+    one.request(3),
+  ].map((promise) =>
     assertRejects(() => promise, ConnectionClosedError, "reset the connection")
   );
   const { signal } = one;
@@ -673,8 +677,8 @@ Deno.test("Connection rejects wrong options before anything is touched", () => {
   const [near] = memoryPair();
   for (
     const [options, type, text] of [
-      [{ highWaterMark: 0 }, RangeError, "received 0"],
-      [{ highWaterMark: "1" }, TypeError, 'received "1"'],
+      [{ maxQueuedBytes: 0 }, RangeError, "received 0"],
+      [{ maxQueuedBytes: "1" }, TypeError, 'received "1"'],
       [{ writeTimeout: -1 }, RangeError, "received -1"],
       [{ maxFrameBytes: NaN }, RangeError, "received NaN"],
       [{ prefixBytes: 3 }, RangeError, "received 3"],

@@ -31,13 +31,6 @@ export type Address =
 /** Options of a connection. */
 export interface ConnectionOptions extends FramingOptions {
   /**
-   * Bytes that may wait to be written before `send` makes its caller wait, and
-   * before no more is read from a peer that does not read its replies.
-   *
-   * @default {65_536}
-   */
-  highWaterMark?: number;
-  /**
    * Bytes that may wait to be written at all: beyond it, `send` and `request`
    * reject with a {@linkcode BackpressureError}. A message that waits for a
    * client to connect counts 2 KiB more than its frame, as it takes so much
@@ -76,7 +69,6 @@ export interface ConnectionOptions extends FramingOptions {
 /** What each option may be. */
 export const CONNECTION_OPTIONS: OptionTable<ConnectionOptions> = {
   ...FRAMING_OPTIONS,
-  highWaterMark: limit(65_536),
   maxQueuedBytes: limit(4_194_304),
   idleTimeout: timeout(60_000),
   frameTimeout: timeout(10_000),
@@ -260,8 +252,6 @@ export class AuthenticationError extends Error {
 export class Settings {
   /** The framing of both directions. */
   readonly framing: Framing;
-  /** Bytes that may wait to be written. */
-  readonly highWaterMark: number;
   /** Bytes that may wait to be written at all. */
   readonly maxQueuedBytes: number;
   /** Milliseconds without a frame. */
@@ -281,11 +271,6 @@ export class Settings {
     const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;
     this.framing = new Framing(given);
-    // Who waits for room is to find some.
-    this.highWaterMark = Math.min(
-      resolved.highWaterMark,
-      resolved.maxQueuedBytes,
-    );
     this.maxQueuedBytes = resolved.maxQueuedBytes;
     this.idleTimeout = idleTimeout;
     this.frameTimeout = frameTimeout;

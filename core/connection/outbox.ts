@@ -15,6 +15,14 @@ import { BACK_WITHIN, WORTH_A_WRITE } from "../tools/schedule.ts";
 type Space = Uint8Array<ArrayBuffer>;
 
 /**
+ * Bytes that may wait to be written before `send` makes its caller wait, and
+ * before no more is read from a peer that does not read its replies. More makes
+ * nothing faster: a message of 1 KiB, each awaited, takes 2 µs with 16 KiB or
+ * 64 KiB, and 3 µs with 256 KiB.
+ */
+const HIGH_WATER_MARK = 65_536;
+
+/**
  * Space to write from, for all connections: writing is quick, so a few buffers
  * serve them all, and one that is idle holds none. Small ones and large ones,
  * as a buffer costs by its size even where little of it is used.
@@ -74,12 +82,13 @@ export class Outbox {
   constructor(
     writer: Writer,
     framing: Framing,
-    highWaterMark: number,
+    maxQueuedBytes: number,
     owner: OutboxOwner,
   ) {
     this.#writer = writer;
     this.#encoder = new FrameEncoder(framing);
-    this.#highWaterMark = highWaterMark;
+    // Who waits for room is to find some.
+    this.#highWaterMark = Math.min(HIGH_WATER_MARK, maxQueuedBytes);
     this.#owner = owner;
   }
 

@@ -363,7 +363,7 @@ Deno.test("Responder never has more than maxInFlight messages in hand", async ()
 Deno.test("Responder stops reading from a peer that does not read its replies", async () => {
   const { client, near, connection } = respond({
     handler: () => "x".repeat(1_000),
-    options: { highWaterMark: 10_000 },
+    options: { maxQueuedBytes: 10_000 },
   });
   near.hold();
   for (let i = 0; i < 100; i++) client.send(i);
@@ -447,7 +447,7 @@ Deno.test("Responder keeps replies that came late until the peer reads, and lose
       await turn();
       return "x".repeat(1_000);
     },
-    options: { highWaterMark: 3_000, maxQueuedBytes: 5_000 },
+    options: { maxQueuedBytes: 3_000 },
   });
   near.hold();
   const replies = Array.from({ length: 50 }, (_, i) => client.request(i));
