@@ -53,21 +53,12 @@ export class Answerer {
 
   /** Makes an answerer that has no calls. */
   constructor(setting: CallSetting) {
-    const { connection, caller, settings: { options } } = setting;
+    const { connection, settings: { options } } = setting;
     this.#setting = setting;
     this.#link = linkOf(connection);
-    this.replies = new Replies(
-      connection,
-      options.onError,
-      () => this.#goOn(),
-    );
-    const { maxFrameBytes } = this.#link.framing;
-    this.#queue = new IncomingQueue(
-      options,
-      maxFrameBytes,
-      caller,
-      this.replies,
-    );
+    const hasSent = () => this.#goOn();
+    this.replies = new Replies(connection, options.onError, hasSent);
+    this.#queue = new IncomingQueue(setting, this.replies);
   }
 
   /** Answers that are outstanding. */

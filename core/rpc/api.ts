@@ -1,9 +1,12 @@
 /**
- * Methods of another end, to be called like functions.
+ * Methods of another end, to be called like functions, and parameters as they
+ * are sent.
  *
  * @module
  */
 import type { RpcApi, RpcReply } from "./contract.ts";
+import { standInFor } from "./jsonrpc.ts";
+import { isPlain, show } from "../tools/show.ts";
 
 /**
  * Names of functions that other code calls when it finds them: to await a value,
@@ -35,21 +38,49 @@ function paramsOf(params: unknown[]): object | undefined {
   const positional = trimmed(params);
   if (positional.length === 0) return undefined;
   const [first] = positional;
-  return positional.length === 1 && isPlainObject(first) ? first : positional;
+  return positional.length === 1 && typeof first === "object" &&
+      first !== null && isPlain(first)
+    ? first
+    : positional;
 }
 
 /**
  * The parameters without the `undefined` ones at the end, which JSON would make
  * null: the method's defaults apply.
  */
-export function trimmed(params: readonly unknown[]): readonly unknown[] {
+function trimmed(params: readonly unknown[]): readonly unknown[] {
   let { length } = params;
   while (length > 0 && params[length - 1] === undefined) length--;
   return length === params.length ? params : params.slice(0, length);
 }
 
-function isPlainObject(value: unknown): value is object {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+/** Gives parameters as they are sent; throws for what are none. */
+export function checkedParams(
+  method: string,
+  params: unknown,
+): object | undefined {
+  if (typeof method !== "string") {
+    throw new TypeError(
+      `Cannot call method: received ${show(method)}, expected its name`,
+    );
+  }
+  if (params === undefined) return undefined;
+  if (Array.isArray(params)) return trimmed(params);
+  const carried = standInFor(params, "params");
+  if (Array.isArray(carried) || isCarriedByName(carried)) return carried;
+  throw new TypeError(
+    `Cannot call "${method}": its parameters are ${
+      show(params)
+    }, expected an array or an object`,
+  );
+}
+
+/**
+ * Whether JSON makes an object of that with all that it is: of a `Map`, of a
+ * promise or of an error it would make `{}`, and of a `String` a text.
+ */
+function isCarriedByName(value: unknown): value is object {
+  return typeof value === "object" && value !== null &&
+    (isPlain(value) ||
+      Object.keys(value).length > 0 && !(value instanceof String));
 }

@@ -22,7 +22,7 @@ import {
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
-import { checkedParams } from "./params.ts";
+import { checkedParams } from "./api.ts";
 import type { RpcCallOptions, RpcReply } from "./contract.ts";
 import type { Failure, StreamTotal } from "./incoming_stream.ts";
 import {

@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { linkOf } from "../connection/connection.ts";
 import type { Caller } from "./caller.ts";
-import type { IncomingCall } from "./incoming_call.ts";
+import type { CallSetting, IncomingCall } from "./incoming_call.ts";
 import type { Replies } from "./replies.ts";
 import { Slots } from "./slots.ts";
 import { LeavableQueue } from "../tools/leavable_queue.ts";
@@ -48,11 +49,11 @@ export class IncomingQueue {
 
   /** Makes a queue in which nothing waits, and slots that are free. */
   constructor(
-    { maxInFlight, maxStreams }: { maxInFlight: number; maxStreams: number },
-    maxFrameBytes: number,
-    caller: Caller,
+    { connection, caller, settings: { options } }: CallSetting,
     replies: Replies,
   ) {
+    const { maxInFlight, maxStreams } = options;
+    const { maxFrameBytes } = linkOf(connection).framing;
     this.#caller = caller;
     this.#replies = replies;
     this.#large = Math.max(LEAST_BYTES, maxFrameBytes);

@@ -238,3 +238,10 @@ export function failureOf(
 ): RpcResponse {
   return { jsonrpc: "2.0", id, error: { code, message, data } };
 }
+
+/** What stands in for a value where JSON carries it: what its `toJSON` gives. */
+export function standInFor(value: unknown, key: string): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  const { toJSON } = value as { toJSON?: unknown };
+  return typeof toJSON === "function" ? toJSON.call(value, key) : value;
+}

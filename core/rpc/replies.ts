@@ -11,7 +11,12 @@ import {
   type Link,
   linkOf,
 } from "../connection/connection.ts";
-import { failureOf, RPC_ERRORS, type RpcResponse } from "./jsonrpc.ts";
+import {
+  failureOf,
+  RPC_ERRORS,
+  type RpcResponse,
+  standInFor,
+} from "./jsonrpc.ts";
 import { callHook, report } from "../tools/report.ts";
 
 /** See {@linkcode RpcOptions.onError}. */
@@ -43,13 +48,10 @@ export class Batch {
   /** Adds the answer to a message, if it has one. */
   add(response?: RpcResponse, method?: string): void {
     if (response !== undefined) {
-      const answer = this.#isTooLarge
-        ? insteadOf(response)
-        : this.#fit(response, method);
-      this.#answers.push(answer);
+      const answer = this.#fit(response, method);
+      this.#answers.push(answer); // which that may have replaced
     }
-    this.#left--;
-    if (this.#left > 0) return;
+    if (--this.#left > 0) return;
     this.#replies.bytesKept -= this.#bytes;
     if (this.#answers.length > 0) {
       this.#replies.send(this.#answers, undefined, this.#isTooLarge);
@@ -58,6 +60,7 @@ export class Batch {
 
   /** Counts an answer; gives what is sent of it. */
   #fit(response: RpcResponse, method: string | undefined): RpcResponse {
+    if (this.#isTooLarge) return insteadOf(response);
     try {
       const bytes = this.#replies.measure(response) + 1;
       const { maxBytes } = this.#replies;
@@ -214,11 +217,7 @@ export class Replies {
  */
 export function carriedOf(result: unknown): unknown {
   if (result === undefined) return null;
-  let carried = result;
-  if (typeof result === "object" && result !== null) {
-    const { toJSON } = result as { toJSON?: unknown };
-    if (typeof toJSON === "function") carried = toJSON.call(result, "result");
-  }
+  const carried = standInFor(result, "result");
   const type = typeof carried;
   if (type !== "undefined" && type !== "function" && type !== "symbol") {
     return carried;
