@@ -581,8 +581,8 @@ Deno.test("a stream fails where an item cannot be read at the other end, and los
 
 Deno.test("serveRpc() and connectRpc() reject what they do not know, before anything is opened", async () => {
   const wrong: [options: object, text: string][] = [
-    [{ maxBatch: 0 }, 'option "maxBatch": received 0'],
-    [{ maxBatches: 1 }, 'option "maxBatches": it does not exist'],
+    [{ maxInFlight: 0 }, 'option "maxInFlight": received 0'],
+    [{ maxBatch: 1 }, 'option "maxBatch": it does not exist'],
     [{ port: -1 }, 'option "port": received -1'],
     [{ timeout: "soon" }, 'option "timeout": received "soon"'],
   ];

@@ -21,6 +21,11 @@ const LEAST_BYTES = 65_536;
  * refused. Peers like this one have no more than 786 432 open, and one call.
  */
 const MOST_WAITING = 917_504;
+/**
+ * Streams that are open: one that has nothing to send costs memory alone, 5 KB,
+ * and may last, so there may be more of them than methods at work.
+ */
+const MOST_STREAMS = 1_000;
 /** Most bytes of the calls whose streams go on, where they are several. */
 const MOST_STREAM_BYTES = 1_048_576;
 /**
@@ -52,7 +57,7 @@ export class IncomingQueue {
     { connection, caller, settings: { options } }: CallSetting,
     replies: Replies,
   ) {
-    const { maxInFlight, maxStreams } = options;
+    const { maxInFlight } = options;
     const { maxFrameBytes } = linkOf(connection).framing;
     this.#caller = caller;
     this.#replies = replies;
@@ -65,7 +70,7 @@ export class IncomingQueue {
     });
     // One that was given up costs nothing but memory.
     this.streamSlots = new Slots({
-      most: maxStreams,
+      most: MOST_STREAMS,
       mostBytes: MOST_STREAM_BYTES,
       mostAbandoned: Infinity,
       overhead: STREAM_BYTES,

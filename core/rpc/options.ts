@@ -34,26 +34,24 @@ export interface RpcOptions {
    */
   handlerTimeout?: number;
   /**
-   * Calls of the peer that methods work on at the same time, streams that have
-   * begun not counted; as many more as this end has calls open on the wire, as
-   * methods may wait for these. Together they hold as many bytes as a message may
-   * have, 1 MiB at most, or are one. A call that is given up frees its slot, but
-   * counts until its method ends, and no more than as many go on. More wait for a
-   * slot, until they hold 896 KiB, one of any size not counted; those beyond are
-   * answered with -32000, and have not run. Notifications beyond are lost, and
-   * `onError` is told. Peers of this package keep less open, and wait.
+   * Calls of the peer that methods work on at the same time, without streams that
+   * have begun; as many more as this end has calls open on the wire, since methods
+   * may wait for these.
+   *
+   * Bytes are limited, too: the parameters of calls at work hold 1 MiB together, or
+   * less where `maxFrameBytes` is less, unless they are of one call. More calls
+   * wait, up to 896 KiB and one of any size; those beyond are answered with -32000
+   * and have not run. Notifications beyond are lost, and `onError` hears of it.
+   * Peers of this package keep less open, and wait.
+   *
+   * A call that is given up frees its slot, but its bytes count until its method
+   * ends, and no more than `maxInFlight` of them go on. Streams are limited apart:
+   * 1 000 are open at the same time, with 1 MiB of parameters; the call for one
+   * more is answered with -32000.
    *
    * @default {100}
    */
   maxInFlight?: number;
-  /**
-   * Streams to the peer that are open at the same time; together they hold 1 MiB
-   * of parameters at most, or are one, with those that were given up and whose
-   * methods go on. The call for one more is answered with -32000.
-   *
-   * @default {1_000}
-   */
-  maxStreams?: number;
   /**
    * Calls to the peer that are open at the same time, or wait: no more than 1 024
    * calls of about 256 KiB are on the wire before their answers begin, and the
@@ -67,12 +65,6 @@ export interface RpcOptions {
    * @default {262_144}
    */
   maxOpenCalls?: number;
-  /**
-   * Messages in a batch; a longer one is answered with a single error.
-   *
-   * @default {100}
-   */
-  maxBatch?: number;
   /**
    * Whether `rpc.discover` lists the methods and their descriptions.
    *
@@ -96,9 +88,7 @@ export const RPC_OPTIONS: OptionTable<RpcOptions> = {
   timeout: timeout(30_000),
   handlerTimeout: timeout(60_000),
   maxInFlight: limit(100),
-  maxStreams: limit(1_000),
   maxOpenCalls: limit(262_144),
-  maxBatch: limit(100),
   discover: flag(false),
   onError: hook(),
 };

@@ -48,6 +48,12 @@ import type { RpcSettings } from "./options.ts";
 const REPLY_RUN = 16;
 const RESOLVED = Promise.resolve();
 /**
+ * Messages in a batch. Their answers are kept until the last one is there, and
+ * all of them begin before anything else is read: a frame could hold half a
+ * million.
+ */
+const MOST_IN_BATCH = 100;
+/**
  * Bytes of messages that were answered at once, while a peer does not read its
  * answers: then no more is read. Peers like this one have less open.
  */
@@ -190,7 +196,6 @@ class Dispatcher implements Consumer<JsonValue> {
   readonly caller: Caller;
   readonly answerer: Answerer;
   readonly #link: Link;
-  readonly #settings: RpcSettings;
   readonly #alarm = new Alarm();
   #settled = 0;
   /** What was answered with an error as no request, since the last request. */
@@ -200,7 +205,6 @@ class Dispatcher implements Consumer<JsonValue> {
     const alarm = this.#alarm;
     const watch = (deadline: number) => alarm.watch(deadline);
     this.#link = linkOf(connection);
-    this.#settings = settings;
     const { timeout, maxOpenCalls } = settings.options;
     this.caller = caller ?? new Caller({
       timeout,
@@ -252,7 +256,7 @@ class Dispatcher implements Consumer<JsonValue> {
 
   #receiveBatch(messages: JsonValue[], bytes: number): void {
     const { length } = messages;
-    if (length === 0 || length > this.#settings.options.maxBatch) {
+    if (length === 0 || length > MOST_IN_BATCH) {
       this.#refuse(failureOf(null, RPC_ERRORS.invalidRequest));
       return;
     }

@@ -249,13 +249,14 @@ Deno.test("RpcPeer answers what is no request once, until a request comes", asyn
 });
 
 Deno.test("RpcPeer answers a batch that is too long with one error", async () => {
-  const raw = new RawPeer(EXAMPLES, { maxBatch: 3 });
+  const raw = new RawPeer(EXAMPLES);
   const call = '{"jsonrpc":"2.0","id":1,"method":"get_data"}';
-  const [one] = await raw.exchange(`[${[call, call, call].join()}]`);
-  assertEquals((one as unknown[]).length, 3);
+  const calls = Array(100).fill(call);
+  const [one] = await raw.exchange(`[${calls.join()}]`);
+  assertEquals((one as unknown[]).length, 100);
   for (
     const bomb of [
-      `[${[call, call, call, call].join()}]`,
+      `[${[...calls, call].join()}]`,
       `[${"1,".repeat(500_000)}1]`,
     ]
   ) {
@@ -778,10 +779,10 @@ Deno.test("RpcSettings rejects wrong options", () => {
     [{ handlerTimeout: -1 }, RangeError, 'option "handlerTimeout"'],
     [{ maxInFlight: 1.5 }, RangeError, 'option "maxInFlight"'],
     [{ maxOpenCalls: 0 }, RangeError, 'option "maxOpenCalls"'],
-    [{ maxBatch: NaN }, RangeError, 'option "maxBatch"'],
+    [{ maxInFlight: NaN }, RangeError, 'option "maxInFlight"'],
     [{ discover: 1 }, TypeError, 'option "discover": received 1'],
     [{ onError: 1 }, TypeError, 'option "onError": received 1'],
-    [{ maxBatches: 1 }, TypeError, 'option "maxBatches": it does not exist'],
+    [{ maxBatch: 1 }, TypeError, 'option "maxBatch": it does not exist'],
   ];
   for (const [options, type, text] of cases) {
     assertThrows(() => new RpcSettings({}, options), type, text);
