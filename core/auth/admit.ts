@@ -150,6 +150,7 @@ async function judge<T>(
  * @param signal Gives the peer up when aborted: where that owes a message,
  * without a word.
  * @param limit Counts failures.
+ * @param enter Waits until there is room for a peer that may come in.
  * @returns `true`, or who the peer is.
  * @throws {AuthenticationError} If the peer was not let in.
  * @throws The reason of the signal, if that is aborted.
@@ -159,6 +160,7 @@ export async function admit<T>(
   verify: Verifier,
   signal: AbortSignal,
   limit?: LoginLimit,
+  enter?: () => Promise<void> | undefined,
 ): Promise<true | object> {
   const dialog = new Dialog(link, signal);
   let verdict: Verdict | undefined;
@@ -168,6 +170,8 @@ export async function admit<T>(
   try {
     identity = await abortable(judge(dialog, verify, limit), signal);
     isWrong = !isIdentity(identity) || dialog.unanswered > 0;
+    dialog.isOver = true;
+    if (!isWrong) await enter?.();
     verdict = isWrong ? "refused" : "accepted";
   } catch (error) {
     cause = error;

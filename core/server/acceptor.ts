@@ -3,17 +3,23 @@
  *
  * @module
  */
-import { admit, halfOf, screenClient, type Verifier } from "../auth/auth.ts";
+import {
+  admit,
+  halfOf,
+  screenClient,
+  type Verifier,
+  VerifierError,
+} from "../auth/auth.ts";
 import {
   type Address,
   type Connection,
   type ConnectionEnd,
+  isFailureOf,
   linkOf,
   makeConnection,
   Settings,
 } from "../connection/connection.ts";
 import { Framing } from "../framing/framing.ts";
-import type { HandshakeSteps } from "../handshake/handshake.ts";
 import {
   addressOf,
   type Binding,
@@ -29,7 +35,12 @@ import { onAbort, pause } from "../tools/abort.ts";
 import { Events } from "../tools/events.ts";
 import { readOptions } from "../tools/options.ts";
 import { report } from "../tools/report.ts";
-import { type AcceptedInfo, type Entrance, Handshakes } from "./handshakes.ts";
+import {
+  type AcceptedInfo,
+  type Entrance,
+  Handshakes,
+  type LetIn,
+} from "./handshakes.ts";
 import {
   checkForAddress,
   LISTEN_DEFAULTS,
@@ -40,6 +51,7 @@ import {
   type ServerStats,
 } from "./options.ts";
 import { Admission, peerOf } from "./peers.ts";
+import { Slots } from "./slots.ts";
 
 /** Most bytes of a frame before its sender is authenticated. */
 const PENDING_FRAME_BYTES = 16_384;
@@ -65,6 +77,7 @@ export class Acceptor<T> implements Entrance<T> {
   readonly settings: Settings;
   readonly #events: Events<ServerEvent<T>>;
   readonly #admission: Admission;
+  readonly slots: Slots;
   /** Nothing where a connection is one as soon as it is accepted. */
   readonly #handshakes: Handshakes<T> | undefined;
   readonly #screen: typeof screenClient | undefined;
@@ -82,12 +95,12 @@ export class Acceptor<T> implements Entrance<T> {
   };
   /** Aborted by `close`, so that a wait for a change ends with it. */
   readonly #closing = new AbortController();
-  #changed: PromiseWithResolvers<void> | undefined;
   /** Whether the process waits for this, and for its connections. */
   #keepsAlive = true;
   readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
-    this.leave(connection.remoteAddr!);
+    this.#admission.leave(peerOf(connection.remoteAddr!));
     if (!this.#connections.delete(connection)) return;
+    this.slots.release();
     const stats = connection.stats();
     this.#totals.messagesReceived += stats.messagesReceived;
     this.#totals.messagesSent += stats.messagesSent;
@@ -109,6 +122,7 @@ export class Acceptor<T> implements Entrance<T> {
     this.options = resolved;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
+    this.slots = new Slots(resolved.maxConnections);
     this.settings = new Settings(given);
     const encrypt = tls && secureServer(tls);
     const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
@@ -117,8 +131,8 @@ export class Acceptor<T> implements Entrance<T> {
       halfOf("verify", authenticate, endpoint, encrypt !== undefined);
     this.#screen = verify === undefined ? screenClient : undefined;
     if (encrypt !== undefined || verify !== undefined) {
-      const logIn = verify && this.#letIn(verify);
-      this.#handshakes = new Handshakes({ encrypt, logIn }, this);
+      const letIn = verify && this.#letIn(verify);
+      this.#handshakes = new Handshakes(encrypt, letIn, this);
     }
     this.#binding = bind(endpoint, given.removeStale ?? true);
     if (resolved.dropPermissions) dropPermissions(this.#binding.needs);
@@ -127,16 +141,16 @@ export class Acceptor<T> implements Entrance<T> {
   }
 
   /** The server's half of a login; what comes before it is small. */
-  #letIn(verify: Verifier): HandshakeSteps<T>["logIn"] {
+  #letIn(verify: Verifier): LetIn<T> {
     const { framing } = this.settings;
     const small = new Framing({
       ...framing,
       maxFrameBytes: Math.min(framing.maxFrameBytes, PENDING_FRAME_BYTES),
     });
-    return async (link, signal) => {
+    return async (link, signal, enter) => {
       link.limit(small, true);
       const limit = this.#admission.limitFor(peerOf(link.remoteAddr!));
-      const identity = await admit(link, verify, signal, limit);
+      const identity = await admit(link, verify, signal, limit, enter);
       link.limit(framing);
       return identity;
     };
@@ -155,16 +169,6 @@ export class Acceptor<T> implements Entrance<T> {
   /** Whether it accepts nothing any more. */
   get isClosed(): boolean {
     return this.#closing.signal.aborted;
-  }
-
-  /** Whether as many connections are open as may be. */
-  get isFull(): boolean {
-    return this.#connections.size >= this.options.maxConnections;
-  }
-
-  /** Whether somebody hears what happens. */
-  get isHeard(): boolean {
-    return this.#events.isHeard;
   }
 
   /** What happened so far, and what is open now. */
@@ -203,11 +207,7 @@ export class Acceptor<T> implements Entrance<T> {
   }
 
   async #accept(): Promise<void> {
-    // Those that only wait for this are the first.
-    while (
-      this.#connections.size + (this.#handshakes?.ready ?? 0) >=
-        this.options.maxConnections && !this.isClosed
-    ) await this.change();
+    await this.slots.untilFree(this.#closing.signal);
     try {
       const socket = await this.#binding.accept();
       // It may have come while this was being closed.
@@ -236,8 +236,9 @@ export class Acceptor<T> implements Entrance<T> {
     this.#totals.accepted++;
     if (!this.#admission.enter(peerOf(info.remoteAddr))) {
       socket.close();
-      this.reject(info.remoteAddr, "maxConnectionsPerIp");
+      this.#reject(info.remoteAddr, "maxConnectionsPerIp");
     } else if (this.#handshakes === undefined) {
+      this.slots.take(this.#closing.signal); // one is free, and goes to nobody else
       this.deliver(makeConnection<T>(socket, this.settings, info));
     } else {
       if (!this.#keepsAlive) socket.unref();
@@ -245,14 +246,22 @@ export class Acceptor<T> implements Entrance<T> {
     }
   }
 
-  /** Counts a peer out. */
-  leave(remoteAddr: Address): void {
-    this.#admission.leave(peerOf(remoteAddr));
-    this.#wake();
+  /** Tells that a peer was not let in. */
+  refuse(
+    { remoteAddr }: AcceptedInfo<T>,
+    reason: RejectionReason,
+    error: unknown,
+    connection: Connection<T> | undefined,
+  ): void {
+    if (connection === undefined) this.#admission.leave(peerOf(remoteAddr));
+    else if (
+      error instanceof VerifierError && !this.#events.isHeard &&
+      !isFailureOf(linkOf(connection), error.cause)
+    ) report(error.cause);
+    this.#reject(remoteAddr, reason, error);
   }
 
-  /** Tells that a peer was not let in. */
-  reject(remoteAddr: Address, reason: RejectionReason, error?: unknown): void {
+  #reject(remoteAddr: Address, reason: RejectionReason, error?: unknown): void {
     this.#totals.rejected++;
     this.#events.emit({ type: "rejected", remoteAddr, reason, error });
   }
@@ -271,16 +280,6 @@ export class Acceptor<T> implements Entrance<T> {
     }
   }
 
-  /** Resolves when a connection has ended, or this is closed. */
-  change(): Promise<void> {
-    return (this.#changed ??= Promise.withResolvers()).promise;
-  }
-
-  #wake(): void {
-    this.#changed?.resolve();
-    this.#changed = undefined;
-  }
-
   /** Accepts nothing any more; what is open stays open. */
   close(): void {
     if (this.isClosed) return;
@@ -288,7 +287,6 @@ export class Acceptor<T> implements Entrance<T> {
     this.#binding.close();
     this.#handshakes?.close();
     this.#consumer.close?.();
-    this.#wake();
   }
 
   /** The same, and lets what is open end once it is answered. */

@@ -3,16 +3,12 @@
  *
  * @module
  */
-import {
-  AuthenticationError,
-  BarredError,
-  VerifierError,
-} from "../auth/auth.ts";
+import { AuthenticationError, BarredError } from "../auth/auth.ts";
 import {
   type Address,
   type Connection,
   type ConnectionInfo,
-  isFailureOf,
+  type Link,
   linkOf,
   type Settings,
 } from "../connection/connection.ts";
@@ -22,15 +18,23 @@ import {
   shakeHands,
 } from "../handshake/handshake.ts";
 import type { Socket } from "../platform/platform.ts";
-import { abortable, startTimer } from "../tools/abort.ts";
-import { report } from "../tools/report.ts";
+import { startTimer } from "../tools/abort.ts";
 import type { ListenOptions, RejectionReason } from "./options.ts";
 import { firstToGo, peerOf } from "./peers.ts";
+import type { Slots } from "./slots.ts";
+
+const REASONS = {
+  handshakeTimeout: "the handshake took too long (handshakeTimeout)",
+  maxConnections:
+    "no connection ended within handshakeTimeout (maxConnections)",
+  maxPending: "too many handshakes are in progress (maxPending)",
+  closed: "the server is closing",
+};
 
 /** Why a peer is given up in the middle of its handshake. */
 class Rejection extends Error {
-  constructor(readonly reason: RejectionReason) {
-    super(`Cannot let the peer in: ${reason}`);
+  constructor(readonly reason: keyof typeof REASONS) {
+    super(`Cannot accept connection: ${REASONS[reason]}`);
   }
 }
 
@@ -52,41 +56,49 @@ export interface Entrance<T> {
   readonly options: Required<
     Pick<ListenOptions, "maxPending" | "handshakeTimeout">
   >;
-  /** Whether as many connections are open as may be. */
-  readonly isFull: boolean;
-  /** Whether somebody hears why a verifier has failed. */
-  readonly isHeard: boolean;
-  /** Resolves when a connection has ended, or all is over. */
-  change(): Promise<void>;
+  readonly slots: Slots;
+  /** Takes a connection that has a slot. */
   deliver(connection: Connection<T>): void;
-  reject(remoteAddr: Address, reason: RejectionReason, error: unknown): void;
-  /** Called for a peer that is gone without having been a connection. */
-  leave(remoteAddr: Address): void;
+  /** Hears of a peer that was not let in, and has a connection or is gone. */
+  refuse(
+    info: AcceptedInfo<T>,
+    reason: RejectionReason,
+    error: unknown,
+    connection: Connection<T> | undefined,
+  ): void;
 }
+
+/** The server's half of a login, which waits for `enter` before it says yes. */
+export type LetIn<T> = (
+  link: Link<T>,
+  signal: AbortSignal,
+  enter: () => Promise<void> | undefined,
+) => Promise<unknown>;
 
 /** Has peers encrypt and log in, and hands on those that have. */
 export class Handshakes<T> {
-  readonly #steps: HandshakeSteps<T>;
+  readonly #encrypt: HandshakeSteps<T>["encrypt"];
+  readonly #letIn: LetIn<T>;
   readonly #entrance: Entrance<T>;
   /** Those that are not done, the oldest first. */
   readonly #pending = new Set<Pending<T>>();
-  /** Those that are done, and wait until fewer connections are open. */
+  /** Those that may come in, and wait for a slot. */
   readonly #ready = new Set<Pending<T>>();
   #isClosed = false;
 
-  constructor(steps: HandshakeSteps<T>, entrance: Entrance<T>) {
-    this.#steps = steps;
+  constructor(
+    encrypt: HandshakeSteps<T>["encrypt"],
+    letIn: LetIn<T> | undefined,
+    entrance: Entrance<T>,
+  ) {
+    this.#encrypt = encrypt;
+    this.#letIn = letIn ?? (async (_link, _signal, enter) => await enter());
     this.#entrance = entrance;
   }
 
   /** Number of peers that are not let in yet. */
   get size(): number {
     return this.#pending.size + this.#ready.size;
-  }
-
-  /** Number of those that only wait until fewer connections are open. */
-  get ready(): number {
-    return this.#ready.size;
   }
 
   /** All that may keep the process alive. */
@@ -118,62 +130,64 @@ export class Handshakes<T> {
   /** Never rejects. */
   async #run(pending: Pending<T>, info: AcceptedInfo<T>): Promise<void> {
     const { signal } = pending;
-    const { settings, options } = this.#entrance;
+    const { settings, options, slots } = this.#entrance;
     // Who is pending keeps the process alive, its deadline does not.
     const stopTimer = startTimer(
       options.handshakeTimeout,
-      () => pending.giveUp(new Rejection("handshakeTimeout")),
+      () =>
+        pending.giveUp(
+          new Rejection(
+            this.#ready.has(pending) ? "maxConnections" : "handshakeTimeout",
+          ),
+        ),
       false,
     );
-    try {
-      const connection = await shakeHands(
-        pending,
-        this.#steps,
-        settings,
-        info,
-      );
+    let hasSlot = false;
+    const enter = async () => {
       this.#pending.delete(pending);
       this.#ready.add(pending);
-      while (this.#entrance.isFull) {
-        await abortable(this.#entrance.change(), signal);
-      }
-      signal.throwIfAborted();
+      await slots.take(signal);
+      hasSlot = true;
+    };
+    const steps: HandshakeSteps<T> = {
+      encrypt: this.#encrypt,
+      logIn: (link, signal) => this.#letIn(link, signal, enter),
+    };
+    try {
+      const connection = await shakeHands(pending, steps, settings, info);
       // It may have ended since, and would never be told closed.
       const link = linkOf(connection);
-      if (link.isEnded) throw link.gone("let the peer in");
+      if (link.isEnded) throw link.gone("accept connection");
       this.#entrance.deliver(connection);
     } catch (error) {
-      this.#fail(pending, info.remoteAddr, error);
+      if (hasSlot) slots.release();
+      this.#fail(pending, info, error);
     } finally {
       this.#ready.delete(pending);
       stopTimer();
     }
   }
 
-  #fail(pending: Pending<T>, remoteAddr: Address, cause: unknown): void {
+  #fail(pending: Pending<T>, info: AcceptedInfo<T>, cause: unknown): void {
     const { connection, signal } = pending;
     const rejection: Rejection | undefined = signal.reason;
     const isTold = rejection === undefined
       ? cause instanceof AuthenticationError
-      : rejection.reason === "handshakeTimeout";
+      : rejection.reason === "handshakeTimeout" ||
+        rejection.reason === "maxConnections";
     if (isTold && connection !== undefined && !this.#isClosed) {
       this.#tell(pending, connection, cause);
     } else {
       this.#pending.delete(pending);
       connection?.abort(rejection ?? cause);
-      if (connection === undefined) this.#entrance.leave(remoteAddr);
     }
-    if (
-      cause instanceof VerifierError && !this.#entrance.isHeard &&
-      !isFailureOf(linkOf(connection!), cause.cause)
-    ) report(cause.cause);
     const reason = rejection?.reason ??
       (connection === undefined
         ? "tls"
         : cause instanceof BarredError
         ? "failures"
         : "authentication");
-    this.#entrance.reject(remoteAddr, reason, cause);
+    this.#entrance.refuse(info, reason, cause, connection);
   }
 
   /** Closes the connection once its peer has what was sent: it is pending. */

@@ -36,12 +36,14 @@ import {
 } from "../tools/options.ts";
 
 /**
- * Why a peer that was accepted did not become a connection: it had as many as
- * one address may have, it was the oldest of too many that had not come in yet,
- * its address had failed too often, it could not be secured or authenticated,
- * or not in time.
+ * Why a peer that was accepted did not become a connection: no connection
+ * ended to make room for it, it had as many as one address may have, it was the
+ * oldest of too many handshakes in progress, its address had failed too often,
+ * it could not be secured or authenticated, or not in time, or the server was
+ * closing.
  */
 export type RejectionReason =
+  | "maxConnections"
   | "maxConnectionsPerIp"
   | "maxPending"
   | "failures"
@@ -130,7 +132,8 @@ export interface ListenOptions<T = JsonValue>
   port?: number;
   /**
    * Connections open at the same time. Where there are as many, accepting
-   * pauses, and peers wait in the platform's backlog.
+   * pauses, and peers wait in the platform's backlog; one in the middle of its
+   * handshake waits within `handshakeTimeout`, and is told to try again later.
    *
    * @default {1_000}
    */
@@ -154,7 +157,7 @@ export interface ListenOptions<T = JsonValue>
   maxPending?: number;
   /**
    * Milliseconds for encryption and authentication together, and for the wait
-   * that follows where there are `maxConnections`.
+   * for a slot where there are `maxConnections`.
    *
    * @default {5_000}
    */
