@@ -336,3 +336,43 @@ faultTest(
     assertEquals(types, ["listening", "connected", "draining", "closed"]);
   },
 );
+
+faultTest(
+  "serve() closes its connections and removes its file where its socket fails, then finished rejects",
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const path = `${directory}/socket`;
+    const { listen: original } = Deno;
+    let listener: Deno.UnixListener;
+    Deno.listen = ((options: Deno.UnixListenOptions) => {
+      return listener = original({ ...options, transport: "unix" });
+    }) as unknown as typeof Deno.listen;
+    const replies = Promise.withResolvers<string>();
+    const log = new ServerEventLog();
+    const options = { path, onEvent: log.onEvent };
+    const server = serve(options, () => replies.promise);
+    Deno.listen = original;
+    const failed = assertRejects(
+      () => server.finished,
+      Deno.errors.BadResource,
+    );
+    await using client = await connect(server.addr);
+    const reply = client.request(1);
+    await until(
+      () =>
+        [...server.connections].some((one) =>
+          one.stats().messagesReceived === 1
+        ),
+      "the request has not come",
+    );
+    listener!.close();
+    await until(() => log.of("draining").length === 1, "it goes on");
+    replies.resolve("hello");
+    assertEquals(await reply, "hello");
+    await failed;
+    assertEquals(server.stats().connections, 0);
+    assertEquals((await client.closed).clean, true);
+    await server.shutdown();
+    await Deno.remove(directory); // nothing is left in it
+  },
+);

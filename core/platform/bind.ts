@@ -12,7 +12,7 @@ import {
   requirePermissions,
 } from "./permissions.ts";
 import { addressText, nameEndpoint } from "../tools/address.ts";
-import { type Socket, tuned } from "./socket.ts";
+import { closeSocket, type Socket, tuned } from "./socket.ts";
 import { SocketFile } from "./socket_file.ts";
 
 /** A socket that listens. */
@@ -71,6 +71,6 @@ function open(address: Address, removeStale: boolean): Binding {
     accept: async () => tuned(await listener.accept()),
     ref: () => listener.ref(),
     unref: () => listener.unref(),
-    close: () => socket.close(),
+    close: () => closeSocket(socket),
   };
 }

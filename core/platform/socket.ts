@@ -35,7 +35,7 @@ export function tuned(socket: Socket): Socket {
 }
 
 /** Closes a socket that may be closed already. */
-export function closeSocket(socket: Socket): void {
+export function closeSocket(socket: { close(): void }): void {
   try {
     socket.close();
   } catch {

@@ -17,6 +17,7 @@
  *
  * @module
  */
+import { closeSocket } from "./socket.ts";
 import {
   EARLY_NAME,
   filesBeside,
@@ -80,7 +81,7 @@ export class SocketFile {
 
   /** Stops listening, and removes the file while it is still the same. */
   close(): void {
-    this.listener.close();
+    closeSocket(this.listener);
     // Without the permissions, the next server removes what is left.
     if (missingPermissions(permissionsForFiles(this.#path)).length > 0) {
       return this.#lock.close();

@@ -37,12 +37,15 @@ export { type AcceptOptions, Listener } from "./listener.ts";
 export class Server<T = JsonValue> implements AsyncDisposable {
   /**
    * Resolves when the server has shut down and its last connection is closed.
+   * Rejects then if the server had to shut down, as its socket failed.
    */
   readonly finished: Promise<void>;
   readonly #acceptor: Acceptor<T>;
   readonly #shutdownTimeout: number;
-  readonly #over = new AbortController();
-  #shutdown: Promise<void> | undefined;
+  readonly #closed = Promise.withResolvers<void>();
+  #isDraining = false;
+  #stopTimer = () => {};
+  readonly #stopListening: () => void;
 
   /**
    * Opens the socket and serves, with options that were read; use `serve`.
@@ -64,7 +67,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     this.#acceptor = new Acceptor(rest, bind, { isWaiting: true, take });
     this.finished = this.#run();
     callHook(onListen, this.addr);
-    onAbort(signal, () => void this.shutdown(), this.#over.signal);
+    this.#stopListening = onAbort(signal, () => void this.shutdown());
   }
 
   /** Where clients connect to. */
@@ -86,10 +89,16 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     try {
       await this.#acceptor.run();
     } catch (error) {
-      if (!this.#acceptor.isClosed) throw error;
+      if (this.#acceptor.isClosed) return;
+      // Nobody can connect any more.
+      this.#drain();
+      throw error;
+    } finally {
+      await Promise.all([...this.connections].map(({ closed }) => closed));
+      this.#stopListening();
+      this.#stopTimer();
+      this.#closed.resolve();
     }
-    await Promise.all([...this.connections].map(({ closed }) => closed));
-    this.#over.abort();
   }
 
   /**
@@ -98,20 +107,15 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    * `shutdownTimeout` are aborted. It may be called more than once.
    */
   shutdown(): Promise<void> {
-    if (this.#shutdown === undefined) {
-      // A hook that hears of it may call this again.
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#shutdown = promise;
-      resolve(this.#drain());
-    }
-    return this.#shutdown;
+    // A hook that hears of it may call this again.
+    if (!this.#isDraining) this.#drain();
+    return this.#closed.promise;
   }
 
-  async #drain(): Promise<void> {
+  #drain(): void {
+    this.#isDraining = true;
     this.#acceptor.drain();
-    const stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
-    await this.finished;
-    stopTimer();
+    this.#stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
   }
 
   #abort(): void {
