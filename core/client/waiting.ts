@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { EncodedMessage, encodeText, Framing } from "../framing/framing.ts";
+import {
+  EncodedMessage,
+  encodeText,
+  type Framing,
+  framingOf,
+} from "../framing/framing.ts";
 import {
   BackpressureError,
   type Connection,
@@ -49,7 +54,7 @@ export class WaitingMessages<T> {
   constructor({ maxQueuedBytes, framing }: Settings) {
     this.#maxQueuedBytes = maxQueuedBytes;
     // How deep a message may be, only the peer decides.
-    this.#framing = new Framing({ ...framing, maxDepth: Infinity });
+    this.#framing = framingOf({ ...framing, maxDepth: Infinity });
   }
 
   /** Messages that wait. */

@@ -12,7 +12,7 @@ import {
   FrameTruncatedError,
   InvalidMessageError,
 } from "../../framing.ts";
-import { Framing } from "../framing/framing.ts";
+import { framingOf } from "../framing/framing.ts";
 import { concat } from "@std/bytes/concat";
 import { clearImmediate, setImmediate } from "node:timers";
 import {
@@ -775,7 +775,7 @@ Deno.test("limit() lets larger frames through from then on", async () => {
   await far.write(encodeFrame("hello"));
   await far.write(encodeFrame("more than before"));
   assertEquals((await next(one)).value, "hello");
-  linkOf(one).limit(new Framing({ maxFrameBytes: 100 }));
+  linkOf(one).limit(framingOf({ maxFrameBytes: 100 }));
   assertEquals((await next(one)).value, "more than before");
   await one.close();
 });

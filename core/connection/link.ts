@@ -5,12 +5,15 @@
  */
 import {
   type Decoded,
-  Decoder,
+  FrameDecoder,
   FrameTooLargeError,
   FrameTruncatedError,
   type Framing,
   InvalidMessageError,
   type JsonValue,
+  limitDecoder,
+  type Run,
+  takeRun,
 } from "../framing/framing.ts";
 import { readOptions } from "../tools/options.ts";
 import { BACK_WITHIN, giveWay, REPLY_RUN, Share } from "../tools/schedule.ts";
@@ -66,7 +69,7 @@ export class Link<T = JsonValue> extends Closing<T> {
   /** What TLS found out. */
   readonly tls: TlsInfo | undefined;
 
-  readonly #decoder: Decoder<T>;
+  readonly #decoder: FrameDecoder<T>;
   readonly #share = new Share();
   /** Until the first message has come. */
   #screen: Screen<T> | undefined;
@@ -84,7 +87,7 @@ export class Link<T = JsonValue> extends Closing<T> {
   /** Takes the bytes over. Nothing is read before somebody waits for a message. */
   constructor(duplex: ByteDuplex, settings: Settings, info: LinkInfo<T> = {}) {
     super(duplex, settings, info);
-    this.#decoder = new Decoder(settings.framing);
+    this.#decoder = new FrameDecoder(settings.framing);
     this.localAddr = info.localAddr;
     this.tls = info.tls;
     this.#screen = info.screen;
@@ -92,10 +95,10 @@ export class Link<T = JsonValue> extends Closing<T> {
 
   /**
    * Receives under other limits from now on; the layout stays. See
-   * `Decoder.limit`.
+   * `limitDecoder`.
    */
   limit(framing: Framing, guarded = false): void {
-    this.#decoder.limit(framing, guarded);
+    limitDecoder(this.#decoder, framing, guarded);
   }
 
   /** Whole frames received. */
@@ -309,9 +312,9 @@ export class Link<T = JsonValue> extends Closing<T> {
   }
 
   /** Decodes what has come, if that is a whole frame. */
-  #takeRun(): ReturnType<Decoder<T>["take"]> {
+  #takeRun(): Run<T> | undefined {
     const { size } = this.#decoder;
-    const run = size > 0 ? this.#decoder.take() : undefined;
+    const run = size > 0 ? takeRun(this.#decoder) : undefined;
     if (run !== undefined) {
       if (this.#screen !== undefined) this.#screenFirst(run.messages[0]);
       this.#share.decoded(size - this.#decoder.size);

@@ -5,8 +5,9 @@
  * @module
  */
 import {
-  Framing,
+  type Framing,
   FRAMING_OPTIONS,
+  framingOf,
   type FramingOptions,
 } from "../framing/framing.ts";
 import { type Ticker, TICKERS, type Tickers } from "../tools/ticker.ts";
@@ -270,7 +271,7 @@ export class Settings {
   ) {
     const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;
-    this.framing = new Framing(given);
+    this.framing = framingOf(given);
     this.maxQueuedBytes = resolved.maxQueuedBytes;
     this.idleTimeout = idleTimeout;
     this.frameTimeout = frameTimeout;

@@ -4,17 +4,19 @@
  * @module
  */
 import { copy } from "@std/bytes/copy";
-import { EMPTY } from "../tools/bytes.ts";
+import { EMPTY, toBytes } from "../tools/bytes.ts";
 import { escapeDigits } from "../tools/digits.ts";
 import { decodeUtf8, MOST_UNITS } from "../tools/utf8.ts";
 import { hasManyOpeners, isTooDeep } from "./depth.ts";
 import { diagnose, OPENING_BYTES, recognizeBad } from "./diagnosis.ts";
 import {
+  type Decoded,
   FrameTooLargeError,
   FrameTruncatedError,
   InvalidMessageError,
+  type JsonValue,
 } from "./errors.ts";
-import type { Framing } from "./options.ts";
+import { type Framing, framingOf, type FramingOptions } from "./options.ts";
 import { readPrefix } from "./prefix.ts";
 
 /**
@@ -34,11 +36,7 @@ const RUN_BYTES = 65_536;
  */
 const RUN_FRAMES = 128;
 
-/**
- * What {@linkcode FrameDecoder.take} gives for each frame: its message, or the
- * error of a payload that holds none.
- */
-export type Decoded<T> = T | InvalidMessageError;
+const NONE: readonly never[] = Object.freeze([]);
 
 /** Frames that were decoded together, in order; at least one. */
 export interface Run<T> {
@@ -49,17 +47,58 @@ export interface Run<T> {
 }
 
 /**
- * Has one growing buffer, and decodes all the whole frames at hand together.
- *
- * ```text
- *          start                                    end
- * ┌────────┬────────────────────────────────────────┬────────────────┐
- * │ taken  │ frame  frame  frame  beginning of one  │ reserve()      │
- * └────────┴────────────────────────────────────────┴────────────────┘
- *            └────── take() ────┘                     commit()
- * ```
+ * Decodes like `take`, and gives the sizes, too; `undefined` means that more
+ * bytes are needed.
  */
-export class Decoder<T> {
+export let takeRun: <T>(decoder: FrameDecoder<T>) => Run<T> | undefined;
+/**
+ * Has a decoder go on under other limits; the layout stays. `guarded` costs
+ * more, and keeps the bytes from filling the engine's table of strings.
+ */
+export let limitDecoder: (
+  decoder: FrameDecoder<unknown>,
+  framing: Framing,
+  guarded: boolean,
+) => void;
+
+/**
+ * Turns bytes into messages. It has one growing buffer, decodes all the whole
+ * frames at hand together, and does no I/O.
+ *
+ * Feed it with {@linkcode FrameDecoder.push}, or without a copy: read into
+ * {@linkcode FrameDecoder.reserve}, report with
+ * {@linkcode FrameDecoder.commit}, and collect with
+ * {@linkcode FrameDecoder.take}.
+ *
+ * ```ts
+ * import { FrameDecoder } from "@blackbelt/networking/framing";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const decoder = new FrameDecoder();
+ * assertEquals([...decoder.push(Uint8Array.of(0, 0, 0, 2, 0x34))], []); // a frame has begun
+ * assertEquals([...decoder.push(Uint8Array.of(0x32))], [42]);
+ * decoder.push(Uint8Array.of(0, 0));
+ * assertThrows(() => decoder.end(), Error, "the stream ended after 2 of 4 prefix bytes");
+ * ```
+ *
+ * @typeParam T What the messages are taken to be; nothing checks it.
+ */
+export class FrameDecoder<T = JsonValue> {
+  static {
+    takeRun = (decoder) => decoder.#takeRun();
+    limitDecoder = (decoder, framing, guarded) => {
+      decoder.#framing = framing;
+      decoder.#isGuarded = guarded;
+    };
+  }
+
+  // One growing buffer:
+  //
+  //          start                                    end
+  // ┌────────┬────────────────────────────────────────┬────────────────┐
+  // │ taken  │ frame  frame  frame  beginning of one  │ reserve()      │
+  // └────────┴────────────────────────────────────────┴────────────────┘
+  //            └────── take() ────┘                     commit()
   #framing: Framing;
   #buffer: Uint8Array<ArrayBuffer> = EMPTY;
   #start = 0;
@@ -68,10 +107,22 @@ export class Decoder<T> {
   /** Whether a whole frame has been decoded. */
   #begun = false;
   #isGuarded = false;
+  /**
+   * Messages that were decoded and not yet handed out by an iterator of `push`.
+   */
+  #ready: readonly Decoded<T>[] = NONE;
+  #next = 0;
 
-  /** Allocates nothing yet. */
-  constructor(framing: Framing) {
-    this.#framing = framing;
+  /**
+   * Checks the options; nothing is allocated yet.
+   *
+   * @param options Layout and limit of the frames.
+   * @throws {RangeError} If the prefix cannot express the limit, or a number is
+   * out of range.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
+   */
+  constructor(options: FramingOptions = {}) {
+    this.#framing = framingOf(options);
   }
 
   /** Bytes that arrived and have not become messages yet. */
@@ -80,16 +131,41 @@ export class Decoder<T> {
   }
 
   /**
-   * Goes on under other limits; the layout stays. `guarded` costs more, and
-   * keeps the bytes from filling the engine's table of strings.
+   * Takes a copy of the bytes in and hands out the messages that are whole now,
+   * decoding as the iteration proceeds.
+   *
+   * What is not iterated is not lost: the next call hands it out. An iteration
+   * that ends with an `InvalidMessageError` has stepped over the bad frame;
+   * call again, with no bytes, for what came after it.
+   *
+   * @throws {InvalidMessageError} While iterating, if a payload is not UTF-8,
+   * not JSON or nested too deep.
+   * @throws {FrameTooLargeError} While iterating, if a frame is larger than the
+   * limit; every further call throws it again.
+   * @throws {TypeError} At once, if `chunk` is neither a buffer nor a view of
+   * one.
    */
-  limit(framing: Framing, guarded: boolean): void {
-    this.#framing = framing;
-    this.#isGuarded = guarded;
+  push(
+    chunk: ArrayBuffer | ArrayBufferView = EMPTY,
+  ): Generator<T, void, undefined> {
+    this.#add(toBytes(chunk));
+    return this.#messages();
   }
 
-  /** Takes a copy of the bytes in. */
-  add(bytes: Uint8Array): void {
+  *#messages(): Generator<T, void, undefined> {
+    for (;;) {
+      if (this.#next === this.#ready.length) {
+        this.#ready = this.take();
+        this.#next = 0;
+        if (this.#ready.length === 0) return;
+      }
+      const message = this.#ready[this.#next++];
+      if (message instanceof InvalidMessageError) throw message;
+      yield message;
+    }
+  }
+
+  #add(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#ensure(bytes.length);
     copy(bytes, this.#buffer, this.#end);
@@ -97,7 +173,7 @@ export class Decoder<T> {
   }
 
   /**
-   * Says that no more bytes will come.
+   * Tells the decoder that no more bytes will come.
    *
    * @throws {FrameTruncatedError} If the bytes end inside a frame.
    */
@@ -118,7 +194,10 @@ export class Decoder<T> {
     }
   }
 
-  /** Free space to read bytes into; see `FrameDecoder.reserve`. */
+  /**
+   * Free space to read bytes into, at least one byte. It is valid until the
+   * next call of any method but {@linkcode FrameDecoder.commit}.
+   */
   reserve(): Uint8Array<ArrayBuffer> {
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
@@ -130,7 +209,12 @@ export class Decoder<T> {
     return this.#end === 0 ? this.#buffer : this.#buffer.subarray(this.#end);
   }
 
-  /** Says that so many bytes were read into it; see `FrameDecoder.commit`. */
+  /**
+   * Says that `count` bytes were read into the space that
+   * {@linkcode FrameDecoder.reserve} returned.
+   *
+   * @throws {RangeError} If the space has no room for so many.
+   */
   commit(count: number): void {
     const room = this.#buffer.length - this.#end;
     if (!Number.isInteger(count) || count < 0 || count > room) {
@@ -175,13 +259,20 @@ export class Decoder<T> {
   }
 
   /**
-   * Decodes the whole frames at hand, of at most about 64 KiB; `undefined`
-   * means that more bytes are needed.
+   * Decodes the whole frames at hand together and returns their messages in
+   * order: the run ends with the last whole frame, before a frame that is too
+   * large, after about 64 KiB, or after 128 frames. An empty array means that more bytes are
+   * needed. A payload that is not UTF-8, not JSON or nested too deep stands in
+   * the array as an `InvalidMessageError`, which no JSON value can be.
    *
    * @throws {FrameTooLargeError} If the next frame is larger than the limit, or
    * is the first, no JSON, and begins like another protocol.
    */
-  take(): Run<T> | undefined {
+  take(): readonly (T | InvalidMessageError)[] {
+    return this.#takeRun()?.messages ?? NONE;
+  }
+
+  #takeRun(): Run<T> | undefined {
     let size = this.#wholeAt(this.#start);
     if (size < 0) return undefined;
     const { prefixBytes } = this.#framing;

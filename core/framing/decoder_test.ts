@@ -5,69 +5,71 @@ import {
   assertThrows,
 } from "@std/assert";
 import {
-  Decoder,
   encodeFrame,
+  FrameDecoder,
   FrameTooLargeError,
-  Framing,
+  framingOf,
   InvalidMessageError,
+  limitDecoder,
+  takeRun,
 } from "./framing.ts";
 
 /** A decoder that has these messages at hand. */
-function decoderOf(...messages: unknown[]): Decoder<unknown> {
-  const decoder = new Decoder<unknown>(new Framing({}));
-  for (const message of messages) decoder.add(encodeFrame(message));
+function decoderOf(...messages: unknown[]): FrameDecoder<unknown> {
+  const decoder = new FrameDecoder<unknown>();
+  for (const message of messages) decoder.push(encodeFrame(message));
   return decoder;
 }
 
-Deno.test("take() gives a run with the sizes of its payloads, which another decoder leaves alone", () => {
+Deno.test("takeRun() gives a run with the sizes of its payloads, which another decoder leaves alone", () => {
   const one = decoderOf(1, "é", "日本", [2]);
   const other = decoderOf("other");
-  const run = one.take();
-  assertEquals(other.take(), { messages: ["other"], sizes: [7] });
+  const run = takeRun(one);
+  assertEquals(takeRun(other), { messages: ["other"], sizes: [7] });
   assertEquals(run, { messages: [1, "é", "日本", [2]], sizes: [1, 4, 8, 3] });
-  assertStrictEquals(one.take(), undefined);
+  assertStrictEquals(takeRun(one), undefined);
 });
 
-Deno.test("take() gives the size of a payload that holds no message", () => {
+Deno.test("takeRun() gives the size of a payload that holds no message", () => {
   const decoder = decoderOf(1);
-  decoder.add(Uint8Array.of(0, 0, 0, 2, 0x22, 0xff));
-  decoder.add(Uint8Array.of(0, 0, 0, 0));
-  const { messages = [], sizes } = decoder.take() ?? {};
+  decoder.push(Uint8Array.of(0, 0, 0, 2, 0x22, 0xff));
+  decoder.push(Uint8Array.of(0, 0, 0, 0));
+  const { messages = [], sizes } = takeRun(decoder) ?? {};
   assertEquals(sizes, [1, 2, 0]);
   assertInstanceOf(messages[1], InvalidMessageError);
   assertInstanceOf(messages[2], InvalidMessageError);
 });
 
-Deno.test("take() gives the first frame alone where the stream begins like another protocol", () => {
+Deno.test("takeRun() gives the first frame alone where the stream begins like another protocol", () => {
   // A length of 13, and white space: what the PROXY protocol begins with.
   const opening = "\r\n\r\n";
   for (const payload of ["1234567890", "GET / HTTP"]) {
-    const decoder = new Decoder<unknown>(new Framing({ prefixBytes: 1 }));
-    decoder.add(new TextEncoder().encode(`${opening}${payload}`));
-    decoder.add(Uint8Array.of(1, 0x31, 1, 0x32));
+    const decoder = new FrameDecoder<unknown>({ prefixBytes: 1 });
+    decoder.push(new TextEncoder().encode(`${opening}${payload}`));
+    decoder.push(Uint8Array.of(1, 0x31, 1, 0x32));
     if (payload !== "1234567890") {
       for (let i = 0; i < 2; i++) {
         assertThrows(
-          () => decoder.take(),
+          () => takeRun(decoder),
           FrameTooLargeError,
           "the peer seems to speak the PROXY protocol",
         );
       }
       continue;
     }
-    assertEquals(decoder.take(), { messages: [1_234_567_890], sizes: [13] });
-    assertEquals(decoder.take(), { messages: [1, 2], sizes: [1, 1] });
+    assertEquals(takeRun(decoder), { messages: [1_234_567_890], sizes: [13] });
+    assertEquals(takeRun(decoder), { messages: [1, 2], sizes: [1, 1] });
   }
 });
 
-Deno.test("limit() holds for what is taken from then on", () => {
+Deno.test("limitDecoder() holds for what is taken from then on", () => {
   const decoder = decoderOf(1, "123456");
-  decoder.limit(new Framing({ maxFrameBytes: 4 }), true);
-  assertEquals(decoder.take()?.messages, [1]);
+  limitDecoder(decoder, framingOf({ maxFrameBytes: 4 }), true);
+  assertEquals(takeRun(decoder)?.messages, [1]);
   for (let i = 0; i < 2; i++) {
-    const error = assertThrows(() => decoder.take(), FrameTooLargeError);
+    const error = assertThrows(() => takeRun(decoder), FrameTooLargeError);
     assertEquals([error.size, error.limit], [8, 4]);
   }
-  decoder.limit(new Framing({ maxFrameBytes: 8 }), false);
-  assertEquals(decoder.take()?.messages, ["123456"]);
+  limitDecoder(decoder, framingOf({ maxFrameBytes: 8 }), false);
+  assertEquals(takeRun(decoder)?.messages, ["123456"]);
 });

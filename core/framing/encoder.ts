@@ -8,7 +8,7 @@ import { EMPTY, toBytes } from "../tools/bytes.ts";
 import { MOST_UNITS } from "../tools/utf8.ts";
 import { hasManyOpeners, isTooDeep } from "./depth.ts";
 import { FrameTooLargeError, InvalidMessageError } from "./errors.ts";
-import { Framing, type FramingOptions } from "./options.ts";
+import { type Framing, framingOf, type FramingOptions } from "./options.ts";
 import { writePrefix } from "./prefix.ts";
 
 const TEXT_ENCODER = new TextEncoder();
@@ -113,7 +113,7 @@ export class FrameEncoder {
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   constructor(options: FramingOptions = {}) {
-    this.#framing = Framing.of(options);
+    this.#framing = framingOf(options);
   }
 
   /**

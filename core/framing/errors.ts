@@ -1,8 +1,17 @@
 /**
- * What goes wrong with frames and messages.
+ * What a message is, and what goes wrong with frames and messages.
  *
  * @module
  */
+
+/** Any value that JSON can carry. */
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | JsonValue[]
+  | { [key: string]: JsonValue };
 
 /**
  * Thrown when a payload is larger than the limit, and when the bytes of a stream
@@ -74,3 +83,9 @@ export class InvalidMessageError extends SyntaxError {
     this.name = "InvalidMessageError";
   }
 }
+
+/**
+ * What `FrameDecoder.take` gives for each frame: its message, or the
+ * error of a payload that holds none.
+ */
+export type Decoded<T> = T | InvalidMessageError;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { type Decoded, Decoder, type Run } from "./decoder.ts";
+export { FrameDecoder, limitDecoder, type Run, takeRun } from "./decoder.ts";
 export {
   EncodedMessage,
   encodeFrame,
@@ -13,22 +13,16 @@ export {
   measure,
 } from "./encoder.ts";
 export {
+  type Decoded,
   FrameTooLargeError,
   FrameTruncatedError,
   InvalidMessageError,
+  type JsonValue,
 } from "./errors.ts";
 export {
-  Framing,
+  type Framing,
   FRAMING_DEFAULTS,
   FRAMING_OPTIONS,
+  framingOf,
   type FramingOptions,
 } from "./options.ts";
-
-/** Any value that JSON can carry. */
-export type JsonValue =
-  | string
-  | number
-  | boolean
-  | null
-  | JsonValue[]
-  | { [key: string]: JsonValue };

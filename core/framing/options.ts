@@ -60,47 +60,34 @@ export const FRAMING_DEFAULTS: Readonly<Required<FramingOptions>> = defaultsOf(
   FRAMING_OPTIONS,
 );
 
+/** Framing options that are checked. */
+export type Framing = Readonly<Required<FramingOptions>>;
+
+const CHECKED = new WeakSet<FramingOptions>();
+
 /**
- * Framing options that are checked, with the limit that both the user and the
- * prefix allow.
+ * Reads and checks options of a user, and gives the limit that both the user and
+ * the prefix allow; those that are checked stay.
+ *
+ * @throws {RangeError} If the prefix cannot express the limit.
  */
-export class Framing implements Required<FramingOptions> {
-  /** Width of the length prefix in bytes. */
-  readonly prefixBytes: 1 | 2 | 4 | 8;
-  /** Whether the length prefix has its least significant byte first. */
-  readonly littleEndian: boolean;
-  /** Largest payload in bytes. */
-  readonly maxFrameBytes: number;
-  /** Deepest nesting. */
-  readonly maxDepth: number;
-
-  /**
-   * Takes options that were read.
-   *
-   * @throws {RangeError} If the prefix cannot express the limit.
-   */
-  constructor(given: FramingOptions) {
-    const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } = {
-      ...FRAMING_DEFAULTS,
-      ...given,
-    };
-    const expressible = Math.min(
-      2 ** (8 * prefixBytes) - 1,
-      Number.MAX_SAFE_INTEGER,
-    );
-    // The default gives way where the prefix cannot express it.
-    limit(undefined, { most: expressible })
-      .check("maxFrameBytes", given.maxFrameBytes ?? Infinity);
-    this.prefixBytes = prefixBytes;
-    this.littleEndian = littleEndian;
-    this.maxFrameBytes = Math.min(maxFrameBytes, expressible);
-    this.maxDepth = maxDepth;
-  }
-
-  /** Reads and checks options of a user; those that are checked stay. */
-  static of(options: FramingOptions): Framing {
-    return options instanceof Framing
-      ? options
-      : new Framing(readOptions(FRAMING_OPTIONS, options));
-  }
+export function framingOf(options: FramingOptions): Framing {
+  if (CHECKED.has(options)) return options as Framing;
+  const given = readOptions(FRAMING_OPTIONS, options);
+  const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } = {
+    ...FRAMING_DEFAULTS,
+    ...given,
+  };
+  const most = Math.min(2 ** (8 * prefixBytes) - 1, Number.MAX_SAFE_INTEGER);
+  // The default gives way where the prefix cannot express it.
+  limit(undefined, { most })
+    .check("maxFrameBytes", given.maxFrameBytes ?? Infinity);
+  const framing = {
+    prefixBytes,
+    littleEndian,
+    maxFrameBytes: Math.min(maxFrameBytes, most),
+    maxDepth,
+  };
+  CHECKED.add(framing);
+  return framing;
 }

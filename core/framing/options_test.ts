@@ -1,5 +1,5 @@
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { Framing } from "./framing.ts";
+import { framingOf } from "./framing.ts";
 
 Deno.test("Framing reads each option of a user once, and keeps what it has read", () => {
   const reads: string[] = [];
@@ -13,7 +13,7 @@ Deno.test("Framing reads each option of a user once, and keeps what it has read"
       return reads.length;
     },
   };
-  const framing = Framing.of(options);
+  const framing = framingOf(options);
   assertEquals(reads, ["prefixBytes", "maxFrameBytes"]);
   assertEquals({ ...framing }, {
     prefixBytes: 2,
@@ -21,17 +21,17 @@ Deno.test("Framing reads each option of a user once, and keeps what it has read"
     maxFrameBytes: 2,
     maxDepth: 128,
   });
-  assertStrictEquals(Framing.of(framing), framing);
+  assertStrictEquals(framingOf(framing), framing);
   // It is one of its own: a server makes a smaller one of it.
   assertEquals(
-    { ...new Framing({ ...framing, maxFrameBytes: 1 }) },
+    { ...framingOf({ ...framing, maxFrameBytes: 1 }) },
     { ...framing, maxFrameBytes: 1 },
   );
 });
 
 Deno.test("Framing refuses a limit that the prefix cannot express", () => {
   assertThrows(
-    () => new Framing({ prefixBytes: 1, maxFrameBytes: 256 }),
+    () => framingOf({ prefixBytes: 1, maxFrameBytes: 256 }),
     RangeError,
     'Cannot use option "maxFrameBytes": received 256, expected Infinity or a whole number from 1 to 255',
   );

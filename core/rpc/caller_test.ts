@@ -13,7 +13,7 @@ import { BackpressureError, type Link } from "../connection/connection.ts";
 import { delay, Now, settled, until } from "../../tests/ledger.ts";
 import { RpcError } from "./jsonrpc.ts";
 import { Caller } from "./caller.ts";
-import { Framing } from "../framing/framing.ts";
+import { framingOf } from "../framing/framing.ts";
 import type { RpcCallOptions, RpcContext } from "./contract.ts";
 import { turn } from "../../tests/turns.ts";
 
@@ -31,7 +31,7 @@ function callerOver(
 ): Caller {
   const caller = new Caller({
     ...limits,
-    framing: Framing.of({}),
+    framing: framingOf({}),
     now: () => clock.now,
     watch() {},
   });

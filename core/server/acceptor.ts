@@ -19,7 +19,7 @@ import {
   makeConnection,
   Settings,
 } from "../connection/connection.ts";
-import { Framing } from "../framing/framing.ts";
+import { framingOf } from "../framing/framing.ts";
 import {
   addressOf,
   type Binding,
@@ -143,7 +143,7 @@ export class Acceptor<T> implements Entrance<T> {
   /** The server's half of a login; what comes before it is small. */
   #letIn(verify: Verifier): LetIn<T> {
     const { framing } = this.settings;
-    const small = new Framing({
+    const small = framingOf({
       ...framing,
       maxFrameBytes: Math.min(framing.maxFrameBytes, PENDING_FRAME_BYTES),
     });
