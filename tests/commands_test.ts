@@ -21,6 +21,7 @@ const COMMAND = /^(?:deno (?!doc|lint|fmt|check)\w+|npx|python3|node) /;
 const ELSEWHERE: Record<string, string> = {
   "deno add jsr:@blackbelt/networking": "needs the registry of JSR",
   "deno bench bench/codec_bench.ts": "takes minutes",
+  "deno bundle --output networking.mjs networking.ts": "interop/bundle_test.ts",
   "deno run --allow-net=127.0.0.1 bench/load.ts --port 8080 8 64 4 17":
     "bench/load_test.ts",
   "deno task bench": "takes minutes",

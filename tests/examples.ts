@@ -38,10 +38,20 @@ export const ADAPTER_EXAMPLES: Readonly<Record<string, Example>> = {
 /** The README. */
 export const README = Deno.readTextFileSync(new URL("README.md", ROOT));
 
-/** The blocks of the README in a language. */
-export function blocks(language: string): string[] {
+/** The blocks of a page in a language; of the README, if no page is given. */
+export function blocks(language: string, page: string = README): string[] {
   const pattern = new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "gm");
-  return [...README.matchAll(pattern)].map(([, text]) => text);
+  return [...page.matchAll(pattern)].map(([, text]) => text);
+}
+
+/** Makes the files that the README's code reads, by the README's commands. */
+export async function makeFiles(directory: string): Promise<void> {
+  const commands = blocks("sh").find((block) => block.startsWith("openssl"));
+  const { success, stderr } = await new Deno.Command("sh", {
+    args: ["-e", "-c", commands!],
+    cwd: directory,
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
 }
 
 /** What a block of code prints, as its comments say. */

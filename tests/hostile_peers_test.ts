@@ -1,7 +1,12 @@
 /** No pattern that a page or an example shows ends for what a peer does. */
 import { assert, assertEquals } from "@std/assert";
-import { certificates } from "./certificates.ts";
-import { ADAPTER_EXAMPLES, blocks, EXAMPLES, outputOf } from "./examples.ts";
+import {
+  ADAPTER_EXAMPLES,
+  blocks,
+  EXAMPLES,
+  makeFiles,
+  outputOf,
+} from "./examples.ts";
 import { withFixedPorts } from "./fixed_ports.ts";
 import { start } from "./process.ts";
 
@@ -32,10 +37,7 @@ function* programs(): Generator<Program> {
 Deno.test("every example and README block that listens prints the same where peers reset, stop inside a frame, send too much, send no JSON or vanish", () =>
   withFixedPorts(async () => {
     const directory = await Deno.makeTempDir();
-    const { server, ca } = certificates();
-    await Deno.writeTextFile(`${directory}/ca.pem`, ca);
-    await Deno.writeTextFile(`${directory}/cert.pem`, server.cert);
-    await Deno.writeTextFile(`${directory}/key.pem`, server.key);
+    await makeFiles(directory);
     let count = 0;
     for (const { name, code, output } of programs()) {
       if (!/\b(listen|serve|serveRpc)\(/.test(code)) continue;

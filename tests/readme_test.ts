@@ -1,15 +1,10 @@
 /** What the README shows is what happens. */
-import { assert, assertEquals } from "@std/assert";
-import {
-  CONNECT_DEFAULTS,
-  encodeFrame,
-  LISTEN_DEFAULTS,
-  SERVE_DEFAULTS,
-} from "../mod.ts";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import deno from "../deno.json" with { type: "json" };
+import { encodeFrame } from "../mod.ts";
 import { caption } from "../bench/results.ts";
 import results from "../bench/results.json" with { type: "json" };
-import { certificates } from "./certificates.ts";
-import { blocks, outputOf, README } from "./examples.ts";
+import { blocks, makeFiles, outputOf, README } from "./examples.ts";
 import { withFixedPorts } from "./fixed_ports.ts";
 import { start } from "./process.ts";
 
@@ -105,13 +100,10 @@ Deno.test("the README's code prints what its comments say", () =>
     }
   }));
 
-Deno.test("the README's code for certificates prints what its comments say", () =>
+Deno.test("the README's code that reads its files prints what its comments say", () =>
   withFixedPorts(async () => {
     const directory = await Deno.makeTempDir();
-    const { server, ca } = certificates();
-    await Deno.writeTextFile(`${directory}/ca.pem`, ca);
-    await Deno.writeTextFile(`${directory}/cert.pem`, server.cert);
-    await Deno.writeTextFile(`${directory}/key.pem`, server.key);
+    await makeFiles(directory);
     for (const block of blocks("ts ignore")) {
       await Deno.writeTextFile(`${directory}/main.ts`, block);
       const script = start(Deno.execPath(), [
@@ -135,27 +127,42 @@ Deno.test("the README's picture of a frame is one", () => {
   );
 });
 
-Deno.test("the README's defaults are the defaults", () => {
-  const rows = [...README.matchAll(/^\| `(\w+)` +\| (.*?) +\| (.*?) +\|/gm)];
-  const seen = new Set<string>();
-  for (const [, option, entry, text] of rows) {
-    const defaults: object = entry === "connect"
-      ? CONNECT_DEFAULTS
-      : entry === "listen, serve"
-      ? LISTEN_DEFAULTS
-      : SERVE_DEFAULTS;
-    if (!Object.hasOwn(defaults, option)) continue;
-    seen.add(option);
-    const literal = text.replaceAll("`", "").replaceAll(/(\d) (?=\d)/g, "$1");
-    const value = literal === "Infinity" ? Infinity : JSON.parse(literal);
-    assertEquals(value, Reflect.get(defaults, option), option);
-  }
-  assertEquals(
-    seen,
-    new Set(Object.keys({ ...SERVE_DEFAULTS, ...CONNECT_DEFAULTS })),
-  );
-});
-
 Deno.test("the README names the machine and the versions of the figures that it shows", () => {
   assert(README.replaceAll(/\s+/g, " ").includes(caption(results)));
+});
+
+/** Lines that each page may have: more is not read. */
+const MOST_LINES: Record<string, number> = {
+  "README.md": 300,
+  "SECURITY.md": 150,
+  "CONTRIBUTING.md": 100,
+  "ARCHITECTURE.md": 165,
+};
+
+Deno.test("no page is longer than is read", async () => {
+  for (const [page, most] of Object.entries(MOST_LINES)) {
+    const text = await Deno.readTextFile(new URL(page, ROOT));
+    assertLessOrEqual(text.trimEnd().split("\n").length, most, page);
+  }
+});
+
+Deno.test("the README's adapters are those that are exported, and those of the tests", async () => {
+  const rows = [
+    ...README.matchAll(
+      /^\| `(.+?)` +\| (\S+) +\| `@blackbelt\/networking\/(.+?)` +\|$/gm,
+    ),
+  ];
+  const named = rows.map(([, , , entry]) => `./${entry}`);
+  const entries = Object.keys(deno.exports);
+  assertEquals(
+    named.sort(),
+    entries.filter((entry) => entry.startsWith("./adapters/")).sort(),
+  );
+  for (const [, library, version, entry] of rows) {
+    const path = Reflect.get(deno.exports, `./${entry}`);
+    const test = await Deno.readTextFile(
+      new URL(path.replace(".ts", "_test.ts"), ROOT),
+    );
+    assert(test.includes(`"npm:${library}@${version}`), library);
+  }
 });

@@ -122,18 +122,14 @@ function unlock(path: string, file: Deno.FsFile): void {
   file.close();
 }
 
-/**
- * Most bytes of a path. The platform's own error speaks of the early one, and
- * gives no number.
- */
-const MOST_BYTES = (Deno.build.os === "darwin" ? 103 : 107) -
-  `.d/${EARLY_NAME}`.length;
-
+/** The platform's own error speaks of the early path, and gives no number. */
 function checkLength(path: string): void {
   const { length } = new TextEncoder().encode(path);
-  if (length <= MOST_BYTES) return;
+  const limit = (Deno.build.os === "darwin" ? 103 : 107) -
+    `.d/${EARLY_NAME}`.length;
+  if (length <= limit) return;
   throw new TypeError(
-    `Cannot listen on ${path}: the path is ${length} bytes long, limit is ${MOST_BYTES} bytes`,
+    `Cannot listen on ${path}: the path is ${length} bytes long, limit is ${limit} bytes`,
   );
 }
 
