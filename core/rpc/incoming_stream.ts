@@ -65,11 +65,6 @@ interface Frame<T> {
   readonly bytes: number;
 }
 
-interface Waiting<T, R> {
-  resolve(result: IteratorResult<T, R>): void;
-  reject(failure: Failure): void;
-}
-
 /**
  * The calling end: holds what has come until it is iterated over. What is held
  * when the stream ends is still handed out; what is held when it is left is
@@ -81,7 +76,7 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   readonly #source: StreamSource;
   readonly #total: StreamTotal;
   readonly #frames = new Queue<Frame<T>>();
-  readonly #waiting = new Queue<Waiting<T, R>>();
+  readonly #waiting = new Queue<PromiseWithResolvers<IteratorResult<T, R>>>();
   /** Items of the first frame that were taken. */
   #next = 0;
   #bytesHeld = 0;
@@ -168,9 +163,10 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   #serve(): void {
     while (this.#waiting.size > 0 && (this.itemsHeld > 0 || this.#isOver)) {
       const { resolve, reject } = this.#waiting.shift()!;
-      if (this.itemsHeld > 0) {
+      const frame = this.#frames.peek();
+      if (frame !== undefined) {
         this.#share?.read(0); // what was before was no work
-        resolve({ done: false, value: this.#take() });
+        resolve({ done: false, value: this.#take(frame) });
         continue;
       }
       const outcome = this.#outcome;
@@ -181,9 +177,8 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
     }
   }
 
-  /** Takes the next item of those that are held. */
-  #take(): T {
-    const frame = this.#frames.peek()!;
+  /** Takes the next item of the first frame. */
+  #take(frame: Frame<T>): T {
     const item = frame.items[this.#next++];
     this.itemsHeld--;
     if (this.#next === frame.items.length) {
@@ -214,16 +209,17 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
       this.#share = new Share();
       this.#source.begin();
     }
-    if (this.itemsHeld > 0) {
-      const { items, bytes } = this.#frames.peek()!;
-      const isSpent = this.#share.isSpent(bytes / items.length);
-      const result: IteratorResult<T, R> = { done: false, value: this.#take() };
+    const frame = this.#frames.peek();
+    if (frame !== undefined) {
+      const isSpent = this.#share.isSpent(frame.bytes / frame.items.length);
+      const value = this.#take(frame);
+      const result: IteratorResult<T, R> = { done: false, value };
       return isSpent ? giveWay().then(() => result) : Promise.resolve(result);
     }
-    const next = new Promise<IteratorResult<T, R>>((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-      this.#serve();
-    }).then(undefined, (failure) => {
+    const waiting = Promise.withResolvers<IteratorResult<T, R>>();
+    this.#waiting.push(waiting);
+    this.#serve();
+    const next = waiting.promise.then(undefined, (failure) => {
       quietSoon(next);
       return raise(failure);
     });

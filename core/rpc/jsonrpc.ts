@@ -124,12 +124,8 @@ export class RpcError extends Error {
    * string.
    */
   constructor(code: number, message: string, data?: unknown) {
-    checkArgument(
-      "code",
-      code,
-      Number.isSafeInteger(code),
-      "a whole number",
-    );
+    const isWhole = Number.isSafeInteger(code);
+    checkArgument("code", code, isWhole, "a whole number");
     checkArgument("message", message, typeof message === "string", "a string");
     super(message);
     this.name = "RpcError";
