@@ -248,6 +248,28 @@ Deno.test("Answerer answers one error for a batch of ids that are too long for i
   await raw.close();
 });
 
+Deno.test("Answerer answers with an error of that id where the message of an RpcError is too long, in a batch as well", async () => {
+  const errors: unknown[] = [];
+  const raw = new RawPeer({
+    long() {
+      throw new RpcError(1, "x".repeat(2_000));
+    },
+  }, {
+    onError: (error) => errors.push((error as Error).name),
+  }, { maxFrameBytes: 1_000 });
+  const calls = [request(1, "long"), request(2, "missing")];
+  await raw.send(calls[0], calls);
+  assertEquals(await raw.receive(2), [
+    failure(1, -32603, "Internal error"),
+    [
+      failure(1, -32603, "Internal error"),
+      failure(2, -32601, "Method not found"),
+    ],
+  ]);
+  assertEquals(errors, ["FrameTooLargeError", "FrameTooLargeError"]);
+  await raw.close();
+});
+
 Deno.test("Answerer tells of an answer once, and names no method but its own", async () => {
   const errors: unknown[][] = [];
   const raw = new RawPeer({ large: () => "x".repeat(99) }, {

@@ -227,10 +227,13 @@ export function carriedOf(result: unknown): unknown {
   );
 }
 
-/** The error in place of an answer; one without data takes no more room. */
+/** Most UTF-16 units of an error's message that is sent where room is short. */
+const SHORT = 64;
+
+/** The error in place of an answer; a short one takes no more room. */
 function insteadOf(response: RpcResponse): RpcResponse {
   const { id, error } = response;
-  return error && error.data === undefined
+  return error && error.data === undefined && error.message.length <= SHORT
     ? response
     : failureOf(id, RPC_ERRORS.internalError);
 }
