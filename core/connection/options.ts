@@ -198,7 +198,10 @@ export class ConnectionClosedError extends Error {
  * slowed down in time.
  */
 export class BackpressureError extends RangeError {
-  /** Bytes that wait to be written, or requests or calls for their replies. */
+  /**
+   * Bytes that wait to be written, requests or calls that wait for their replies,
+   * or UTF-16 units of calls that wait to be sent.
+   */
   readonly queued: number;
   /** How many may wait. */
   readonly limit: number;
@@ -207,7 +210,7 @@ export class BackpressureError extends RangeError {
   constructor(
     queued: number,
     limit: number,
-    what: "bytes" | "requests" | "calls" | "bytes of calls" = "bytes",
+    what: "bytes" | "requests" | "calls" | "UTF-16 units of calls" = "bytes",
   ) {
     super(
       what === "bytes"
@@ -216,7 +219,7 @@ export class BackpressureError extends RangeError {
         ? `Cannot send request: ${queued} requests wait for their replies, limit is ${limit}`
         : what === "calls"
         ? `Cannot call: ${queued} calls are open, limit is ${limit} (maxOpenCalls)`
-        : `Cannot call: ${queued} bytes of calls wait, limit is ${limit} bytes`,
+        : `Cannot call: ${queued} UTF-16 units of calls wait, limit is ${limit}`,
     );
     this.name = "BackpressureError";
     this.queued = queued;

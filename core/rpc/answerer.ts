@@ -30,6 +30,7 @@ import {
 import { type Batch, carriedOf, isError, Replies } from "./replies.ts";
 import { IncomingQueue } from "./incoming_queue.ts";
 import { saltedKey } from "../tools/salted_key.ts";
+import { isWithinMethod, withinMethod } from "./within.ts";
 
 type Cause = readonly [code: number, message: string];
 
@@ -69,6 +70,11 @@ export class Answerer {
   /** Those that are streams. */
   get streams(): number {
     return this.#queue.streamSlots.taken;
+  }
+
+  /** Methods at work for which somebody waits. */
+  get working(): number {
+    return this.#queue.slots.taken + this.#queue.streamSlots.taken;
   }
 
   /** Whether the caller has ended its side. */
@@ -115,7 +121,8 @@ export class Answerer {
   /** Gives calls that are parked the slots that are free. */
   startParked(): void {
     // One that is over at once comes back here: a loop, as there may be many.
-    if (this.#isStarting) return;
+    if (this.#isStarting || this.#queue.size === 0) return;
+    if (!isWithinMethod()) return withinMethod(() => this.startParked());
     this.#isStarting = true;
     for (let call; (call = this.#queue.shift()) !== undefined;) {
       this.#calls.take(call.id ?? call);
@@ -125,19 +132,16 @@ export class Answerer {
   }
 
   #start(call: IncomingCall): void {
-    const { caller } = this.#setting;
     let result: unknown;
-    caller.isWithinMethod = true;
     try {
       result = call.invoke!(call, call.params);
     } catch (error) {
       return this.#fail(call, error);
-    } finally {
-      caller.isWithinMethod = false;
     }
     if (!isPromiseLike(result)) return this.#succeed(call, result);
     call.takeSlot(this.#queue.slots);
     this.#add(call);
+    this.#setting.caller.lend();
     Promise.resolve(result).then(
       (result) => this.#succeed(call, result),
       (error) => this.#fail(call, error),
@@ -190,6 +194,7 @@ export class Answerer {
     // It may last: calls do not wait for it.
     call.takeSlot(this.#queue.streamSlots);
     if (!isKnown) this.#add(call);
+    this.#setting.caller.lend();
     if (this.isFlowing) stream.flow();
     if (this.#shutdown !== undefined) this.#endStream(call, stream);
     stream.run().then(

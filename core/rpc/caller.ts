@@ -5,6 +5,7 @@
  */
 import { CallTable } from "./call_table.ts";
 import {
+  BackpressureError,
   type ConnectionEnd,
   isMistake,
   type Link,
@@ -28,22 +29,27 @@ import type { Failure, StreamTotal } from "./incoming_stream.ts";
 import {
   type CallOwner,
   type CallScope,
+  NO_LIMITS,
   OutgoingCall,
+  type Rank,
 } from "./outgoing_call.ts";
 import {
-  type Lender,
+  type Methods,
   Sender,
   type SenderOptions,
   type SenderOwner,
-  tell,
 } from "./sender.ts";
-import type { Window } from "./window.ts";
+import { FENCE } from "./methods.ts";
+import { isWithinMethod } from "./within.ts";
 import { quiet } from "../tools/promises.ts";
 
+const RESOLVED = Promise.resolve();
 /** Milliseconds by which clocks may differ at the end of a call. */
 export const CLOCK_DIFFERENCE = 10;
 /** What a caller is made with. */
 export interface CallerOptions extends SenderOptions {
+  /** See {@linkcode RpcOptions.maxOpenCalls}. */
+  readonly maxOpenCalls: number;
   /** Called with the time at which a call is late. */
   watch(deadline: number): void;
   /** Called with an error that may be for any of the calls. */
@@ -61,12 +67,12 @@ export class Caller implements CallOwner, SenderOwner {
   strays = 0;
   /** What the streams of all calls hold. */
   readonly streams: StreamTotal = { bytes: 0 };
-  /** Whether a method is called: what that calls at once is called by it. */
-  isWithinMethod = false;
   readonly #options: CallerOptions;
   readonly #calls = new CallTable<unknown, OutgoingCall>();
   readonly #sender: Sender;
   #lastId = 0;
+  /** The id of the last call of `rpc.sync`. */
+  #fenceId: number | undefined;
   /** Calls given up whose answers may still come. */
   #givenUp = 0;
   /** Answers to calls that were never made. */
@@ -81,12 +87,12 @@ export class Caller implements CallOwner, SenderOwner {
 
   /** Calls that are open, or wait. */
   get size(): number {
-    return this.#calls.size;
+    return this.#calls.size - (this.#calls.get(this.#fenceId) ? 1 : 0);
   }
 
-  /** Calls on the wire whose answers have not begun. */
+  /** Calls on the wire, streams included. */
   get sent(): number {
-    return this.#sender.outer.calls + this.#sender.inner.calls;
+    return this.#calls.size - this.#sender.size;
   }
 
   /** Streams that the other end sends no more of before they are read here. */
@@ -102,8 +108,13 @@ export class Caller implements CallOwner, SenderOwner {
   }
 
   /** Sends over that link from now on, and tells of each call. */
-  attach(link: Link, lender?: Lender): void {
-    this.#sender.attach(link, lender);
+  attach(link: Link, methods?: Methods): void {
+    this.#sender.attach(link, methods);
+  }
+
+  /** A method is at work: it may be lent what it calls. */
+  lend(): void {
+    if (this.#sender.waiting("inner") > 0) this.#sender.sendWaiting();
   }
 
   /** Calls a method; see {@linkcode RpcRemote.call}. */
@@ -113,26 +124,24 @@ export class Caller implements CallOwner, SenderOwner {
     options: RpcCallOptions | undefined,
     scope?: CallScope,
   ): RpcReply<unknown> {
-    const isInner = scope !== undefined || this.isWithinMethod ||
-      method === "rpc.ping"; // a heartbeat waits for nothing
-    const window = isInner ? this.#sender.inner : this.#sender.outer;
-    const call = this.make(window);
+    const call = this.#make(rankOf(method, scope));
     try {
       if (this.#end !== undefined) {
         throw this.#sender.link!.noReply(`call "${method}"`);
       }
-      this.#sender.checkRoom(window);
+      this.#checkRoom(call.rank);
       params = checkedParams(method, params);
-      if (options === undefined && scope === undefined) {
-        this.#sender.send(call, {
-          jsonrpc: "2.0",
-          id: call.id,
-          method,
-          params,
-        });
-        call.deadline = this.#options.now() + this.#options.timeout;
-        this.add(call);
-      } else this.#open(call, method, params, options, scope);
+      const { now, timeout } = this.#options;
+      const limits = call.limit(options, scope, now(), timeout);
+      this.#sender.send(call, {
+        jsonrpc: "2.0",
+        id: call.id,
+        method,
+        params,
+        timeout: limits.timeout,
+      });
+      this.#add(call);
+      if (limits !== NO_LIMITS) call.listen(limits);
       return call.reply();
     } catch (error) {
       call.fail(() => error);
@@ -140,13 +149,28 @@ export class Caller implements CallOwner, SenderOwner {
     }
   }
 
+  /** Calls `rpc.sync`. */
+  callFence(): Promise<unknown> {
+    this.#fenceId = this.#lastId + 1;
+    return this.call(FENCE, undefined, undefined);
+  }
+
   /** Makes a call of which nobody knows yet. */
-  make(window: Window<OutgoingCall>, isNotification = false): OutgoingCall {
-    return new OutgoingCall(this, ++this.#lastId, window, isNotification);
+  #make(rank: Rank, isNotification = false): OutgoingCall {
+    return new OutgoingCall(this, ++this.#lastId, rank, isNotification);
+  }
+
+  /** Throws where as many calls are open, or wait, as may. */
+  #checkRoom(rank: Rank): void {
+    // Others may wait for what methods call.
+    const most = this.#options.maxOpenCalls * (rank === "inner" ? 2 : 1);
+    if (this.#calls.size >= most && rank !== "urgent") {
+      throw new BackpressureError(this.#calls.size, most, "calls");
+    }
   }
 
   /** Keeps a call until it is answered, or late. */
-  add(call: OutgoingCall): void {
+  #add(call: OutgoingCall): void {
     this.#calls.add(call.id, call);
     this.#options.watch(call.deadline);
     if (call.isWaiting && this.#sender.link === undefined) {
@@ -159,56 +183,39 @@ export class Caller implements CallOwner, SenderOwner {
     this.#calls.take(call.id);
   }
 
-  /** Sends a call that has limits of its own. */
-  #open(
-    call: OutgoingCall,
-    method: string,
-    params: object | undefined,
-    options: RpcCallOptions = {},
-    scope: CallScope | undefined,
-  ): void {
-    const { signal, timeout, over } = call.limit(
-      options,
-      scope,
-      this.#options.now(),
-      this.#options.timeout,
-    );
-    this.#sender.send(call, {
-      jsonrpc: "2.0",
-      id: call.id,
-      method,
-      params,
-      timeout,
-    });
-    this.add(call);
-    call.listen([signal, over]);
-  }
-
   /** Sends what is not to be answered; see {@linkcode RpcRemote.notify}. */
   notify(
     method: string,
     params: object | undefined,
-    isInner: boolean = this.isWithinMethod,
+    scope?: CallScope,
   ): Promise<void> {
-    const { inner, outer } = this.#sender;
     try {
       params = checkedParams(method, params);
+      const rank = rankOf(method, scope);
       const request = { jsonrpc: "2.0", method, params } as const;
-      return this.#sender.notify(isInner ? inner : outer, request);
+      if (this.#sender.notify(rank, request)) return this.#room();
+      this.#checkRoom(rank);
+      const call = this.#make(rank, true);
+      const { now, timeout, reach } = this.#options;
+      if (reach !== undefined) call.deadline = now() + timeout;
+      this.#sender.send(call, request);
+      if (call.isWaiting) this.#add(call);
+      return quiet(call.reply().then(() => this.#room()));
     } catch (error) {
       return unsent(error);
     }
   }
 
+  #room(): Promise<void> {
+    return this.#sender.link?.room() ?? RESOLVED;
+  }
+
   /** Removes and gives the call of that id that was sent; without one the only. */
   #take(id: unknown): OutgoingCall | undefined {
     if (id === null || id === undefined) return this.#takeOnly();
-    const call = this.#calls.take(id);
-    if (call === undefined) return undefined;
-    if (call.isWaiting) {
-      this.#calls.add(call.id, call);
-      return undefined;
-    }
+    const call = this.#calls.get(id);
+    if (call === undefined || call.isWaiting) return undefined;
+    this.forget(call);
     this.#sender.release(call);
     return call;
   }
@@ -222,11 +229,8 @@ export class Caller implements CallOwner, SenderOwner {
     call.link!.hasAnswered = true;
     if (!isResponse(response)) call.fail(notAResponse);
     else if (!response.error) call.succeed(response.result);
-    else if (this.#saysLate(call, response.error)) {
-      call.fail(
-        call.late(this.#options.timeout, this.#sender.link !== undefined),
-      );
-    } else call.fail(failureOf(response.error));
+    else if (this.#saysLate(call, response.error)) call.fail(this.#late(call));
+    else call.fail(failureOf(response.error));
   }
 
   /**
@@ -235,12 +239,9 @@ export class Caller implements CallOwner, SenderOwner {
    * for an answer.
    */
   settleBadly(message: unknown): boolean {
-    if (this.#calls.size === 0) return false;
-    if (typeof (message as Partial<RpcRequest> | null)?.method === "string") {
-      return false;
-    }
-    const id = idOf(message);
-    const call = this.#take(id);
+    const { method } = Object(message) as Partial<RpcRequest>;
+    if (this.#calls.size === 0 || typeof method === "string") return false;
+    const call = this.#take(idOf(message));
     if (call === undefined) this.strays++;
     else call.fail(notAResponse);
     return true;
@@ -251,7 +252,7 @@ export class Caller implements CallOwner, SenderOwner {
     let only: OutgoingCall | undefined;
     for (const call of this.#calls.values()) {
       // Nor is it for a call that only tells whether notifications have begun.
-      if (call.isWaiting || call.notified > 0) continue;
+      if (call.isWaiting || call.id === this.#fenceId) continue;
       if (only !== undefined) return undefined;
       only = call;
     }
@@ -294,11 +295,6 @@ export class Caller implements CallOwner, SenderOwner {
     call.push(params.items, bytes);
   }
 
-  /** Gives credit for items of a stream. */
-  credit(call: OutgoingCall, items: number): void {
-    tell(call.link!, "$/credit", { id: call.id, items });
-  }
-
   /** Gives a call up, for a reason that whoever waits for it is to know. */
   giveUp(call: OutgoingCall, failure?: Failure): void {
     if (this.#calls.take(call.id) !== undefined) this.#drop(call, failure);
@@ -308,7 +304,7 @@ export class Caller implements CallOwner, SenderOwner {
   #drop(call: OutgoingCall, failure?: Failure): void {
     if (!call.isWaiting) {
       this.#givenUp++;
-      tell(call.link!, "$/cancelRequest", { id: call.id });
+      call.cancelThere();
     }
     this.#sender.release(call);
     call.drop(failure);
@@ -317,11 +313,12 @@ export class Caller implements CallOwner, SenderOwner {
   /** Gives up the calls that are late. */
   stopLate(now: number): void {
     for (const call of this.#calls.takeLate(now)) {
-      this.#drop(
-        call,
-        call.late(this.#options.timeout, this.#sender.link !== undefined),
-      );
+      this.#drop(call, this.#late(call));
     }
+  }
+
+  #late(call: OutgoingCall): Failure {
+    return call.late(this.#options.timeout, this.#sender.link !== undefined);
   }
 
   /**
@@ -330,15 +327,14 @@ export class Caller implements CallOwner, SenderOwner {
    */
   close(): void {
     for (const call of [...this.#calls.values()]) {
-      if (!call.isWaiting) {
-        tell(call.link!, "$/cancelRequest", { id: call.id });
-      } else if (call.isNotification) this.#flush(call);
+      if (!call.isWaiting) call.cancelThere();
+      else if (call.isNotification) this.#flush(call);
     }
   }
 
   /** Sends a notification that waits, whatever waits before it. */
   #flush(call: OutgoingCall): void {
-    this.#calls.take(call.id);
+    this.forget(call);
     try {
       this.#sender.flush(call);
       call.succeed(undefined);
@@ -357,10 +353,10 @@ export class Caller implements CallOwner, SenderOwner {
     // Each makes an error of its own, but they share how.
     const failure = () => link.noReply("receive reply");
     const calls = [...this.#calls.values()];
-    for (const call of calls) {
-      if (!isLast || !call.isWaiting) continue;
-      if (call.isNotification) this.#flush(call);
-      else this.#fail(call, failure);
+    // What waits is not to be sent when what was sent fails.
+    for (const call of isLast ? calls : []) {
+      if (call.isWaiting && call.isNotification) this.#flush(call);
+      else if (call.isWaiting) this.#fail(call, failure);
     }
     for (const call of calls) {
       if (call.link === link) this.#fail(call, failure);
@@ -371,7 +367,7 @@ export class Caller implements CallOwner, SenderOwner {
   }
 
   #fail(call: OutgoingCall, failure: Failure): void {
-    this.#calls.take(call.id);
+    this.forget(call);
     this.#sender.release(call);
     call.fail(failure);
   }
@@ -386,4 +382,10 @@ export class Caller implements CallOwner, SenderOwner {
 
 function failureOf(error: RpcErrorObject): Failure {
   return () => receivedError(error);
+}
+
+function rankOf(method: string, scope: CallScope | undefined): Rank {
+  // A heartbeat waits for nothing.
+  if (method === "rpc.ping" || method === FENCE) return "urgent";
+  return scope !== undefined || isWithinMethod() ? "inner" : "outer";
 }

@@ -15,6 +15,7 @@ import { RpcError } from "./jsonrpc.ts";
 import { Caller } from "./caller.ts";
 import { framingOf } from "../framing/framing.ts";
 import type { RpcCallOptions, RpcContext } from "./contract.ts";
+import { quiet } from "../tools/promises.ts";
 import { turn } from "../../tests/turns.ts";
 
 interface Request {
@@ -323,6 +324,134 @@ Deno.test("Caller rejects a notification that has no room, which nobody has to h
   calls.notify("a", undefined);
   await turn(); // an unhandled rejection would end the test
   await assertRejects(() => calls.notify("a", undefined), BackpressureError);
+});
+
+/** A caller over a link that takes anything, and what it sends. */
+function callerOverText(reach?: () => void): {
+  caller: Caller;
+  sent: Request[];
+  link: Link;
+  clock: { now: number };
+} {
+  const sent: Request[] = [];
+  const clock = { now: 0 };
+  const link = {
+    enqueue(message: { text?: string }) {
+      const text = message.text ?? JSON.stringify(message);
+      sent.push(JSON.parse(text));
+      return text.length;
+    },
+    room: () => undefined,
+    noReply: (what: string) => new Error(`Cannot ${what}`),
+  } as unknown as Link;
+  const caller = new Caller({
+    timeout: 1_000,
+    maxOpenCalls: 10_000,
+    framing: framingOf({}),
+    now: () => clock.now,
+    watch() {},
+    reach,
+  });
+  caller.attach(link);
+  return { caller, sent, link, clock };
+}
+
+const NO_SUCH_METHOD = { code: -32601, message: "Method not found" };
+const OUTCOMES: Record<
+  string,
+  [isKnown: boolean, end: (caller: Caller, id: number) => void]
+> = {
+  "is answered": [true, (caller, id) => caller.settle(answer(id, null))],
+  "is refused as a call too many": [
+    true,
+    (caller, id) =>
+      caller.settle({
+        jsonrpc: "2.0",
+        id,
+        error: { code: -32000, message: "Too many calls" },
+      }),
+  ],
+  "is not known": [
+    false,
+    (caller, id) =>
+      caller.settle({ jsonrpc: "2.0", id, error: NO_SUCH_METHOD }),
+  ],
+  "is late": [false, (caller) => caller.stopLate(1_000)],
+};
+
+for (const [name, [isKnown, end]] of Object.entries(OUTCOMES)) {
+  Deno.test(
+    `Caller ${
+      isKnown ? "has notifications wait again" : "lets all notifications pass"
+    } where rpc.sync ${name}`,
+    async () => {
+      const { caller: calls, sent } = callerOverText();
+      const text = ["x".repeat(64_000)];
+      for (let i = 0; i < 20; i++) calls.notify("note", text);
+      const fences = () => sent.filter(({ method }) => method === "rpc.sync");
+      const notes = () => sent.filter(({ method }) => method === "note").length;
+      assertEquals([fences().length, notes()], [1, 5]);
+      assertEquals(calls.size, 15); // without the call of rpc.sync
+      end(calls, fences()[0].id);
+      await turn();
+      if (!isKnown) assertEquals([fences().length, notes()], [1, 20]);
+      while (notes() < 20) {
+        calls.settle(answer(fences().at(-1)!.id, null));
+        await turn();
+      }
+      for (let i = 0; i < 20; i++) calls.notify("note", text);
+      assertEquals(fences().length > 1, isKnown);
+      assertEquals(notes() < 40, isKnown);
+      assertEquals(calls.size, isKnown ? 40 - notes() : 0);
+    },
+  );
+}
+
+for (const reach of [undefined, () => {}]) {
+  for (const isFull of [false, true]) {
+    Deno.test(
+      `Caller settles a call whose parameters end the link as they are encoded${
+        reach === undefined ? "" : ", where there may be another link"
+      }${isFull ? ", and a notification that waits" : ""}`,
+      async () => {
+        const { caller: calls, link } = callerOverText(reach);
+        const filler = quiet(
+          calls.call("fill", ["x".repeat(300_000)], undefined),
+        );
+        if (!isFull) calls.settle(answer(1, null));
+        const params = [{
+          toJSON: () => calls.end(link, { clean: true }),
+        }];
+        const ending = isFull
+          ? calls.notify("ends", params)
+          : calls.call("ends", params, undefined);
+        if (isFull && reach !== undefined) {
+          assertEquals(calls.size, 1); // it waits for the next link
+          return;
+        }
+        await assertRejects(() => ending, Error, "Cannot receive reply");
+        if (isFull) await assertRejects(() => filler);
+        assertEquals([calls.size, calls.sent], [0, 0]);
+      },
+    );
+  }
+}
+
+Deno.test("Caller has twice as many calls open where methods make them", async () => {
+  const { caller: calls } = caller({ maxOpenCalls: 2 });
+  const scope = { over: new AbortController().signal, deadline: Infinity };
+  for (let i = 0; i < 2; i++) calls.call("outer", undefined, undefined);
+  await assertRejects(
+    () => calls.call("outer", undefined, undefined),
+    BackpressureError,
+    "Cannot call: 2 calls are open, limit is 2 (maxOpenCalls)",
+  );
+  for (let i = 0; i < 2; i++) calls.call("inner", undefined, undefined, scope);
+  await assertRejects(
+    () => calls.call("inner", undefined, undefined, scope),
+    BackpressureError,
+    "limit is 4",
+  );
 });
 
 Deno.test("Caller fails a call whose answer is none, and nothing is answered to that", async () => {

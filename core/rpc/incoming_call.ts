@@ -154,7 +154,7 @@ export class IncomingCall implements RpcContext {
 
   /** See {@linkcode RpcRemote.notify}. */
   notify(method: string, params?: object): Promise<void> {
-    return this.#setting.caller.notify(method, params, true);
+    return this.#setting.caller.notify(method, params, this);
   }
 
   /**

@@ -55,12 +55,13 @@ export interface RpcOptions {
   /**
    * Calls to the peer that are open at the same time, or wait: no more than 1 024
    * calls of about 256 KiB are on the wire before their answers begin, and the
-   * others wait, in order, as they were when they were made, up to 64 MiB. More
-   * are rejected.
-   * What a method calls by `this.call`, or before it first awaits, does not wait,
-   * and is counted apart: a method that awaits and then calls by the peer waits
-   * behind the calls that may have led to it, until they are late. A peer that has
-   * answered more calls that were never made is cut off.
+   * others wait, in order, as they were when they were made, up to 67 108 864
+   * UTF-16 units (64 MiB of memory where all of it is Latin-1, or twice as much).
+   * More are rejected.
+   * What methods call may be what the others wait for: it goes first, beyond a
+   * full window there is one more call on the wire for each method at work, and
+   * twice as many may be open. A peer that has answered more calls that were never made
+   * is cut off.
    *
    * @default {262_144}
    */

@@ -16,21 +16,25 @@ import {
   IncomingStream,
   notAStream,
   raise,
+  type StreamSource,
   type StreamTotal,
 } from "./incoming_stream.ts";
 import { quiet, quietSoon } from "../tools/promises.ts";
-import type { Link } from "../connection/connection.ts";
-import type { Window } from "./window.ts";
+import { BackpressureError, type Link } from "../connection/connection.ts";
 
 /** Whose calls they are. */
 export interface CallOwner {
   /** Gives a call up, for a reason that whoever waits for it is to know. */
   giveUp(call: OutgoingCall, failure?: Failure): void;
-  /** Gives credit for items of a stream. */
-  credit(call: OutgoingCall, items: number): void;
   /** What the streams of all calls hold. */
   readonly streams: StreamTotal;
 }
+
+/**
+ * Who calls, and so before which others it is sent: what keeps the connection
+ * going, methods, or anything else.
+ */
+export type Rank = "urgent" | "inner" | "outer";
 
 /** Limits that few calls have, and that cost nothing for the others. */
 export interface CallLimits {
@@ -47,6 +51,15 @@ export interface CallScope {
   /** When its time is over; `Infinity` for never. */
   readonly deadline: number;
 }
+
+/** What a call is limited by, beside the time. */
+export interface OwnLimits extends RpcCallOptions {
+  /** Aborted when nobody waits for the call within which it is made. */
+  over?: AbortSignal;
+}
+
+/** Those of nearly all calls. */
+export const NO_LIMITS: OwnLimits = {};
 
 /** What each option of a call may be. */
 const CALL_OPTIONS: OptionTable<RpcCallOptions> = {
@@ -85,7 +98,7 @@ function capture(
  * One call that waits for the wire, for its answer, or for the rest of a stream;
  * or a notification that waits for the wire.
  */
-export class OutgoingCall {
+export class OutgoingCall implements StreamSource {
   /** What it is known by. */
   readonly id: number;
   /**
@@ -99,12 +112,12 @@ export class OutgoingCall {
   text: string | undefined;
   /** Over which it was sent. */
   link: Link | undefined;
-  /** What of its window it takes: nothing once its answer has begun. */
+  /** What of the window it takes: nothing once its answer has begun. */
   units = 0;
-  /** What the notifications before it take of the window. */
-  notified = 0;
-  /** In which it is open. */
-  readonly window: Window<OutgoingCall>;
+  /** Whether it went beyond the window. */
+  isLent = false;
+  /** Before which others it is sent. */
+  readonly rank: Rank;
   /** Whether it is done when it is sent. */
   readonly isNotification: boolean;
   readonly #owner: CallOwner;
@@ -124,12 +137,12 @@ export class OutgoingCall {
   constructor(
     owner: CallOwner,
     id: number,
-    window: Window<OutgoingCall>,
+    rank: Rank,
     isNotification = false,
   ) {
     this.#owner = owner;
     this.id = id;
-    this.window = window;
+    this.rank = rank;
     this.isNotification = isNotification;
   }
 
@@ -155,12 +168,14 @@ export class OutgoingCall {
    * @throws The reason of a signal that is aborted.
    */
   limit(
-    options: RpcCallOptions,
+    options: RpcCallOptions | undefined,
     scope: CallScope | undefined,
     now: number,
     most: number,
-  ): RpcCallOptions & { over?: AbortSignal } {
-    const { signal, timeout } = readOptions(CALL_OPTIONS, options);
+  ): OwnLimits {
+    this.deadline = now + most;
+    if (options === undefined && scope === undefined) return NO_LIMITS;
+    const { signal, timeout } = readOptions(CALL_OPTIONS, options ?? NO_LIMITS);
     signal?.throwIfAborted();
     scope?.over.throwIfAborted();
     const left = Math.min(
@@ -189,23 +204,37 @@ export class OutgoingCall {
   }
 
   /** Gives up when a signal is aborted. */
-  listen(signals: (AbortSignal | undefined)[]): void {
-    const stops = signals.map((signal) =>
+  listen({ signal, over }: OwnLimits): void {
+    const stops = [signal, over].map((signal) =>
       onAbort(signal, (reason) => this.#owner.giveUp(this, () => reason))
     );
     this.#stopListening = () => stops.forEach((stop) => stop());
   }
 
+  /** Tells the other end that nobody waits for it any more. */
+  cancelThere(): void {
+    tell(this.link!, "$/cancelRequest", { id: this.id });
+  }
+
+  /** So many more items of its stream are taken. */
+  credit(items: number): void {
+    tell(this.link!, "$/credit", { id: this.id, items });
+  }
+
+  /** Its stream is left. */
+  cancel(): void {
+    this.#owner.giveUp(this);
+  }
+
+  /** Its stream is read. */
+  begin(): void {
+    this.#isRead = true;
+    this.#extend();
+  }
+
   /** The answer is a stream, or is taken for one. */
   #open(): IncomingStream<unknown, unknown> {
-    const stream = new IncomingStream({
-      credit: (items) => this.#owner.credit(this, items),
-      cancel: () => this.#owner.giveUp(this),
-      begin: () => {
-        this.#isRead = true;
-        this.#extend();
-      },
-    }, this.#owner.streams);
+    const stream = new IncomingStream(this, this.#owner.streams);
     this.#resolve(stream);
     return this.#stream = stream;
   }
@@ -269,5 +298,15 @@ export class OutgoingCall {
       this.#stream?.drop(failure);
       this.fail(failure);
     }
+  }
+}
+
+/** Tells the other end something, when there is room for it. */
+function tell(link: Link, method: string, params: object): void {
+  try {
+    link.enqueue({ jsonrpc: "2.0", method, params }, true);
+  } catch (error) {
+    if (!(error instanceof BackpressureError)) return; // the end of it all
+    link.room()?.then(() => tell(link, method, params), () => {});
   }
 }

@@ -40,6 +40,7 @@ import type {
 } from "./contract.ts";
 import { Batch } from "./replies.ts";
 import type { RpcSettings } from "./options.ts";
+import { isWithinMethod, withinMethod } from "./within.ts";
 
 /**
  * Replies that are handed out before those who wait for them are served, so
@@ -102,7 +103,7 @@ export class RpcPeer<Remote = RpcUntyped>
     this.#caller = this.#dispatcher.caller;
     const link = linkOf(connection);
     link.limitDepth();
-    link.consume(this.#dispatcher);
+    withinMethod(() => link.consume(this.#dispatcher));
   }
 
   /** The methods of the other end, to be called like functions. */
@@ -237,6 +238,10 @@ class Dispatcher implements Consumer<JsonValue> {
     message: Decoded<JsonValue>,
     bytes: number,
   ): Promise<void> | undefined {
+    // The link was read before there was a peer.
+    if (!isWithinMethod()) {
+      return withinMethod(() => this.receive(message, bytes));
+    }
     const { replies } = this.answerer;
     const { waiting } = replies;
     if (message instanceof InvalidMessageError) {

@@ -8,10 +8,11 @@ import {
 } from "@std/assert";
 import { InvalidMessageError } from "../../framing.ts";
 import { waitersOf } from "../../tests/listeners.ts";
-import { awake, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
+import { awake, type Ends, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
 import { turn } from "../../tests/turns.ts";
 import { BackpressureError } from "../connection/connection.ts";
-import type { RpcContext, RpcMethods } from "./contract.ts";
+import type { RpcPeer } from "./peer.ts";
+import type { RpcContext, RpcMethods, RpcUntyped } from "./contract.ts";
 
 interface Request {
   id: number;
@@ -55,7 +56,7 @@ const WORK: Record<string, [calls: number, work: RpcMethods["work"]]> = {
   ],
 };
 
-function callMany(peer: RawPeer["peer"], count: number): Promise<unknown>[] {
+function callMany(peer: RpcPeer, count: number): Promise<unknown>[] {
   return Array.from({ length: count }, () => peer.call("work"));
 }
 
@@ -82,6 +83,26 @@ for (const [name, [count, work]] of Object.entries(WORK)) {
     await client.close();
   });
 }
+
+Deno.test(`two peers make ${MANY} calls to each other at once of methods that await and call back by the peer`, async () => {
+  const methods = (peer: () => RpcPeer): RpcMethods => ({
+    async work() {
+      await undefined;
+      await peer().call("leaf");
+    },
+    leaf: () => Promise.resolve(),
+  });
+  const ends: Ends<RpcUntyped> = rpcPair(
+    methods(() => ends.server),
+    UNLIMITED,
+    methods(() => ends.client),
+    UNLIMITED,
+  );
+  const { client, server } = ends;
+  await Promise.all([...callMany(client, MANY), ...callMany(server, MANY)]);
+  assertEquals([client.stats(), server.stats()], [REST, REST]);
+  await client.close();
+});
 
 Deno.test("a peer has no more than 1 024 calls and 262 144 units open, and one more, and sends the others in order", async () => {
   const { raw, sent } = await full();
@@ -111,7 +132,7 @@ Deno.test("a peer has no more than 1 024 calls and 262 144 units open, and one m
   await raw.close();
 });
 
-Deno.test("calls wait up to 64 MiB of them, notifications included", async () => {
+Deno.test("calls wait up to 67 108 864 UTF-16 units of them, notifications included", async () => {
   using _ = awake();
   const { raw } = await full();
   const limit = 67_108_864;
@@ -127,7 +148,7 @@ Deno.test("calls wait up to 64 MiB of them, notifications included", async () =>
     const error = await assertRejects(
       () => refused,
       BackpressureError,
-      `bytes of calls wait, limit is ${limit} bytes`,
+      `UTF-16 units of calls wait, limit is ${limit}`,
     );
     assertEquals(error.limit, limit);
     assert(error.queued > limit && error.queued < limit + 1_000_100);
@@ -184,6 +205,117 @@ Deno.test("a call that waits tells of mistakes at once, and is never sent when i
   await raw.close();
 });
 
+for (
+  const [calls, padding] of [[1, 300_000], [WINDOW, 0], [2_000, 100]]
+) {
+  for (const depth of [1, 2, 7]) {
+    Deno.test(`methods that await and call back by the peer pass a window full of ${calls} calls of ${padding} bytes, ${depth} deep`, async () => {
+      const methods = (peer: () => RpcPeer): RpcMethods => ({
+        async down(depth) {
+          await turn();
+          if (Number(depth) === 0) return 0;
+          return 1 + Number(await peer().call("down", [Number(depth) - 1]));
+        },
+      });
+      const ends: Ends<RpcUntyped> = rpcPair(
+        methods(() => ends.server),
+        UNLIMITED,
+        methods(() => ends.client),
+        UNLIMITED,
+      );
+      const { client, server } = ends;
+      const text = "x".repeat(padding);
+      const replies = [client, server].flatMap((peer) =>
+        Array.from({ length: calls }, () => peer.call("down", [depth, text]))
+      );
+      const depths = new Set(await Promise.all(replies));
+      assertEquals([...depths], [depth]);
+      assertEquals([client.stats(), server.stats()], [REST, REST]);
+      await client.close();
+    });
+  }
+}
+
+Deno.test("generators and methods that waited for a slot pass a full window as well", async () => {
+  const leaf = async () => await turn();
+  const ends: Ends<RpcUntyped> = rpcPair(
+    {
+      async relay(): Promise<unknown> {
+        return await Array.fromAsync(ends.server.call("count"));
+      },
+      leaf,
+    },
+    UNLIMITED,
+    {
+      async *count(): AsyncGenerator<unknown> {
+        for (let i = 0; i < 2; i++) {
+          await turn();
+          yield await ends.client.call("leaf");
+        }
+      },
+    },
+    { ...UNLIMITED, maxInFlight: 1 },
+  );
+  const { client } = ends;
+  const params = ["x".repeat(400)]; // fewer than maxStreams fill the window
+  const replies = Array.from(
+    { length: 2_000 },
+    () => client.call("relay", params),
+  );
+  for (const reply of replies) assertEquals(await reply, [null, null]);
+  await client.close();
+});
+
+Deno.test("a method that makes many calls at once sends no more of them than the window has room for, and one", async () => {
+  const raw: RawPeer = new RawPeer({
+    async many() {
+      await turn();
+      const calls = Array.from(
+        { length: 3_000 },
+        (_, i) => raw.peer.call("leaf", [i]),
+      );
+      return (await Promise.all(calls)).length;
+    },
+  });
+  await raw.send({ jsonrpc: "2.0", id: "many", method: "many" });
+  const sent = await raw.receive(WINDOW + 2) as Request[];
+  assertEquals(await raw.exchange(), []);
+  for (let i = 0; i < 3_000; i++) {
+    await raw.send(result(sent[i].id, null));
+    assertEquals(sent[i].params, [i]);
+    if (sent.length < 3_000) sent.push(...await raw.receive(1) as Request[]);
+  }
+  assertEquals(await raw.receive(1), [result("many", 3_000)]);
+  await raw.close();
+});
+
+Deno.test("notifications of methods pass a full window one by one", async () => {
+  const raw: RawPeer = new RawPeer({
+    async note() {
+      await turn();
+      for (let i = 0; i < 5; i++) await raw.peer.notify("note", [i]);
+      return "noted";
+    },
+  });
+  for (let i = 0; i < WINDOW; i++) raw.peer.call("fill").catch(() => {});
+  await raw.receive(WINDOW);
+  await raw.send({ jsonrpc: "2.0", id: "note", method: "note" });
+  const notes: unknown[] = [];
+  for (;;) {
+    const [message] = await raw.receive(1) as (Request & { result: unknown })[];
+    if (message.method === "note") notes.push(message.params[0]);
+    else if (message.method === "rpc.sync") {
+      assertLess(notes.length, 5);
+      await raw.send(result(message.id, null));
+    } else {
+      assertEquals(message as unknown, result("note", "noted"));
+      break;
+    }
+  }
+  assertEquals(notes, [0, 1, 2, 3, 4]);
+  await raw.close();
+});
+
 Deno.test("a stream leaves the window when it begins", async () => {
   const { raw, sent } = await full();
   const waits = raw.peer.call("waits");
@@ -237,8 +369,8 @@ Deno.test("notifications do not wait where no frame has room for the call behind
   const raw = new RawPeer({}, {}, { maxFrameBytes: 40 });
   const count = 10_000; // more than the window has room for
   for (let i = 0; i < count; i++) raw.peer.notify("x");
-  assertEquals(raw.peer.stats().callsOpen, 0);
   assertEquals((await raw.receive(count)).length, count);
+  assertEquals(raw.peer.stats().callsOpen, 0);
   await raw.close();
 });
 
