@@ -274,7 +274,14 @@ export class Settings {
   ) {
     const resolved = { ...CONNECTION_DEFAULTS, ...given };
     const { idleTimeout, frameTimeout, writeTimeout } = resolved;
-    this.framing = framingOf(given);
+    // Other options of an endpoint may stand beside those of framing.
+    const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } = given;
+    this.framing = framingOf({
+      prefixBytes,
+      littleEndian,
+      maxFrameBytes,
+      maxDepth,
+    });
     this.maxQueuedBytes = resolved.maxQueuedBytes;
     this.idleTimeout = idleTimeout;
     this.frameTimeout = frameTimeout;
