@@ -54,7 +54,7 @@ class Servers {
     options: { maxOpenCalls?: number; maxQueuedBytes?: number } = {},
   ): Promise<RpcClient> {
     const { maxOpenCalls = 100, maxQueuedBytes = 10_000 } = options;
-    const settings = new Settings({ maxQueuedBytes });
+    const settings = Settings.of({ maxQueuedBytes });
     const client = new Client(
       () => this.#dial(settings),
       () => false,
