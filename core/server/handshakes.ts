@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { AuthenticationError, BarredError } from "../auth/auth.ts";
+import {
+  admit,
+  AuthenticationError,
+  BarredError,
+  type Verifier,
+} from "../auth/auth.ts";
 import {
   type Address,
   type Connection,
@@ -12,6 +17,7 @@ import {
   linkOf,
   type Settings,
 } from "../connection/connection.ts";
+import { type Framing, framingOf } from "../framing/framing.ts";
 import {
   type Handshake,
   type HandshakeSteps,
@@ -19,9 +25,12 @@ import {
 } from "../handshake/handshake.ts";
 import type { Socket } from "../platform/platform.ts";
 import { startTimer } from "../tools/abort.ts";
-import type { ListenOptions, RejectionReason } from "./options.ts";
-import { firstToGo, peerOf } from "./peers.ts";
+import type { LISTEN_DEFAULTS, RejectionReason } from "./options.ts";
+import { type Admission, firstToGo, peerOf } from "./peers.ts";
 import type { Slots } from "./slots.ts";
+
+/** Most bytes of a frame before its sender is authenticated. */
+const PENDING_FRAME_BYTES = 16_384;
 
 const REASONS = {
   handshakeTimeout: "the handshake took too long (handshakeTimeout)",
@@ -50,50 +59,49 @@ export type AcceptedInfo<T> = ConnectionInfo<T> & {
   readonly remoteAddr: Address;
 };
 
-/** Who began the handshakes, and hears how each ended. */
+/** A peer that was not let in. */
+export interface Refusal<T> {
+  readonly remoteAddr: Address;
+  readonly reason: RejectionReason;
+  readonly error: unknown;
+  /** Nothing where the peer is gone already. */
+  readonly connection: Connection<T> | undefined;
+}
+
+/** What handshakes are made with, and who hears how each ended. */
 export interface Entrance<T> {
-  readonly settings: Settings;
-  readonly options: Required<
-    Pick<ListenOptions, "maxPending" | "handshakeTimeout">
+  readonly encrypt: HandshakeSteps<T>["encrypt"];
+  readonly verify: Verifier | undefined;
+  readonly options: Pick<
+    typeof LISTEN_DEFAULTS,
+    "maxPending" | "handshakeTimeout"
   >;
+  readonly settings: Settings;
+  readonly admission: Admission;
   readonly slots: Slots;
   /** Takes a connection that has a slot. */
   deliver(connection: Connection<T>): void;
-  /** Hears of a peer that was not let in, and has a connection or is gone. */
-  refuse(
-    info: AcceptedInfo<T>,
-    reason: RejectionReason,
-    error: unknown,
-    connection: Connection<T> | undefined,
-  ): void;
+  refuse(refusal: Refusal<T>): void;
 }
-
-/** The server's half of a login, which waits for `enter` before it says yes. */
-export type LetIn<T> = (
-  link: Link<T>,
-  signal: AbortSignal,
-  enter: () => Promise<void> | undefined,
-) => Promise<unknown>;
 
 /** Has peers encrypt and log in, and hands on those that have. */
 export class Handshakes<T> {
-  readonly #encrypt: HandshakeSteps<T>["encrypt"];
-  readonly #letIn: LetIn<T>;
   readonly #entrance: Entrance<T>;
+  /** The framing before the login. */
+  readonly #small: Framing;
   /** Those that are not done, the oldest first. */
   readonly #pending = new Set<Pending<T>>();
   /** Those that may come in, and wait for a slot. */
   readonly #ready = new Set<Pending<T>>();
   #isClosed = false;
 
-  constructor(
-    encrypt: HandshakeSteps<T>["encrypt"],
-    letIn: LetIn<T> | undefined,
-    entrance: Entrance<T>,
-  ) {
-    this.#encrypt = encrypt;
-    this.#letIn = letIn ?? (async (_link, _signal, enter) => await enter());
+  constructor(entrance: Entrance<T>) {
+    const { framing } = entrance.settings;
     this.#entrance = entrance;
+    this.#small = framingOf({
+      ...framing,
+      maxFrameBytes: Math.min(framing.maxFrameBytes, PENDING_FRAME_BYTES),
+    });
   }
 
   /** Number of peers that are not let in yet. */
@@ -130,7 +138,7 @@ export class Handshakes<T> {
   /** Never rejects. */
   async #run(pending: Pending<T>, info: AcceptedInfo<T>): Promise<void> {
     const { signal } = pending;
-    const { settings, options, slots } = this.#entrance;
+    const { encrypt, settings, options, slots } = this.#entrance;
     // Who is pending keeps the process alive, its deadline does not.
     const stopTimer = startTimer(
       options.handshakeTimeout,
@@ -149,12 +157,14 @@ export class Handshakes<T> {
       await slots.take(signal);
       hasSlot = true;
     };
-    const steps: HandshakeSteps<T> = {
-      encrypt: this.#encrypt,
-      logIn: (link, signal) => this.#letIn(link, signal, enter),
-    };
+    const logIn = (link: Link<T>) => this.#letIn(link, pending, enter);
     try {
-      const connection = await shakeHands(pending, steps, settings, info);
+      const connection = await shakeHands(
+        pending,
+        { encrypt, logIn },
+        settings,
+        info,
+      );
       // It may have ended since, and would never be told closed.
       const link = linkOf(connection);
       if (link.isEnded) throw link.gone("accept connection");
@@ -166,6 +176,21 @@ export class Handshakes<T> {
       this.#ready.delete(pending);
       stopTimer();
     }
+  }
+
+  /** The server's half of a login; what comes before it is small. */
+  async #letIn(
+    link: Link<T>,
+    { peer, signal }: Pending<T>,
+    enter: () => Promise<void>,
+  ): Promise<unknown> {
+    const { verify, settings: { framing }, admission } = this.#entrance;
+    if (verify === undefined) return await enter();
+    link.limit(this.#small, true);
+    const limit = admission.limitFor(peer);
+    const identity = await admit(link, verify, signal, limit, enter);
+    link.limit(framing);
+    return identity;
   }
 
   #fail(pending: Pending<T>, info: AcceptedInfo<T>, cause: unknown): void {
@@ -187,7 +212,8 @@ export class Handshakes<T> {
         : cause instanceof BarredError
         ? "failures"
         : "authentication");
-    this.#entrance.refuse(info, reason, cause, connection);
+    const { remoteAddr } = info;
+    this.#entrance.refuse({ remoteAddr, reason, error: cause, connection });
   }
 
   /** Closes the connection once its peer has what was sent: it is pending. */

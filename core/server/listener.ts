@@ -1,20 +1,56 @@
 /**
- * Connections that the program accepts one by one.
+ * Accepting connections: how many, who is let in, and who gets each.
  *
  * @module
  */
-import type { Address, Connection } from "../connection/connection.ts";
+import { halfOf, screenClient, VerifierError } from "../auth/auth.ts";
+import {
+  type Address,
+  type Connection,
+  type ConnectionEnd,
+  isFailureOf,
+  linkOf,
+  makeConnection,
+  Settings,
+} from "../connection/connection.ts";
 import type { JsonValue } from "../framing/framing.ts";
-import { onAbort } from "../tools/abort.ts";
+import {
+  addressOf,
+  type Binding,
+  checkEndpoint,
+  closeSocket,
+  dropPermissions,
+  isClosed,
+  isOfPeer,
+  type Socket,
+} from "../platform/platform.ts";
+import { secureServer } from "../tls/tls.ts";
+import { onAbort, pause } from "../tools/abort.ts";
+import { Events } from "../tools/events.ts";
 import {
   type OptionTable,
   readOptions,
   signal as signalOption,
 } from "../tools/options.ts";
-import { Queue } from "../tools/queue.ts";
 import { quiet } from "../tools/promises.ts";
-import { Acceptor, type Bind } from "./acceptor.ts";
-import type { ListenOptions, ServerStats } from "./options.ts";
+import { Queue } from "../tools/queue.ts";
+import { report } from "../tools/report.ts";
+import { type AcceptedInfo, Handshakes, type Refusal } from "./handshakes.ts";
+import {
+  checkForAddress,
+  LISTEN_DEFAULTS,
+  LISTEN_OPTIONS,
+  type ListenOptions,
+  type RejectionReason,
+  type ServerEvent,
+  type ServerStats,
+} from "./options.ts";
+import { Admission, peerOf } from "./peers.ts";
+import { Slots } from "./slots.ts";
+import { Totals } from "./totals.ts";
+
+/** Opens a socket that listens. */
+export type Bind = (address: Address, removeStale: boolean) => Binding;
 
 /** Options of {@linkcode Listener.accept}. */
 export interface AcceptOptions {
@@ -25,43 +61,108 @@ export interface AcceptOptions {
 /** What each option may be. */
 const ACCEPT_OPTIONS: OptionTable<AcceptOptions> = { signal: signalOption() };
 
+/**
+ * Accepts for a server until the listener is closed, and rejects if the socket
+ * fails before.
+ */
+export let run: <T>(listener: Listener<T>) => Promise<void>;
+/** Closes the listener, and lets what is open end once it is answered. */
+export let drain: <T>(listener: Listener<T>) => void;
+
 /** Accepts connections until it is closed. Made by `listen`. */
 export class Listener<T = JsonValue>
   implements AsyncIterable<Connection<T>>, Disposable {
-  readonly #acceptor: Acceptor<T>;
+  readonly #binding: Binding;
+  /** Who takes each connection; without it, `accept` gives them. */
+  readonly #consume: ((connection: Connection<T>) => void) | undefined;
   /** Connections that nobody has accepted yet, and who waits for one. */
   readonly #ready = new Queue<Connection<T>>();
   readonly #waiting = new Set<PromiseWithResolvers<Connection<T>>>();
+  readonly #settings: Settings;
+  readonly #acceptBackoff: number;
+  readonly #events: Events<ServerEvent<T>>;
+  readonly #admission: Admission;
+  readonly #slots: Slots;
+  /** Nothing where a connection is one as soon as it is accepted. */
+  readonly #handshakes: Handshakes<T> | undefined;
+  readonly #screen: typeof screenClient | undefined;
+  readonly #connections = new Set<Connection<T>>();
+  readonly #totals = new Totals();
+  #isAccepting = false;
+  /** Aborted by `close`. */
+  readonly #closing = new AbortController();
+  /** Whether the process waits for this, and for its connections. */
+  #keepsAlive = true;
+  readonly #onEnd = (connection: Connection<T>, end: ConnectionEnd) => {
+    this.#admission.leave(peerOf(connection.remoteAddr!));
+    if (!this.#connections.delete(connection)) return;
+    this.#slots.release();
+    const stats = connection.stats();
+    this.#totals.add(stats);
+    this.#events.emit({ type: "closed", connection, end, stats });
+  };
+
+  static {
+    run = async (listener) => {
+      try {
+        await listener.#run();
+      } catch (error) {
+        if (!listener.#isClosed) throw error;
+      }
+    };
+    drain = (listener) => listener.#drain();
+  }
 
   /** Opens the socket; use `listen`. */
-  constructor(options: ListenOptions<T>, bind: Bind) {
-    const waiting = this.#waiting;
-    this.#acceptor = new Acceptor(options, bind, {
-      get isWaiting() {
-        return waiting.size > 0;
-      },
-      take: (connection) => this.#take(connection),
-      close: () => {
-        for (let next; (next = this.#ready.shift()) !== undefined;) {
-          next.close();
-        }
-      },
-    });
+  constructor(
+    options: ListenOptions<T>,
+    bind: Bind,
+    consume?: (connection: Connection<T>) => void,
+  ) {
+    const given = readOptions(LISTEN_OPTIONS, options);
+    const resolved = { ...LISTEN_DEFAULTS, ...given };
+    const { tls, authenticate } = resolved;
+    this.#consume = consume;
+    this.#acceptBackoff = resolved.acceptBackoff;
+    this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
+    this.#admission = new Admission(resolved.maxConnectionsPerIp);
+    this.#slots = new Slots(resolved.maxConnections);
+    this.#settings = new Settings(given);
+    const encrypt = tls && secureServer(tls);
+    const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
+    checkForAddress(given, endpoint);
+    const verify = authenticate &&
+      halfOf("verify", authenticate, endpoint, encrypt !== undefined);
+    this.#screen = verify === undefined ? screenClient : undefined;
+    if (encrypt !== undefined || verify !== undefined) {
+      this.#handshakes = new Handshakes({
+        ...{ encrypt, verify, options: resolved },
+        settings: this.#settings,
+        admission: this.#admission,
+        slots: this.#slots,
+        deliver: (connection) => this.#deliver(connection),
+        refuse: (refusal) => this.#refuse(refusal),
+      });
+    }
+    this.#binding = bind(endpoint, given.removeStale ?? true);
+    if (resolved.dropPermissions) dropPermissions(this.#binding.needs);
+    this.#events.emit({ type: "listening", addr: this.addr });
+    onAbort(resolved.signal, () => this.close(), this.#closing.signal);
   }
 
   /** Where peers connect to. */
   get addr(): Address {
-    return this.#acceptor.addr;
+    return this.#binding.addr;
   }
 
   /** The connections that are open. */
   get connections(): ReadonlySet<Connection<T>> {
-    return this.#acceptor.connections;
+    return this.#connections;
   }
 
   /** What happened so far, and what is open now. */
   stats(): ServerStats {
-    return this.#acceptor.stats();
+    return this.#totals.with(this.#connections, this.#handshakes?.size ?? 0);
   }
 
   /**
@@ -74,19 +175,22 @@ export class Listener<T = JsonValue>
   accept(options: AcceptOptions = {}): Promise<Connection<T>> {
     try {
       const { signal } = readOptions(ACCEPT_OPTIONS, options);
-      return quiet(this.#acceptNext(signal));
+      return quiet(this.#next(signal));
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  async #acceptNext(signal: AbortSignal | undefined): Promise<Connection<T>> {
+  async #next(signal: AbortSignal | undefined): Promise<Connection<T>> {
     signal?.throwIfAborted();
     const connection = this.#ready.shift();
     if (connection !== undefined) return connection;
     const waiting = Promise.withResolvers<Connection<T>>();
     this.#waiting.add(waiting);
-    this.#acceptor.run().catch((error) => this.#fail(error));
+    this.#run().catch((error) => {
+      for (const { reject } of this.#waiting) reject(error);
+      this.#waiting.clear();
+    });
     const stop = onAbort(signal, (reason) => {
       this.#waiting.delete(waiting);
       waiting.reject(reason);
@@ -98,18 +202,95 @@ export class Listener<T = JsonValue>
     }
   }
 
-  #take(connection: Connection<T>): void {
-    const [waiting] = this.#waiting;
-    if (waiting !== undefined) {
-      this.#waiting.delete(waiting);
-      waiting.resolve(connection);
-    } else if (this.#acceptor.isClosed) connection.close();
-    else this.#ready.push(connection);
+  get #isClosed(): boolean {
+    return this.#closing.signal.aborted;
   }
 
-  #fail(error: unknown): void {
-    for (const waiting of this.#waiting) waiting.reject(error);
-    this.#waiting.clear();
+  /** Accepts for as long as somebody waits for a connection. */
+  async #run(): Promise<void> {
+    if (this.#isAccepting) return;
+    this.#isAccepting = true;
+    try {
+      while (this.#consume !== undefined || this.#waiting.size > 0) {
+        await this.#slots.untilFree(this.#closing.signal);
+        await this.#accept();
+      }
+    } finally {
+      this.#isAccepting = false;
+    }
+  }
+
+  /** Accepts one, and outlives what goes wrong with it. */
+  async #accept(): Promise<void> {
+    try {
+      const socket = await this.#binding.accept();
+      // It may have come while this was being closed.
+      if (this.#isClosed) closeSocket(socket);
+      else this.#greet(socket);
+    } catch (error) {
+      if (this.#isClosed || isClosed(error)) throw error;
+      this.#totals.acceptFailures++;
+      const isPeers = isOfPeer(error);
+      this.#events.emit({ type: "acceptFailed", error, isOfPeer: isPeers });
+      // No reason to keep the next one waiting.
+      if (!isPeers) await pause(this.#acceptBackoff, this.#closing.signal);
+    }
+  }
+
+  #greet(socket: Socket): void {
+    const info: AcceptedInfo<T> = {
+      localAddr: addressOf(socket.localAddr, this.addr),
+      remoteAddr: addressOf(socket.remoteAddr),
+      canProbe: socket.localAddr.transport === "tcp",
+      onEnd: this.#onEnd,
+      screen: this.#screen,
+    };
+    this.#totals.accepted++;
+    if (!this.#admission.enter(peerOf(info.remoteAddr))) {
+      socket.close();
+      this.#reject(info.remoteAddr, "maxConnectionsPerIp");
+    } else if (this.#handshakes === undefined) {
+      // One is free, and goes to nobody else.
+      this.#slots.take(this.#closing.signal);
+      this.#deliver(makeConnection<T>(socket, this.#settings, info));
+    } else {
+      if (!this.#keepsAlive) socket.unref();
+      this.#handshakes.start(socket, info);
+    }
+  }
+
+  #refuse({ remoteAddr, reason, error, connection }: Refusal<T>): void {
+    if (connection === undefined) this.#admission.leave(peerOf(remoteAddr));
+    else if (
+      error instanceof VerifierError && !this.#events.isHeard &&
+      !isFailureOf(linkOf(connection), error.cause)
+    ) report(error.cause);
+    this.#reject(remoteAddr, reason, error);
+  }
+
+  #reject(remoteAddr: Address, reason: RejectionReason, error?: unknown): void {
+    this.#totals.rejected++;
+    this.#events.emit({ type: "rejected", remoteAddr, reason, error });
+  }
+
+  /** Hands a connection on. */
+  #deliver(connection: Connection<T>): void {
+    this.#connections.add(connection);
+    if (!this.#keepsAlive) connection.unref();
+    this.#events.emit({ type: "connected", connection });
+    const [waiting] = this.#waiting;
+    try {
+      if (this.#consume !== undefined) this.#consume(connection);
+      else if (waiting !== undefined) {
+        this.#waiting.delete(waiting);
+        waiting.resolve(connection);
+      } else if (this.#isClosed) connection.close();
+      else this.#ready.push(connection);
+    } catch (cause) {
+      // A hook that was told of the connection reads it.
+      report(cause);
+      linkOf(connection).closeFor({ clean: false, cause });
+    }
   }
 
   /**
@@ -117,7 +298,20 @@ export class Listener<T = JsonValue>
    * than once.
    */
   close(): void {
-    this.#acceptor.close();
+    if (this.#isClosed) return;
+    this.#closing.abort();
+    this.#binding.close();
+    this.#handshakes?.close();
+    for (let next; (next = this.#ready.shift()) !== undefined;) next.close();
+  }
+
+  #drain(): void {
+    this.#events.emit({
+      type: "draining",
+      connections: this.#connections.size,
+    });
+    this.close();
+    for (const connection of this.#connections) linkOf(connection).drain();
   }
 
   /**
@@ -125,7 +319,8 @@ export class Listener<T = JsonValue>
    * do by default.
    */
   ref(): void {
-    this.#acceptor.ref();
+    this.#keepsAlive = true;
+    for (const one of this.#all()) one.ref();
   }
 
   /**
@@ -133,7 +328,15 @@ export class Listener<T = JsonValue>
    * connection for its peer.
    */
   unref(): void {
-    this.#acceptor.unref();
+    this.#keepsAlive = false;
+    for (const one of this.#all()) one.unref();
+  }
+
+  /** All that keeps the process alive. */
+  *#all(): Generator<{ ref(): void; unref(): void }> {
+    yield this.#binding;
+    yield* this.#handshakes ?? [];
+    yield* this.#connections;
   }
 
   /**
@@ -144,7 +347,7 @@ export class Listener<T = JsonValue>
     try {
       for (;;) yield await this.accept();
     } catch (error) {
-      if (!this.#acceptor.isClosed) throw error;
+      if (!this.#isClosed) throw error;
     } finally {
       this.close();
     }

@@ -7,7 +7,13 @@ import type { JsonValue } from "../framing/framing.ts";
 import type { Address, Connection } from "../connection/connection.ts";
 import { onAbort, startTimer } from "../tools/abort.ts";
 import { callHook } from "../tools/report.ts";
-import { Acceptor, type Bind } from "./acceptor.ts";
+import {
+  type AcceptOptions,
+  type Bind,
+  drain,
+  Listener,
+  run,
+} from "./listener.ts";
 import {
   SERVE_DEFAULTS,
   type ServerOptions,
@@ -28,7 +34,7 @@ export {
   type ServerStats,
 } from "./options.ts";
 export { type ConnectionHandler, handle } from "./handle.ts";
-export { type AcceptOptions, Listener } from "./listener.ts";
+export { type AcceptOptions, Listener };
 
 /**
  * Serves its connections until it is shut down. Made by `serve`, and by
@@ -40,7 +46,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    * Rejects then if the server had to shut down, as its socket failed.
    */
   readonly finished: Promise<void>;
-  readonly #acceptor: Acceptor<T>;
+  readonly #listener: Listener<T>;
   readonly #shutdownTimeout: number;
   readonly #closed = Promise.withResolvers<void>();
   #isDraining = false;
@@ -64,7 +70,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
       ...rest
     } = options;
     this.#shutdownTimeout = shutdownTimeout;
-    this.#acceptor = new Acceptor(rest, bind, { isWaiting: true, take });
+    this.#listener = new Listener(rest, bind, take);
     this.finished = this.#run();
     callHook(onListen, this.addr);
     this.#stopListening = onAbort(signal, () => void this.shutdown());
@@ -72,24 +78,23 @@ export class Server<T = JsonValue> implements AsyncDisposable {
 
   /** Where clients connect to. */
   get addr(): Address {
-    return this.#acceptor.addr;
+    return this.#listener.addr;
   }
 
   /** The connections that are open. */
   get connections(): ReadonlySet<Connection<T>> {
-    return this.#acceptor.connections;
+    return this.#listener.connections;
   }
 
   /** What happened so far, and what is open now. */
   stats(): ServerStats {
-    return this.#acceptor.stats();
+    return this.#listener.stats();
   }
 
   async #run(): Promise<void> {
     try {
-      await this.#acceptor.run();
+      await run(this.#listener);
     } catch (error) {
-      if (this.#acceptor.isClosed) return;
       // Nobody can connect any more.
       this.#drain();
       throw error;
@@ -114,7 +119,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
 
   #drain(): void {
     this.#isDraining = true;
-    this.#acceptor.drain();
+    drain(this.#listener);
     this.#stopTimer = startTimer(this.#shutdownTimeout, () => this.#abort());
   }
 
@@ -128,7 +133,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
 
   /** Makes the server keep the process alive, as it does by default. */
   ref(): void {
-    this.#acceptor.ref();
+    this.#listener.ref();
   }
 
   /**
@@ -136,7 +141,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    * messages.
    */
   unref(): void {
-    this.#acceptor.unref();
+    this.#listener.unref();
   }
 
   /** The same as {@linkcode Server.shutdown}, for `await using`. */
