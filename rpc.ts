@@ -181,6 +181,18 @@ export function rpc<Remote = RpcUntyped>(
 /**
  * Serves methods until it is shut down. Made by {@linkcode serveRpc}.
  *
+ * ```ts
+ * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, { ping: () => "pong" });
+ * await using client = await connectRpc(server.addr, { name: () => "Ada" });
+ * assertEquals(await client.call("ping"), "pong");
+ * for (const peer of server.peers) {
+ *   assertEquals(await peer.call("name"), "Ada"); // calls each client
+ * }
+ * ```
+ *
  * @typeParam Remote The contract of what the clients serve.
  */
 export class RpcServer<Remote = RpcUntyped> extends Server {

@@ -5,6 +5,9 @@ const ROOT = new URL("../", import.meta.url);
 /** As source declares it, by the words of `deno doc`. */
 const KINDS: Record<string, string> = { variable: "const", typeAlias: "type" };
 
+/** A block of code with an assertion. */
+const EXAMPLE = /^```ts$[^]*^ *(?:await )?assert\w*\([^]*^```$/m;
+
 /** Where a symbol is declared, in `deno doc --json`. */
 interface Location {
   filename: string;
@@ -16,6 +19,7 @@ interface Declaration {
   kind: string;
   location: Location;
   def?: { target?: Location };
+  jsDoc?: { doc?: string; tags?: { kind: string; doc?: string }[] };
 }
 
 interface Documentation {
@@ -73,6 +77,21 @@ async function exportsOf(
 Deno.test("each entry point exports what it did, and nothing else", async () => {
   const paths = Object.values(deno.exports);
   assertEquals(await exportsOf(paths), EXPORTS);
+});
+
+Deno.test("each class and each error has an example that asserts", async () => {
+  const { nodes } = await documentation(Object.values(deno.exports));
+  const without = new Set<string>();
+  for (const { symbols } of Object.values(nodes)) {
+    for (const { name, declarations } of symbols) {
+      for (const { kind, jsDoc } of declarations) {
+        const text = [jsDoc?.doc, ...jsDoc?.tags?.map(({ doc }) => doc) ?? []];
+        if (kind !== "class" || EXAMPLE.test(text.join("\n"))) continue;
+        without.add(name);
+      }
+    }
+  }
+  assertEquals([...without], []);
 });
 
 /** What users import: to be changed only with the CHANGELOG. */

@@ -60,6 +60,19 @@ export interface Tenant<T> {
  * knows. To be connected at all times, iterate over the client: it gives each
  * connection, and the next when that has ended.
  *
+ * ```ts
+ * import { connect, serve } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * await using client = await connect({ ...server.addr, reconnect: true });
+ * assertEquals(await client.request("hello"), "hello");
+ * const connection = await client.connected();
+ * connection.abort(); // as if the link broke
+ * await connection.closed;
+ * assertEquals(await client.request("again"), "again");
+ * ```
+ *
  * @typeParam T What the messages of the server are taken to be; nothing checks
  * it.
  */

@@ -70,6 +70,17 @@ let connectionOf: <T>(link: Link<T>) => Connection<T>;
  * frame is thrown as an `InvalidMessageError`, and a new iteration goes on
  * behind it.
  *
+ * ```ts
+ * import { connect, serve } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * await using connection = await connect(server.addr);
+ * const replies = [connection.request("a"), connection.request("b")];
+ * assertEquals(await Promise.all(replies), ["a", "b"]);
+ * assertEquals(connection.stats().messagesReceived, 2);
+ * ```
+ *
  * @typeParam T What the messages of the peer are taken to be; nothing checks
  * it.
  */

@@ -175,6 +175,17 @@ export const REQUEST_DEFAULTS: Readonly<
 /**
  * Thrown when a connection is used after its end, and by all that waits on it
  * when it ends.
+ *
+ * ```ts
+ * import { connect, ConnectionClosedError, serve } from "@blackbelt/networking";
+ * import { assert, assertRejects } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * const client = await connect(server.addr);
+ * await client.close();
+ * const { clean } = await assertRejects(() => client.request(1), ConnectionClosedError);
+ * assert(clean); // it ended between two frames
+ * ```
  */
 export class ConnectionClosedError extends Error {
   /**
@@ -196,6 +207,17 @@ export class ConnectionClosedError extends Error {
  * does not read as fast as messages are sent, or requests for their replies.
  * Nothing of the message is sent, and the connection goes on; await `send` to be
  * slowed down in time.
+ *
+ * ```ts
+ * import { BackpressureError, connect, serve } from "@blackbelt/networking";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * await using client = await connect({ ...server.addr, maxQueuedBytes: 100 });
+ * const replies = Array.from({ length: 50 }, () => client.request("hello"));
+ * const { limit } = await assertRejects(() => Promise.all(replies), BackpressureError);
+ * assertEquals([limit, await replies[0]], [100, "hello"]);
+ * ```
  */
 export class BackpressureError extends RangeError {
   /**
@@ -232,6 +254,22 @@ export class BackpressureError extends RangeError {
  * prove itself, and where a login begins that nobody asked for. All refusals
  * look the same to the peer; on the server, `cause` is what the hook failed
  * with.
+ *
+ * ```ts
+ * import { AuthenticationError, connect, serve, sharedSecret } from "@blackbelt/networking";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const authenticate = sharedSecret("the secret of the server");
+ * await using server = serve(
+ *   { hostname: "127.0.0.1", port: 0, authenticate },
+ *   (message) => message,
+ * );
+ * const { mayRetry } = await assertRejects(
+ *   () => connect({ ...server.addr, authenticate: sharedSecret("another one, that is wrong") }),
+ *   AuthenticationError,
+ * );
+ * assertEquals(mayRetry, false);
+ * ```
  */
 export class AuthenticationError extends Error {
   /** Whether the server said to try again later: it is no refusal. */

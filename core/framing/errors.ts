@@ -17,6 +17,16 @@ export type JsonValue =
  * Thrown when a payload is larger than the limit, and when the bytes of a stream
  * are those of another protocol, so that its lengths are none. The receiving
  * side cannot go on after it, the sending side can.
+ *
+ * ```ts
+ * import { FrameDecoder, FrameTooLargeError } from "@blackbelt/networking/framing";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const decoder = new FrameDecoder({ maxFrameBytes: 1_024 });
+ * const prefix = Uint8Array.of(0, 0, 8, 0); // announces 2 KiB
+ * const { size, limit } = assertThrows(() => [...decoder.push(prefix)], FrameTooLargeError);
+ * assertEquals([size, limit], [2_048, 1_024]);
+ * ```
  */
 export class FrameTooLargeError extends RangeError {
   /**
@@ -48,7 +58,20 @@ export class FrameTooLargeError extends RangeError {
   }
 }
 
-/** Thrown when the bytes end inside a frame. */
+/**
+ * Thrown when the bytes end inside a frame.
+ *
+ * ```ts
+ * import { encodeFrame, FrameDecoder, FrameTruncatedError } from "@blackbelt/networking/framing";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const decoder = new FrameDecoder();
+ * const cut = encodeFrame("hello").subarray(0, 6); // the prefix and 2 bytes
+ * assertEquals([...decoder.push(cut)], []);
+ * const { received, expected } = assertThrows(() => decoder.end(), FrameTruncatedError);
+ * assertEquals([received, expected], [2, 7]);
+ * ```
+ */
 export class FrameTruncatedError extends Error {
   /**
    * Bytes received of the part, prefix or payload, in which the stream ended.
@@ -75,6 +98,13 @@ export class FrameTruncatedError extends Error {
  * Thrown for a payload that is not UTF-8, not JSON or nested too deep, and for a
  * value that JSON cannot carry. The frame itself was good (or was never written), so the link
  * survives it. The payload's text is not part of the error.
+ *
+ * ```ts
+ * import { encodeFrame, InvalidMessageError } from "@blackbelt/networking/framing";
+ * import { assertThrows } from "@std/assert";
+ *
+ * assertThrows(() => encodeFrame(1n), InvalidMessageError);
+ * ```
  */
 export class InvalidMessageError extends SyntaxError {
   /** Makes the error; `message` names no payload text. */

@@ -30,6 +30,16 @@ import { callHook } from "../tools/report.ts";
  * the connection is lost before its answer has come, it rejects, and whether the
  * method has run only the server knows.
  *
+ * ```ts
+ * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const methods = { add: (a: number, b: number) => a + b };
+ * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, methods);
+ * await using client = await connectRpc<typeof methods>({ ...server.addr, reconnect: true });
+ * assertEquals(await client.api.add(1, 2), 3);
+ * ```
+ *
  * @typeParam Remote The contract of what the server serves.
  */
 export class RpcClient<Remote = RpcUntyped>

@@ -81,6 +81,17 @@ export interface RpcStats {
  * other end, and answers with its own. Made by {@linkcode rpc},
  * {@linkcode connectRpc} and {@linkcode serveRpc}.
  *
+ * ```ts
+ * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const methods = { add: (a: number, b: number) => a + b };
+ * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, methods);
+ * await using peer = await connectRpc<typeof methods>(server.addr);
+ * assertEquals(await peer.api.add(1, 2), 3);
+ * assertEquals(await peer.call("add", [1, 2], { timeout: 5_000 }), 3);
+ * ```
+ *
  * @typeParam Remote The contract of what the other end serves: an interface of
  * its methods, or the type of the object that has them. Nothing checks it at
  * run time.

@@ -69,7 +69,23 @@ export let run: <T>(listener: Listener<T>) => Promise<void>;
 /** Closes the listener, and lets what is open end once it is answered. */
 export let drain: <T>(listener: Listener<T>) => void;
 
-/** Accepts connections until it is closed. Made by `listen`. */
+/**
+ * Accepts connections until it is closed. Made by `listen`.
+ *
+ * ```ts
+ * import { connect, listen } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using listener = listen({ hostname: "127.0.0.1", port: 0 });
+ * await using client = await connect(listener.addr);
+ * await using connection = await listener.accept();
+ * await connection.send("welcome");
+ * for await (const message of client) {
+ *   assertEquals(message, "welcome");
+ *   break;
+ * }
+ * ```
+ */
 export class Listener<T = JsonValue>
   implements AsyncIterable<Connection<T>>, Disposable {
   readonly #binding: Binding;

@@ -39,6 +39,18 @@ export { type AcceptOptions, Listener };
 /**
  * Serves its connections until it is shut down. Made by `serve`, and by
  * `listen` with a handler.
+ *
+ * ```ts
+ * import { connect, serve } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * await using client = await connect(server.addr);
+ * assertEquals(await client.request("hello"), "hello");
+ * assertEquals(server.connections.size, 1);
+ * await server.shutdown(); // replies leave first
+ * await server.finished;
+ * ```
  */
 export class Server<T = JsonValue> implements AsyncDisposable {
   /**

@@ -14,6 +14,14 @@ import { nextRound } from "../tools/schedule.ts";
 /**
  * Thrown when a connection cannot be encrypted, and by what waits on one whose
  * encryption failed or was cut short.
+ *
+ * ```ts
+ * import { connect, serve, TlsError } from "@blackbelt/networking";
+ * import { assertRejects } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * await assertRejects(() => connect({ ...server.addr, tls: true }), TlsError);
+ * ```
  */
 export class TlsError extends Error {
   /** Makes the error. */
