@@ -53,10 +53,8 @@ export {
   type TlsVersion,
 } from "./core/connection/connection.ts";
 export {
+  dropPermissions,
   type EndpointOptions,
-  type PermissionNeed,
-  permissionsFor,
-  requirePermissions,
 } from "./core/platform/platform.ts";
 export {
   type Authentication,

@@ -11,8 +11,8 @@ import {
   ConnectionClosedError,
   type ConnectOptions,
   type JsonValue,
-  permissionsFor,
 } from "../mod.ts";
+import { permissionsFor } from "../core/platform/platform.ts";
 import { addressText } from "../core/tools/address.ts";
 import { call, notify } from "./call.ts";
 import { endpointOf, requirePermission } from "./endpoint.ts";

@@ -6,10 +6,10 @@
  */
 import { resolve } from "node:path";
 import {
-  type Address,
   type PermissionNeed,
   requirePermissions,
-} from "../mod.ts";
+} from "../core/platform/platform.ts";
+import type { Address } from "../mod.ts";
 import { clause, Failure, UsageError } from "./failure.ts";
 import type { Given } from "./program.ts";
 

@@ -5,11 +5,11 @@
  */
 import {
   type Authentication,
-  type PermissionNeed,
   sharedSecret,
   type TlsClientOptions,
   type TlsServerOptions,
 } from "../mod.ts";
+import type { PermissionNeed } from "../core/platform/platform.ts";
 import { clause, Failure, UsageError } from "./failure.ts";
 import type { Given } from "./program.ts";
 

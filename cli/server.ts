@@ -4,14 +4,15 @@
  * @module
  */
 import {
+  dropPermissions,
   type ErrorHandler,
   type Handler,
   LISTEN_DEFAULTS,
-  permissionsFor,
   serve,
   type ServeOptions,
   type Server,
 } from "../mod.ts";
+import { permissionsFor } from "../core/platform/platform.ts";
 import { type RpcContext, type RpcMethods, serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
 import { endpointOf, isLocal, requirePermission } from "./endpoint.ts";
@@ -85,8 +86,6 @@ async function serveUntilSignal(given: Given): Promise<number> {
     maxConnections: given.number("max-connections", { orInfinity: true }),
     idleTimeout: given.time("idle-timeout"),
     frameTimeout: given.time("frame-timeout"),
-    // What the program has opened is all that it will ever need.
-    dropPermissions: true,
     onEvent: (event) => log.event(event),
   };
   const needed = [
@@ -110,6 +109,8 @@ async function serveUntilSignal(given: Given): Promise<number> {
       ? serve({ ...all, onError: loggedError(log) }, logged(log))
       : serve({ ...all, onError: echoError }, echo)
   );
+  // What the program has opened is all that it will ever need.
+  dropPermissions();
   // For a Unix socket, single files stay granted: not those of the secrets.
   for (const need of security.needed) Deno.permissions.revokeSync(need);
   if (!tls && !authenticate && !isLocal(endpoint)) log.open();

@@ -171,11 +171,11 @@ faultTest(
 );
 
 faultTest(
-  "serve({ dropPermissions }) goes on serving, and the process can open nothing more",
+  "dropPermissions() has a server go on serving, and the process can open nothing more",
   async () => {
     await using child = await startScript(
       `const server = networking.serve(
-      { hostname: "127.0.0.1", port: 0, dropPermissions: true },
+      { hostname: "127.0.0.1", port: 0 },
       async (message) => {
         switch (message) {
           case "listen": return Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -188,6 +188,7 @@ faultTest(
         return message;
       },
     );
+    networking.dropPermissions();
     console.log(server.addr.port);
     addEventListener("unhandledrejection", (event) => event.preventDefault());`,
     );
@@ -208,6 +209,42 @@ faultTest(
       if (message === "echo") assertEquals(await reply, "echo");
       else await assertRejects(() => reply, ConnectionClosedError);
     }
+  },
+);
+
+faultTest(
+  "dropPermissions() keeps what removes the file of a Unix socket, and nothing else",
+  async () => {
+    const directory = await Deno.realPath(await Deno.makeTempDir());
+    const path = `${directory}/socket`;
+    const files = [path, `${path}.d`, `${path}.lock`].join();
+    await using child = await startScript(
+      `const path = ${JSON.stringify(path)};
+    const server = networking.serve({ path }, (message) => message);
+    networking.dropPermissions();
+    for (const name of ["read", "write", "net", "env", "run"]) {
+      console.log(name, Deno.permissions.querySync({ name, path }).state);
+    }
+    await server.shutdown();
+    // What closing needed is of no use any more.
+    networking.dropPermissions();
+    console.log("write", Deno.permissions.querySync({ name: "write", path }).state);`,
+      {
+        flags: [
+          "--allow-env",
+          "--allow-run",
+          `--allow-read=${files}`,
+          `--allow-write=${files}`,
+          `--allow-net=unix:${path}.d/s`,
+        ],
+      },
+    );
+    assertEquals((await child.status).code, 0, await child.stderr());
+    assertEquals(
+      await child.stdout(),
+      "read granted\nwrite granted\nnet prompt\nenv prompt\nrun prompt\nwrite prompt\n",
+    );
+    await Deno.remove(directory); // nothing is left in it
   },
 );
 

@@ -10,6 +10,7 @@ const PUBLISHED = ["mod.ts", "framing.ts", "server.ts", "client.ts", "rpc.ts"];
 const PLATFORM = "core/platform/";
 /** Tools that the programs share with the library, which exports none. */
 const CLI_TOOLS = [
+  "core/platform/platform.ts",
   "core/tools/abort.ts",
   "core/tools/address.ts",
   "core/tools/escape.ts",

@@ -224,7 +224,6 @@ faultTest(
     listener.close();
     const wrong: [string, unknown[], string][] = [
       ["hostname", [null, 1, false], "a string"],
-      ["dropPermissions", [null, 0, "yes"], "a boolean"],
       ["tls", [null, false, true, 0, ""], "an object"],
       ["authenticate", [null, false, 0, ""], "a function or what"],
       ["signal", [null, {}, new AbortController()], "an AbortSignal"],

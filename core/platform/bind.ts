@@ -5,12 +5,7 @@
  */
 import type { Address } from "../connection/connection.ts";
 import { isAbstract } from "./endpoint.ts";
-import {
-  type PermissionNeed,
-  permissionsFor,
-  permissionsForFiles,
-  requirePermissions,
-} from "./permissions.ts";
+import { permissionsFor, requirePermissions } from "./permissions.ts";
 import { addressText, nameEndpoint } from "../tools/address.ts";
 import { closeSocket, type Socket, tuned } from "./socket.ts";
 import { SocketFile } from "./socket_file.ts";
@@ -19,8 +14,6 @@ import { SocketFile } from "./socket_file.ts";
 export interface Binding {
   /** Where clients connect to. */
   readonly addr: Address;
-  /** What closing it needs. */
-  readonly needs: readonly PermissionNeed[];
   /** Waits for the next connection. */
   accept(): Promise<Socket>;
   /** Makes a wait for a connection keep the process alive. */
@@ -54,7 +47,6 @@ function open(address: Address, removeStale: boolean): Binding {
     permissionsFor(address, "listen on"),
   );
   let addr = address;
-  let needs: PermissionNeed[] = [];
   let socket: SocketFile | Deno.Listener;
   if (address.transport === "tcp") {
     socket = Deno.listen(address);
@@ -62,12 +54,10 @@ function open(address: Address, removeStale: boolean): Binding {
   } else if (isAbstract(address.path)) socket = Deno.listen(address);
   else {
     socket = new SocketFile(address.path, removeStale);
-    needs = permissionsForFiles(address.path);
   }
   const listener = "listener" in socket ? socket.listener : socket;
   return {
     addr,
-    needs,
     accept: async () => tuned(await listener.accept()),
     ref: () => listener.ref(),
     unref: () => listener.unref(),

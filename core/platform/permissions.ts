@@ -7,7 +7,6 @@
 import { resolve } from "node:path";
 import type { Address } from "../connection/connection.ts";
 import { fullPath, isAbstract } from "./endpoint.ts";
-import { checkArgument } from "../tools/options.ts";
 
 /** A permission, as narrow as it can be granted. */
 export type PermissionNeed =
@@ -45,13 +44,6 @@ export function permissionsFor(
   address: Address,
   action: "connect to" | "listen on" = "connect to",
 ): PermissionNeed[] {
-  checkAddress(address);
-  checkArgument(
-    "action",
-    action,
-    action === "connect to" || action === "listen on",
-    '"connect to" or "listen on"',
-  );
   if (address.transport === "tcp") {
     return [{ name: "net", host: textOf(address) }];
   }
@@ -95,18 +87,6 @@ export function permissionsForFiles(path: string): PermissionNeed[] {
   const { directory, lock } = filesBeside(path);
   return (["read", "write"] as const).flatMap((name) =>
     [path, directory, lock].map((path) => ({ name, path }))
-  );
-}
-
-function checkAddress(address: Address): void {
-  const { transport, hostname, port, path } = Object(address);
-  checkArgument(
-    "address",
-    address,
-    transport === "tcp"
-      ? typeof hostname === "string" && typeof port === "number"
-      : transport === "unix" && typeof path === "string",
-    "an address",
   );
 }
 
@@ -235,16 +215,6 @@ function remedyFor(
  * Requires all permissions at once. Where Deno would ask a person at a
  * terminal, it asks.
  *
- * ```ts
- * import { permissionsFor, requirePermissions } from "@blackbelt/networking";
- * import { assertEquals } from "@std/assert";
- *
- * const address = { transport: "tcp", hostname: "::1", port: 8080 } as const;
- * const needed = permissionsFor(address);
- * assertEquals(needed, [{ name: "net", host: "[::1]:8080" }]);
- * requirePermissions("listen on", address, needed);
- * ```
- *
  * @param action What they are for, as in "listen on".
  * @param address Where it is done.
  * @param needed The permissions, of any kind.
@@ -260,20 +230,6 @@ export function requirePermissions(
   needed: readonly PermissionNeed[],
   command: readonly string[] = [],
 ): void {
-  checkArgument("action", action, typeof action === "string", "a string");
-  checkAddress(address);
-  checkArgument(
-    "needed",
-    needed,
-    Array.isArray(needed) && needed.every((need) => "name" in Object(need)),
-    "an array of permissions",
-  );
-  checkArgument(
-    "command",
-    command,
-    Array.isArray(command) && command.every((word) => typeof word === "string"),
-    "an array of strings",
-  );
   ask(missingPermissions(needed));
   const missing = missingPermissions(needed);
   if (missing.length === 0) return;
@@ -286,20 +242,45 @@ export function requirePermissions(
   );
 }
 
+/** What closing needs of what is open, for each. */
+const KEPT = new Set<readonly PermissionNeed[]>();
+
 /**
- * Gives up the permissions of the process. What is open stays open, and a
- * listener goes on accepting; nothing else can be opened from then on.
- *
- * Where there is a terminal, the platform asks there before it refuses, and the
- * whole process waits for the answer: run with `--no-prompt`.
- *
- * @param kept Of these, the kinds stay that were granted for single files.
- * @internal
+ * Has {@linkcode dropPermissions} keep what is needed to close something. The
+ * function that comes back is for when it is closed.
  */
-export function dropPermissions(kept: readonly PermissionNeed[] = []): void {
+export function keepPermissions(needs: readonly PermissionNeed[]): () => void {
+  KEPT.add(needs);
+  return () => KEPT.delete(needs);
+}
+
+/**
+ * Gives up the permissions of the whole process: what is open stays open, a
+ * server goes on accepting, and nothing else can be opened, read or run from
+ * then on. A client can no longer connect again.
+ *
+ * Where a server listens on a Unix socket, the permissions for files are kept
+ * that it needs to remove the socket's file, if they were granted for single
+ * files: what was granted as a whole cannot be narrowed, and goes.
+ *
+ * Where there is a terminal, Deno asks there before it refuses what was given
+ * up, and the whole process waits for the answer: run with `--no-prompt`.
+ *
+ * ```ts
+ * import { dropPermissions, serve } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
+ * dropPermissions();
+ * const { state } = await Deno.permissions.query({ name: "net" });
+ * assertEquals(state, "prompt");
+ * await server.shutdown();
+ * ```
+ */
+export function dropPermissions(): void {
+  const kept = [...KEPT].flat();
   for (const name of ALL_NAMES) {
     const needs = kept.filter((need) => need.name === name);
-    // What is granted as a whole cannot be narrowed.
     const isWhole = stateOf({ name } as PermissionNeed) === "granted";
     const isKept = needs.length > 0 && !isWhole &&
       missingPermissions(needs).length === 0;

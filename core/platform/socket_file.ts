@@ -21,7 +21,9 @@ import { closeSocket } from "./socket.ts";
 import {
   EARLY_NAME,
   filesBeside,
+  keepPermissions,
   missingPermissions,
+  type PermissionNeed,
   permissionsForFiles,
 } from "./permissions.ts";
 
@@ -50,6 +52,8 @@ export class SocketFile {
   readonly #path: string;
   readonly #lock: Deno.FsFile;
   readonly #id: string | undefined;
+  readonly #needs: readonly PermissionNeed[];
+  readonly #release: () => void;
 
   /**
    * Listens at an absolute path.
@@ -61,11 +65,13 @@ export class SocketFile {
   constructor(path: string, removeStale: boolean) {
     checkLength(path);
     this.#path = path;
+    this.#needs = permissionsForFiles(path);
     for (;;) {
       const lock = lockFor(path);
       try {
         [this.listener, this.#id] = create(path, lock);
         this.#lock = lock;
+        this.#release = keepPermissions(this.#needs);
         return;
       } catch (error) {
         const retries = error instanceof Deno.errors.AddrInUse &&
@@ -82,8 +88,9 @@ export class SocketFile {
   /** Stops listening, and removes the file while it is still the same. */
   close(): void {
     closeSocket(this.listener);
+    this.#release();
     // Without the permissions, the next server removes what is left.
-    if (missingPermissions(permissionsForFiles(this.#path)).length > 0) {
+    if (missingPermissions(this.#needs).length > 0) {
       return this.#lock.close();
     }
     if (this.#id !== undefined && idOf(this.#path) === this.#id) {

@@ -19,7 +19,6 @@ import {
   type Binding,
   checkEndpoint,
   closeSocket,
-  dropPermissions,
   isClosed,
   isOfPeer,
   type Socket,
@@ -161,7 +160,6 @@ export class Listener<T = JsonValue>
       });
     }
     this.#binding = bind(endpoint, given.removeStale ?? true);
-    if (resolved.dropPermissions) dropPermissions(this.#binding.needs);
     this.#events.emit({ type: "listening", addr: this.addr });
     onAbort(resolved.signal, () => this.close(), this.#closing.signal);
   }

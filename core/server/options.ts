@@ -170,13 +170,6 @@ export interface ListenOptions<T = JsonValue>
    */
   authenticate?: Authentication | Verifier;
   /**
-   * Gives up the permissions of the whole process once it listens: it goes on
-   * accepting, and can open, read and run nothing any more.
-   *
-   * @default {false}
-   */
-  dropPermissions?: boolean;
-  /**
    * Whether the file of a Unix socket is removed that a server left which was
    * killed: it is, unless this is `false`. A socket of another program stays,
    * and so does one whose server lives. Only for a `path` that is a file.
@@ -240,7 +233,6 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   handshakeTimeout: timeout(5_000),
   tls: secretBag(),
   authenticate: AUTHENTICATE_OPTION,
-  dropPermissions: flag(false),
   removeStale: flag(),
   acceptBackoff: timeout(100),
   signal: signal(),
