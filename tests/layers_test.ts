@@ -15,6 +15,8 @@ const CLI_TOOLS = [
   "core/tools/address.ts",
   "core/tools/escape.ts",
   "core/tools/nearest.ts",
+  "core/tools/queue.ts",
+  "core/tools/throttle.ts",
 ];
 
 /** Files that know nothing of time and I/O. */

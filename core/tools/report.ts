@@ -5,10 +5,10 @@
  * @module
  */
 import { escape, escapeLines } from "./escape.ts";
+import { Throttle } from "./throttle.ts";
 
 /** Errors printed in one second; a peer may provoke many. */
 const MOST_REPORTS = 5;
-const PERIOD = 1_000;
 /** Most UTF-16 units that are printed of one error. */
 const MOST_LENGTH = 4_096;
 /** Causes that are printed of one error. */
@@ -17,33 +17,24 @@ const MOST_CAUSES = 4;
 /** Prints errors, a few a second, and counts those that were left out. */
 export class Reporter {
   readonly #print: (text: string) => void;
-  readonly #now: () => number;
-  #since = -Infinity;
-  #count = 0;
-  #omitted = 0;
+  readonly #throttle: Throttle;
 
   /** `now` gives milliseconds. */
   constructor(print: (text: string) => void, now: () => number) {
     this.#print = print;
-    this.#now = now;
+    this.#throttle = new Throttle(MOST_REPORTS, now);
   }
 
   /** Prints an error, unless too many were printed in this second. */
   report(error: unknown): void {
-    const now = this.#now();
-    if (now - this.#since >= PERIOD) {
-      this.#since = now;
-      this.#count = 0;
+    const omitted = this.#throttle.take();
+    if (omitted !== undefined) {
+      if (omitted > 0) this.#print(`${omitted} more errors were not printed`);
+      this.#print(textOf(error));
+    } else if (this.#throttle.omitted === 1) {
+      // The next error may be long in coming, and this has to be known before.
+      this.#print("More errors in this second are counted, and not printed");
     }
-    if (this.#count === MOST_REPORTS) {
-      this.#omitted++;
-      return;
-    }
-    this.#count++;
-    const omitted = this.#omitted;
-    this.#omitted = 0;
-    if (omitted > 0) this.#print(`${omitted} more errors were not printed`);
-    this.#print(textOf(error));
   }
 }
 
