@@ -9,17 +9,45 @@ import {
   type JsonValue,
 } from "../mod.ts";
 import { rpc, RpcError, type RpcPeer } from "../rpc.ts";
-import type { ExchangeOptions } from "./exchange.ts";
-import type { Params } from "./input.ts";
+import { abortable } from "../core/tools/abort.ts";
+import { type ExchangeOptions, repeated } from "./exchange.ts";
+import { Failure, UsageError } from "./failure.ts";
+import type { Input, Messages } from "./input.ts";
 import { compact, type Format, print, printError } from "./output.ts";
-import { interruptible, lateReply, Progress, until } from "./waiting.ts";
+import { interruptible, lateReply, Progress } from "./waiting.ts";
+
+const NO_PARAMS =
+  "parameters are an array or an object, as in '[1,2]' or '{\"a\":1}'";
+/** Stands for a call without parameters. */
+const WITHOUT: JsonValue = [];
 
 /** What to call, and how. */
 export interface CallOptions extends ExchangeOptions {
   /** Name of the method. */
   method: string;
   /** The parameters of each call. */
-  params: AsyncIterable<Params>;
+  params: Messages;
+}
+
+/** The parameters of each call: of one without any, where none are given. */
+export function paramsOf(input: Input): Messages {
+  if (!input.given.every(isParams)) throw new UsageError(NO_PARAMS);
+  return input.messages([WITHOUT]);
+}
+
+function isParams(message: JsonValue): message is JsonValue & object {
+  return typeof message === "object" && message !== null;
+}
+
+async function* eachOf(
+  { params, repeat }: CallOptions,
+): AsyncGenerator<object | undefined, void> {
+  for await (const piece of params) {
+    for (const one of repeated(piece, repeat)) {
+      if (!isParams(one)) throw new Failure(NO_PARAMS);
+      yield one === WITHOUT ? undefined : one;
+    }
+  }
 }
 
 /**
@@ -29,27 +57,15 @@ export interface CallOptions extends ExchangeOptions {
  */
 export async function call(
   connection: Connection,
-  { method, params, timeout, format }: CallOptions,
+  options: CallOptions,
 ): Promise<number> {
+  const { timeout } = options;
   await using peer = rpc(connection, {}, { timeout });
   return await interruptible(async (signal) => {
     const stop = AbortSignal.any([signal, connection.signal]);
     const progress = new Progress();
-    let exitCode = 0;
     try {
-      for await (const one of until(params, stop)) {
-        try {
-          await printResult(peer, method, one, { format, signal });
-        } catch (error) {
-          if (!(error instanceof RpcError)) throw error;
-          // What the method has against these says nothing of the next ones.
-          progress.clear();
-          printError(`client: ${answered(error)}`);
-          exitCode = 1;
-        }
-        progress.replies++;
-      }
-      return exitCode;
+      return await abortable(callAll(peer, options, signal, progress), stop);
     } catch (error) {
       if (signal.aborted) return 130;
       throw isLate(error) ? lateReply(timeout) : error;
@@ -59,26 +75,45 @@ export async function call(
   });
 }
 
-async function printResult(
+async function callAll(
   peer: RpcPeer,
-  method: string,
-  params: Params,
-  { format, signal }: { format: Format; signal: AbortSignal },
-): Promise<void> {
-  const result = await peer.call(method, params, { signal });
+  options: CallOptions,
+  signal: AbortSignal,
+  progress: Progress,
+): Promise<number> {
+  let exitCode = 0;
+  for await (const params of eachOf(options)) {
+    try {
+      const result = await peer.call(options.method, params, { signal });
+      await printResult(result, options.format);
+    } catch (error) {
+      if (!(error instanceof RpcError)) throw error;
+      // What the method has against these says nothing of the next ones.
+      progress.clear();
+      printError(`client: ${answered(error)}`);
+      exitCode = 1;
+    }
+    progress.replies++;
+  }
+  return exitCode;
+}
+
+async function printResult(result: unknown, format: Format): Promise<void> {
   if (isStream(result)) {
     for await (const item of result) await print(`${compact(item)}\n`);
-  } else await print(`${format.text(result as JsonValue)}\n`, format.paint);
+  } else await print(`${format.text(result)}\n`, format.paint);
 }
 
 /** Calls a method that is not to answer. */
 export async function notify(
   connection: Connection,
-  { method, params }: CallOptions,
+  options: CallOptions,
 ): Promise<number> {
   const peer = rpc(connection);
   try {
-    for await (const one of params) await peer.notify(method, one);
+    for await (const params of eachOf(options)) {
+      await peer.notify(options.method, params);
+    }
   } finally {
     await peer.close();
   }
@@ -99,6 +134,5 @@ function isLate(error: unknown): boolean {
 }
 
 function isStream(value: unknown): value is AsyncIterable<unknown> {
-  return typeof value === "object" && value !== null &&
-    Symbol.asyncIterator in value;
+  return Symbol.asyncIterator in Object(value);
 }

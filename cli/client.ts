@@ -14,7 +14,7 @@ import {
 } from "../mod.ts";
 import { permissionsFor } from "../core/platform/platform.ts";
 import { addressText } from "../core/tools/address.ts";
-import { call, notify } from "./call.ts";
+import { call, notify, paramsOf } from "./call.ts";
 import { endpointOf, requirePermission } from "./endpoint.ts";
 import { exchange } from "./exchange.ts";
 import { clause, Failure } from "./failure.ts";
@@ -72,18 +72,19 @@ export function main(args: string[] = Deno.args): Promise<void> {
 async function converse(given: Given): Promise<number> {
   const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
   const server = addressText(endpoint);
-  const input = new Input(given.operands);
-  const repeat = given.number("repeat", {}) ?? 1;
-  const timeout = given.time("timeout") ?? DEFAULT_TIMEOUT;
-  const manner = { timeout, format: formatOf(given, input) };
+  const method = given.text("call") ?? given.text("notify");
+  const isListener = given.has("listen");
+  const isExchange = method === undefined && !isListener;
+  const input = new Input(given.operands, isExchange);
   given.exclude("call", "notify", "listen");
   given.exclude("notify", "listen");
   given.exclude("listen", "repeat");
-  const method = given.text("call") ?? given.text("notify");
-  if (method !== undefined) input.requireParams();
-  const isConversation = given.operands.length === 0 &&
-    method === undefined && !given.has("listen") &&
+  const params = method === undefined ? undefined : paramsOf(input);
+  const isConversation = isExchange && given.operands.length === 0 &&
     Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  const timeout = given.time("timeout") ?? DEFAULT_TIMEOUT;
+  const format = formatOf(given, input.hasLines && !isConversation);
+  const manner = { repeat: given.number("repeat", {}) ?? 1, timeout, format };
   const options = connectOptions(endpoint, given, timeout);
   const hasLogin = options.authenticate !== undefined;
   const why = (error: unknown) => explain(error, server, hasLogin);
@@ -92,7 +93,7 @@ async function converse(given: Given): Promise<number> {
       const connecting = connect({ ...options, reconnect: true });
       const client = await told(connecting, server);
       const exitCode = await prompt(client, {
-        ...{ ...manner, repeat, server },
+        ...{ ...manner, server },
         explain: (error) => clause(why(error)),
       });
       // A user who interrupts does not wait for what is still on its way.
@@ -100,16 +101,12 @@ async function converse(given: Given): Promise<number> {
       return exitCode;
     }
     const connection = await told(connect(options), server);
-    if (method !== undefined) {
+    if (method !== undefined && params !== undefined) {
       const use = given.has("call") ? call : notify;
-      const params = repeated(input.params(), repeat);
       return await use(connection, { ...manner, method, params });
     }
-    if (given.has("listen")) await listen(connection, input.piped());
-    else {
-      const messages = repeated(input.messages(HELLO), repeat);
-      await exchange(connection, messages, manner);
-    }
+    if (isListener) await listen(connection, input.messages([]));
+    else await exchange(connection, input.messages([HELLO]), manner);
     await connection.close();
     return 0;
   } catch (error) {
@@ -117,13 +114,11 @@ async function converse(given: Given): Promise<number> {
   }
 }
 
-function formatOf(given: Given, input: Input): Format {
-  const isPretty = Deno.stdout.isTerminal() && !given.has("raw");
+function formatOf(given: Given, isCompact: boolean): Format {
+  const isPretty = Deno.stdout.isTerminal() && !given.has("raw") && !isCompact;
   return {
-    text: (reply) =>
-      isPretty && !input.hasLines ? pretty(reply) : compact(reply),
-    paint: (text) =>
-      isPretty && !input.hasLines && !Deno.noColor ? color(text) : text,
+    text: isPretty ? pretty : compact,
+    paint: isPretty && !Deno.noColor ? color : String,
   };
 }
 
@@ -153,15 +148,6 @@ function connectOptions(
     tls: security.forClient(),
     authenticate: security.authentication(),
   };
-}
-
-async function* repeated<Item>(
-  items: AsyncIterable<Item>,
-  times: number,
-): AsyncGenerator<Item, void> {
-  for await (const item of items) {
-    for (let i = 0; i < times; i++) yield item;
-  }
 }
 
 /** Why there is no connection or no reply: the library's words, and a hint. */

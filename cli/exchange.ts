@@ -5,27 +5,39 @@
  */
 import type { Connection, JsonValue } from "../mod.ts";
 import { onAbort, startTimer } from "../core/tools/abort.ts";
+import { Queue } from "../core/tools/queue.ts";
+import type { Messages } from "./input.ts";
 import { type Format, print } from "./output.ts";
 import { lateReply, Progress } from "./waiting.ts";
 
 /**
- * Requests that may wait for their replies: enough to keep both sides busy, few
- * enough to keep memory constant.
+ * Up to twice as many requests wait for their replies: enough to keep both sides
+ * busy, few enough to keep memory constant.
  */
-const WINDOW = 256;
-/** Bytes that may wait to be written: 256 large requests would be too many. */
+const WINDOW = 128;
+/** Bytes that may wait to be written: so many large requests would be too many. */
 const MOST_QUEUED = 1_048_576;
-/** Replies are waited for one after the other, so one timer is enough. */
+/** Replies come one after the other, so one timer is enough. */
 const UNTIMED = { timeout: Infinity };
-/** Characters of replies that are printed together. */
-const PRINT_RUN = 65_536;
 
 /** Options of an {@linkcode exchange}. */
 export interface ExchangeOptions {
+  /** How many times each message is sent. */
+  repeat: number;
   /** Milliseconds to wait for each reply. */
   timeout: number;
   /** How a reply is printed. */
   format: Format;
+}
+
+/** Each item so many times. */
+export function* repeated<Item>(
+  items: Iterable<Item>,
+  times: number,
+): Generator<Item, void> {
+  for (const item of items) {
+    for (let i = 0; i < times; i++) yield item;
+  }
 }
 
 /**
@@ -35,85 +47,124 @@ export interface ExchangeOptions {
  */
 export async function exchange(
   connection: Connection,
-  messages: AsyncIterable<JsonValue>,
-  { timeout, format }: ExchangeOptions,
+  messages: Messages,
+  options: ExchangeOptions,
 ): Promise<void> {
-  const progress = new Progress();
-  let settled = 0;
-  let stopTimer = () => {};
-  let text = "";
+  const replies = new Replies(connection, options);
+  const stop = onAbort(connection.signal, (reason) => replies.fail(reason));
   try {
-    const requests = sendAhead(connection, messages, () => settled++);
-    for await (const { reply } of requests) {
-      if (settled === progress.replies) {
-        stopTimer = startTimer(
-          timeout,
-          () => connection.abort(lateReply(timeout)),
-        );
+    const sending = sendAll(connection, messages, options.repeat, replies);
+    await Promise.race([sending.then(() => replies.printed), replies.failed]);
+  } finally {
+    stop();
+    await replies.end();
+  }
+}
+
+async function sendAll(
+  connection: Connection,
+  messages: Messages,
+  repeat: number,
+  replies: Replies,
+): Promise<void> {
+  let sent = 0;
+  let before: Promise<void> | undefined;
+  try {
+    for await (const piece of messages) {
+      for (const message of repeated(piece, repeat)) {
+        const settled = replies.expect(connection.request(message, UNTIMED));
+        if (++sent % WINDOW === 0) {
+          await before;
+          await replies.printed;
+          before = settled;
+        }
+        if (connection.stats().bytesQueued > MOST_QUEUED) await settled;
       }
-      text += `${format.text(await reply)}\n`;
-      stopTimer();
-      progress.replies++;
-      if (settled > progress.replies && text.length < PRINT_RUN) continue;
-      await print(text, format.paint);
-      text = "";
     }
   } finally {
-    stopTimer();
-    progress.stop();
-    await print(text, format.paint);
+    await replies.received;
   }
 }
 
-/** A request that was sent. */
-interface Sent {
-  readonly reply: Promise<JsonValue>;
-}
+/** Prints replies in order, all that are there together. */
+class Replies {
+  readonly #connection: Connection;
+  readonly #options: ExchangeOptions;
+  readonly #progress = new Progress();
+  readonly #failure = Promise.withResolvers<never>();
+  readonly #open = new Queue<Promise<JsonValue>>();
+  #text = "";
+  #stopTimer = () => {};
+  /** Settles when nothing is open any more. */
+  received: Promise<void> | undefined;
+  /** Settles when all that has come is printed. */
+  printed: Promise<void> | undefined;
 
-/**
- * Requests that are sent as far ahead of their replies as the window allows. An
- * error of the messages, or the end of the connection, comes as the last reply:
- * as one of the stream, it would drop the replies to those before.
- */
-function sendAhead(
-  connection: Connection,
-  messages: AsyncIterable<JsonValue>,
-  onSettled: () => void,
-): ReadableStream<Sent> {
-  const source = messages[Symbol.asyncIterator]();
-  const { signal } = connection;
-  let isOpen = true;
-  function fail(
-    controller: ReadableStreamDefaultController<Sent>,
-    error: unknown,
-  ): void {
-    if (!isOpen) return;
-    isOpen = false;
-    const reply = Promise.reject(error);
-    reply.catch(() => {});
-    controller.enqueue({ reply });
-    controller.close();
+  constructor(connection: Connection, options: ExchangeOptions) {
+    this.#connection = connection;
+    this.#options = options;
   }
-  return new ReadableStream<Sent>({
-    start(controller) {
-      onAbort(signal, (reason) => fail(controller, reason));
-    },
-    async pull(controller) {
-      try {
-        const { done, value } = await source.next();
-        if (!isOpen) return;
-        if (done) {
-          isOpen = false;
-          return controller.close();
-        }
-        const reply = connection.request(value, UNTIMED);
-        reply.then(onSettled, onSettled);
-        controller.enqueue({ reply });
-        if (connection.stats().bytesQueued > MOST_QUEUED) await reply;
-      } catch (error) {
-        fail(controller, error);
-      }
-    },
-    cancel: () => void (isOpen = false),
-  }, { highWaterMark: WINDOW });
+
+  /** Rejects when a reply does not come, or cannot be printed. */
+  get failed(): Promise<never> {
+    return this.#failure.promise;
+  }
+
+  fail(error: unknown): void {
+    this.#failure.reject(error);
+  }
+
+  /** Resolves when the reply has come, or does not come. */
+  expect(reply: Promise<JsonValue>): Promise<void> {
+    this.#open.push(reply);
+    if (this.received === undefined) {
+      this.received = this.#receive();
+      this.received.catch((error) => this.fail(error));
+      this.#restartTimer();
+    }
+    // One that cannot be sent may fail before those before it are answered.
+    return reply.then(() => {}, () => {});
+  }
+
+  async end(): Promise<void> {
+    this.#stopTimer();
+    this.#progress.stop();
+    await this.printed;
+  }
+
+  async #receive(): Promise<void> {
+    for (let reply; (reply = this.#open.shift()) !== undefined;) {
+      const message = await reply;
+      this.#text += `${this.#options.format.text(message)}\n`;
+      this.#progress.replies++;
+      if (this.printed !== undefined) continue;
+      this.printed = this.#print();
+      this.printed.catch((error) => this.fail(error));
+    }
+    this.received = undefined;
+    this.#stopTimer();
+  }
+
+  async #print(): Promise<void> {
+    // Those that came together with the first are printed with it.
+    await Promise.resolve();
+    if (this.received !== undefined) this.#restartTimer();
+    while (this.#text !== "") {
+      const text = this.#text;
+      this.#text = "";
+      await print(text, this.#options.format.paint);
+    }
+    this.printed = undefined;
+  }
+
+  #restartTimer(): void {
+    this.#stopTimer();
+    const { timeout } = this.#options;
+    const { replies } = this.#progress;
+    this.#stopTimer = startTimer(timeout, () => {
+      // While stdout takes nothing, more may have come.
+      if (replies < this.#progress.replies) return this.#restartTimer();
+      this.#connection.abort(lateReply(timeout));
+    });
+  }
 }

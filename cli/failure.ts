@@ -57,6 +57,14 @@ export function clause(error: unknown): string {
   return clauseOf(text);
 }
 
+/** A clause on its own: it may begin with a word, or with a name as it is. */
+export function sentence(clause: string): string {
+  return clause.replace(
+    /^[a-z]+(?= )/,
+    (word) => word[0].toUpperCase() + word.slice(1),
+  );
+}
+
 function flagOf(name: string): string {
   const words = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return `--${OPTION_NAMES[name] ?? words}`;

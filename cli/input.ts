@@ -3,87 +3,55 @@
  *
  * @module
  */
-import type { JsonValue } from "../mod.ts";
+import { concat } from "@std/bytes/concat";
+import { CONNECTION_DEFAULTS, type JsonValue } from "../mod.ts";
 import { clause, Failure, UsageError } from "./failure.ts";
-import { parseLines } from "./lines.ts";
 
 /** The argument that stands for the lines of stdin. */
 const STDIN = "-";
-const NO_PARAMS =
-  "parameters are an array or an object, as in '[1,2]' or '{\"a\":1}'";
+const LINE_FEED = 0x0a;
+/** What is longer would not fit into a frame, or is no text with lines. */
+const MOST_LINE_BYTES = CONNECTION_DEFAULTS.maxFrameBytes;
+const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true });
 
-/** Parameters by position or by name, or none. */
-export type Params = object | undefined;
+/** Messages, in the pieces in which they come. */
+export type Messages = AsyncIterable<readonly JsonValue[]>;
 
 /** The messages of a command line. */
 export class Input {
   /** The arguments; `undefined` stands for the lines of stdin. */
-  readonly #operands: readonly (JsonValue | undefined)[];
-  #hasLines = false;
-
-  /** Parses the arguments; stdin is not read yet. */
-  constructor(operands: readonly string[]) {
-    this.#operands = operands.map(parseOperand);
-  }
-
-  /** Whether anything has come from stdin. */
-  get hasLines(): boolean {
-    return this.#hasLines;
-  }
-
-  /** Refuses arguments that are no parameters of a method. */
-  requireParams(): void {
-    for (const operand of this.#operands) {
-      if (operand !== undefined && !isParams(operand)) {
-        throw new UsageError(NO_PARAMS);
-      }
-    }
-  }
+  readonly #parts: readonly (JsonValue | undefined)[];
+  /** Whether stdin is read. */
+  readonly hasLines: boolean;
 
   /**
-   * The arguments, or without any the lines of stdin, or `missing` where that
-   * is empty and no terminal.
+   * Parses the arguments; stdin is not read yet. It is never read from a
+   * terminal where nobody `mayType`.
    */
-  async *messages(missing?: JsonValue): AsyncGenerator<JsonValue, void> {
-    const isEmpty = this.#operands.length === 0;
-    for (const operand of isEmpty ? [undefined] : this.#operands) {
-      if (operand === undefined) yield* parseLines(this.#readStdin());
-      else yield operand;
-    }
-    const isMissing = isEmpty && !this.#hasLines && !Deno.stdin.isTerminal();
-    if (isMissing && missing !== undefined) yield missing;
+  constructor(operands: readonly string[], mayType: boolean) {
+    const isRead = operands.length === 0 &&
+      (mayType || !Deno.stdin.isTerminal());
+    this.#parts = isRead ? [undefined] : operands.map(parseOperand);
+    this.hasLines = this.#parts.includes(undefined);
   }
 
-  /** The same where nobody is to type them: none, where stdin is a terminal. */
-  async *piped(missing?: JsonValue): AsyncGenerator<JsonValue, void> {
-    const isTyped = this.#operands.length === 0 && Deno.stdin.isTerminal();
-    if (!isTyped) yield* this.messages(missing);
-    else if (missing !== undefined) yield missing;
+  /** The arguments that are messages themselves. */
+  get given(): JsonValue[] {
+    return this.#parts.filter((part) => part !== undefined);
   }
 
-  /** The same as parameters of calls: none, where stdin is empty. */
-  async *params(): AsyncGenerator<Params, void> {
-    for await (const message of this.piped(null)) {
-      if (isParams(message)) yield message;
-      else if (message === null && !this.#hasLines) yield undefined;
-      else throw new Failure(NO_PARAMS);
-    }
-  }
-
-  async *#readStdin(): AsyncGenerator<Uint8Array, void> {
-    try {
-      for await (const chunk of Deno.stdin.readable) {
-        this.#hasLines = true;
-        yield chunk;
+  /** All messages, or `missing` where there are none. */
+  async *messages(missing: readonly JsonValue[]): Messages {
+    let isEmpty = true;
+    for (const part of this.#parts) {
+      const pieces = part === undefined ? parseLines(readStdin()) : [[part]];
+      for await (const piece of pieces) {
+        isEmpty &&= piece.length === 0;
+        yield piece;
       }
-    } catch (error) {
-      throw new Failure(`cannot read stdin: ${clause(error)}`);
     }
+    if (isEmpty) yield missing;
   }
-}
-
-function isParams(message: JsonValue): message is JsonValue & object {
-  return typeof message === "object" && message !== null;
 }
 
 function parseOperand(text: string, index: number): JsonValue | undefined {
@@ -96,5 +64,97 @@ function parseOperand(text: string, index: number): JsonValue | undefined {
         index + 1
       } is not JSON; quote it for your shell, as in '{"message":"hi"}'`,
     );
+  }
+}
+
+async function* readStdin(): AsyncGenerator<Uint8Array, void> {
+  try {
+    yield* Deno.stdin.readable;
+  } catch (error) {
+    throw new Failure(`cannot read stdin: ${clause(error)}`);
+  }
+}
+
+/**
+ * The messages of JSON lines; blank lines are skipped. A line that is not JSON
+ * ends them with a failure that has its number.
+ */
+async function* parseLines(
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<JsonValue[], void> {
+  let number = 0;
+  for await (const block of wholeLines(chunks)) {
+    if (block === undefined) {
+      throw badLine(number + 1, `longer than ${MOST_LINE_BYTES} bytes`);
+    }
+    const messages: JsonValue[] = [];
+    let fault: string | undefined;
+    for (const line of decodeLines(block)) {
+      number++;
+      fault = faultOf(line, messages);
+      if (fault !== undefined) break;
+    }
+    yield messages;
+    if (fault !== undefined) throw badLine(number, fault);
+  }
+}
+
+function badLine(number: number, fault: string): Failure {
+  return new Failure(`line ${number} of the input is ${fault}`);
+}
+
+/** Adds the message of a line, or says what is wrong with the line. */
+function faultOf(
+  line: string | undefined,
+  messages: JsonValue[],
+): string | undefined {
+  if (line === undefined) return "not UTF-8";
+  if (line.trim() === "") return undefined;
+  try {
+    messages.push(JSON.parse(line));
+  } catch {
+    return "not JSON";
+  }
+}
+
+/** Blocks of whole lines; nothing in place of one that is too long, and no more. */
+async function* wholeLines(
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array | undefined, void> {
+  let parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    const end = chunk.lastIndexOf(LINE_FEED) + 1;
+    if (end > 0) {
+      yield concat([...parts, chunk.subarray(0, end - 1)]);
+      parts = [];
+      bytes = 0;
+    }
+    parts.push(chunk.subarray(end));
+    bytes += chunk.length - end;
+    if (bytes > MOST_LINE_BYTES) return yield undefined;
+  }
+  if (bytes > 0) yield concat(parts);
+}
+
+/** Lines as texts; none for one that is not UTF-8. */
+function decodeLines(block: Uint8Array): (string | undefined)[] {
+  const text = decode(block);
+  if (text !== undefined) return text.split("\n");
+  // Only one by one can they be told apart.
+  const lines: (string | undefined)[] = [];
+  for (let start = 0, end; start <= block.length; start = end + 1) {
+    end = block.indexOf(LINE_FEED, start);
+    if (end < 0) end = block.length;
+    lines.push(decode(block.subarray(start, end)));
+  }
+  return lines;
+}
+
+function decode(bytes: Uint8Array): string | undefined {
+  try {
+    return TEXT_DECODER.decode(bytes);
+  } catch {
+    return undefined;
   }
 }

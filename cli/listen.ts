@@ -3,15 +3,18 @@
  *
  * @module
  */
-import {
-  type Connection,
-  InvalidMessageError,
-  type JsonValue,
-} from "../mod.ts";
-import { clause } from "./failure.ts";
-import { LineRate, MOST_LINES, withOthers } from "./line_rate.ts";
-import { compact, print, printError } from "./output.ts";
+import { type Connection, InvalidMessageError } from "../mod.ts";
 import { abortable } from "../core/tools/abort.ts";
+import { Throttle } from "../core/tools/throttle.ts";
+import { clause } from "./failure.ts";
+import type { Messages } from "./input.ts";
+import {
+  compact,
+  MOST_LINES,
+  print,
+  printError,
+  withOthers,
+} from "./output.ts";
 import { interruptible } from "./waiting.ts";
 
 /**
@@ -20,7 +23,7 @@ import { interruptible } from "./waiting.ts";
  */
 export async function listen(
   connection: Connection,
-  messages: AsyncIterable<JsonValue>,
+  messages: Messages,
 ): Promise<void> {
   await interruptible(async (signal) => {
     try {
@@ -34,7 +37,7 @@ export async function listen(
 }
 
 async function printAll(connection: Connection): Promise<void> {
-  const rate = new LineRate(() => performance.now());
+  const throttle = new Throttle(MOST_LINES, () => performance.now());
   for (;;) {
     try {
       for await (const message of connection) {
@@ -43,7 +46,7 @@ async function printAll(connection: Connection): Promise<void> {
       return;
     } catch (error) {
       if (!(error instanceof InvalidMessageError)) throw error;
-      const others = rate.take("bad message", MOST_LINES);
+      const others = throttle.take();
       if (others === undefined) continue;
       printError(withOthers(`client: ${clause(error)}`, others));
     }
@@ -53,8 +56,10 @@ async function printAll(connection: Connection): Promise<void> {
 /** Rejects where it cannot; what comes goes on when all is sent. */
 async function sendAll(
   connection: Connection,
-  messages: AsyncIterable<JsonValue>,
+  messages: Messages,
 ): Promise<never> {
-  for await (const message of messages) await connection.send(message);
+  for await (const piece of messages) {
+    for (const message of piece) await connection.send(message);
+  }
   return await new Promise(() => {});
 }

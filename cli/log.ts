@@ -11,12 +11,15 @@ import type {
 } from "../mod.ts";
 import { RpcError } from "../rpc.ts";
 import { addressText } from "../core/tools/address.ts";
+import { Throttle } from "../core/tools/throttle.ts";
 import { clause } from "./failure.ts";
-import { LineRate, MOST_LINES, withOthers } from "./line_rate.ts";
 import type { LogRecord, LogSink } from "./log_output.ts";
-import { compact, count } from "./output.ts";
+import { compact, count, MOST_LINES, withOthers } from "./output.ts";
 
-const MOST_REJECTIONS = 1;
+/** Most of those that cost a peer nothing. */
+const FEW_LINES = 1;
+/** Most characters of the reason for a bad message. */
+const MOST_REASON = 300;
 
 /** How a {@linkcode ServerLog} prints. */
 export interface ServerLogOptions {
@@ -28,23 +31,25 @@ export interface ServerLogOptions {
   errors: LogSink;
 }
 
-interface Peer {
-  readonly name: string;
-  readonly since: number;
-}
+type Line = [record: Record<string, unknown>, text: string];
 
 /** Turns the events of a server into lines. */
 export class ServerLog {
-  readonly #options: ServerLogOptions;
-  readonly #peers = new WeakMap<Connection, Peer>();
+  readonly #output: LogSink | undefined;
+  readonly #errors: LogSink;
+  readonly #now: () => number;
+  readonly #throttles = new Map<string, Throttle>();
+  readonly #peers = new WeakMap<Connection, { name: string; since: number }>();
   #connections = 0;
-  #acceptFailing = false;
-  readonly #rate: LineRate;
+  #isAcceptFailing = false;
 
   /** Makes a log that has printed nothing yet. */
-  constructor(options: ServerLogOptions) {
-    this.#options = options;
-    this.#rate = new LineRate(options.now ?? (() => performance.now()));
+  constructor(
+    { output, errors, now = () => performance.now() }: ServerLogOptions,
+  ) {
+    this.#output = output;
+    this.#errors = errors;
+    this.#now = now;
   }
 
   /** Prints what happened on the server. */
@@ -78,37 +83,35 @@ export class ServerLog {
     connection: Connection,
     message: unknown,
   ): void {
-    this.#printFew(`message ${direction}`, () => {
-      const peer = this.#peers.get(connection)?.name;
+    this.#few(`message ${direction}`, () => {
       const bytes = new TextEncoder().encode(compact(message)).length;
-      return [
-        { type: "message", peer, direction, bytes },
-        `${peer} message ${direction}, ${count(bytes, "byte")}`,
-      ];
+      const peer = this.#nameOf(connection);
+      const text = `${peer} message ${direction}, ${count(bytes, "byte")}`;
+      return [{ peer, direction, bytes }, text];
     });
   }
 
   /** Prints the name of a method that is called, which is one that exists. */
   call(connection: Connection, method: string): void {
-    this.#printFew("call", () => {
-      const peer = this.#peers.get(connection)?.name;
-      return [{ type: "call", peer, method }, `${peer} calls ${method}`];
+    this.#few("call", () => {
+      const peer = this.#nameOf(connection);
+      return [{ peer, method }, `${peer} calls ${method}`];
     });
   }
 
   /** Prints why a message or a reply was none. */
   badMessage(connection: Connection, error: unknown): void {
-    this.#printFew("badMessage", () => {
-      const peer = this.#peers.get(connection)?.name;
+    this.#few("badMessage", () => {
+      const peer = this.#nameOf(connection);
       const reason = reasonOf(error);
-      return [{ type: "badMessage", peer, reason }, `${peer}: ${reason}`];
+      return [{ peer, reason }, `${peer}: ${reason}`];
     });
   }
 
   /** Prints that lines cannot be printed, which is no reason to stop. */
   printFailed(error: unknown): void {
     const reason = clause(error);
-    this.#options.errors.print(
+    this.#errors.print(
       { type: "printFailed", reason },
       `server: cannot print: ${reason}; going on without`,
     );
@@ -122,73 +125,11 @@ export class ServerLog {
     );
   }
 
-  #rejected(address: Address, reason: string, error: unknown): void {
-    this.#printFew("rejected", () => {
-      const why = error === undefined ? reason : `${reason}: ${clause(error)}`;
-      const peer = peerName(address, 0);
-      return [
-        { type: "rejected", peer, reason: why },
-        `${peer} rejected: ${why}`,
-      ];
-    }, MOST_REJECTIONS);
-  }
-
-  #connected(connection: Connection): void {
-    this.#acceptFailing = false;
-    if (this.#options.output === undefined) return;
-    const name = peerName(connection.remoteAddr, ++this.#connections);
-    this.#peers.set(connection, { name, since: performance.now() });
-    this.#printFew(
-      "connected",
-      () => [{ type: "connected", peer: name }, `${name} connected`],
-    );
-  }
-
-  #closed(connection: Connection, end: ConnectionEnd): void {
-    const peer = this.#peers.get(connection);
-    if (peer === undefined) return;
-    this.#printFew("closed", () => closedLine(connection, peer, end));
-  }
-
-  /**
-   * Once until a connection comes again: the server goes on trying, many times
-   * a second. Peers that come and go make it no more than a line a second.
-   */
-  #acceptFailed(error: unknown, isOfPeer: boolean): void {
-    if (isOfPeer) this.#rate.skip("rejected");
-    if (isOfPeer || this.#acceptFailing) return;
-    this.#acceptFailing = true;
-    this.#printFew(
-      "acceptFailed",
-      () => {
-        const reason = clause(error);
-        return [
-          { type: "acceptFailed", reason },
-          `server: cannot accept a connection: ${reason}; trying again`,
-        ];
-      },
-      1,
-      this.#options.errors,
-    );
-  }
-
-  /** Prints one of few lines of its kind in a second. */
-  #printFew(
-    kind: string,
-    line: () => readonly [record: LogRecord, text: string],
-    most = MOST_LINES,
-    sink = this.#options.output,
-  ): void {
-    const others = sink && this.#rate.take(kind, most);
-    if (others === undefined) return;
-    const [record, text] = line();
-    if (others === 0) sink?.print(record, text);
-    else sink?.print({ ...record, others }, withOthers(text, others));
-  }
-
   /** Prints how many lines were left out, where none may come to say so. */
   end(): void {
-    for (const [kind, lines] of this.#rate.takeOthers()) {
+    for (const [kind, throttle] of this.#throttles) {
+      const lines = throttle.takeOmitted();
+      if (lines === 0) continue;
       this.#print(
         { type: "omitted", kind, lines },
         `${count(lines, "line")} of "${kind}" left out since the last one`,
@@ -196,37 +137,99 @@ export class ServerLog {
     }
   }
 
-  #print(record: LogRecord, text: string): void {
-    this.#options.output?.print(record, text);
+  #connected(connection: Connection): void {
+    this.#isAcceptFailing = false;
+    const name = peerName(connection.remoteAddr, ++this.#connections);
+    this.#peers.set(connection, { name, since: performance.now() });
+    this.#few(
+      "connected",
+      () => [{ peer: name }, `${name} connected`],
+    );
   }
-}
 
-function closedLine(
-  connection: Connection,
-  { name, since }: Peer,
-  end: ConnectionEnd,
-): [record: LogRecord, text: string] {
-  const { messagesReceived, messagesSent, bytesReceived, bytesSent } =
-    connection.stats();
-  const milliseconds = Math.round(performance.now() - since);
-  const reason = end.clean ? undefined : clause(end.cause);
-  return [
-    {
-      type: "closed",
-      peer: name,
-      messagesIn: messagesReceived,
-      messagesOut: messagesSent,
-      bytesIn: bytesReceived,
-      bytesOut: bytesSent,
-      milliseconds,
-      reason,
-    },
-    `${name} closed after ${duration(milliseconds)}: ` +
-    `${count(messagesReceived, "message")} in (${
-      count(bytesReceived, "byte")
-    }), ${messagesSent} out (${count(bytesSent, "byte")})` +
-    (reason === undefined ? "" : `; ${reason}`),
-  ];
+  #closed(connection: Connection, end: ConnectionEnd): void {
+    this.#few("closed", () => {
+      const { name, since } = this.#peers.get(connection)!;
+      const {
+        messagesReceived: messagesIn,
+        messagesSent: messagesOut,
+        bytesReceived: bytesIn,
+        bytesSent: bytesOut,
+      } = connection.stats();
+      const milliseconds = Math.round(performance.now() - since);
+      const reason = end.clean ? undefined : clause(end.cause);
+      const sums = { messagesIn, messagesOut, bytesIn, bytesOut };
+      return [
+        { peer: name, ...sums, milliseconds, reason },
+        `${name} closed after ${duration(milliseconds)}: ` +
+        `${count(messagesIn, "message")} in (${count(bytesIn, "byte")}), ` +
+        `${messagesOut} out (${count(bytesOut, "byte")})` +
+        (end.clean ? "" : `; ${reason}`),
+      ];
+    });
+  }
+
+  #rejected(address: Address, reason: string, error: unknown): void {
+    this.#few("rejected", () => {
+      const why = error === undefined ? reason : `${reason}: ${clause(error)}`;
+      const peer = peerName(address, 0);
+      return [{ peer, reason: why }, `${peer} rejected: ${why}`];
+    }, FEW_LINES);
+  }
+
+  /**
+   * Once until a connection comes again: the server goes on trying, many times
+   * a second. Peers that come and go make it no more than a line a second.
+   */
+  #acceptFailed(error: unknown, isOfPeer: boolean): void {
+    if (isOfPeer) this.#throttle("rejected", FEW_LINES).omitted++;
+    if (isOfPeer || this.#isAcceptFailing) return;
+    this.#isAcceptFailing = true;
+    this.#few(
+      "acceptFailed",
+      () => {
+        const reason = clause(error);
+        return [
+          { reason },
+          `server: cannot accept a connection: ${reason}; trying again`,
+        ];
+      },
+      FEW_LINES,
+      this.#errors,
+    );
+  }
+
+  /** Prints one of few lines of its kind in a second. */
+  #few(
+    kind: string,
+    line: () => Line,
+    most = MOST_LINES,
+    sink = this.#output,
+  ): void {
+    const others = sink && this.#throttle(kind, most).take();
+    if (others === undefined) return;
+    const [record, text] = line();
+    const [type] = kind.split(" ");
+    const left = others > 0 ? { others } : {};
+    sink?.print({ type, ...record, ...left }, withOthers(text, others));
+  }
+
+  #throttle(kind: string, most: number): Throttle {
+    let throttle = this.#throttles.get(kind);
+    if (throttle === undefined) {
+      throttle = new Throttle(most, this.#now);
+      this.#throttles.set(kind, throttle);
+    }
+    return throttle;
+  }
+
+  #print(record: LogRecord, text: string): void {
+    this.#output?.print(record, text);
+  }
+
+  #nameOf(connection: Connection): string | undefined {
+    return this.#peers.get(connection)?.name;
+  }
 }
 
 /** The clients of a Unix socket have no address, so they are numbered. */
@@ -241,9 +244,6 @@ function duration(milliseconds: number): string {
     ? `${milliseconds} ms`
     : `${(milliseconds / 1_000).toFixed(1)} s`;
 }
-
-/** Most characters of the reason for a bad message. */
-const MOST_REASON = 300;
 
 /** Why a message was bad, in none of the peer's words. */
 function reasonOf(error: unknown): string {

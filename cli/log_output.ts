@@ -4,10 +4,10 @@
  * @module
  */
 import { fstatSync } from "node:fs";
-import { compact, count, type Output, writeLines } from "./output.ts";
+import { compact, count, type Output, writeLine } from "./output.ts";
 
-/** Characters that may wait for the reader. */
-const MOST_WAITING = 1_048_576;
+/** Lines that may wait for the reader. */
+const MOST_WAITING = 2_000;
 /** Milliseconds that the end waits for a reader that has stalled. */
 const PATIENCE = 500;
 
@@ -38,33 +38,27 @@ export interface LogOutputOptions {
  * The format for stdout (1) or stderr (2): the time is left out on a terminal,
  * and for the journal of systemd, which adds it and is a socket.
  */
-export function formatFor(
-  fd: 1 | 2,
-): LogFormat {
+export function formatFor(fd: 1 | 2): LogFormat {
   const stream = fd === 1 ? Deno.stdout : Deno.stderr;
   const isTold = stream.isTerminal() || fstatSync(fd).isSocket();
   return isTold ? "text" : "timed";
 }
 
 /**
- * Writes lines in the background, one write at a time: whoever prints them
+ * Writes lines in the background, one after the other: whoever prints them
  * never waits. Where too many wait for the reader, lines are lost, and counted.
  */
 export class LogOutput implements LogSink {
   readonly #stream: Output;
   readonly #options: LogOutputOptions;
-  #lines: string[] = [];
-  #size = 0;
+  #writing = Promise.resolve();
+  #waiting = 0;
   #lost = 0;
   #isFailing = false;
   #isGone = false;
-  #writing: Promise<void> | undefined;
 
   /** Makes an output to stdout or stderr, to which nobody else writes. */
-  constructor(
-    stream: Output,
-    options: LogOutputOptions,
-  ) {
+  constructor(stream: Output, options: LogOutputOptions) {
     this.#stream = stream;
     this.#options = options;
   }
@@ -73,21 +67,21 @@ export class LogOutput implements LogSink {
   print(record: LogRecord, text: string): void {
     // A log that nobody reads any more is no reason to stop.
     if (this.#isGone) return;
-    if (this.#lost > 0 || this.#size > MOST_WAITING) this.#lost++;
-    else {
-      const line = this.#line(record, text);
-      this.#lines.push(line);
-      this.#size += line.length;
-    }
-    this.#writing ??= this.#writeWaiting();
+    if (this.#lost > 0 || this.#waiting === MOST_WAITING) this.#lost++;
+    else this.#queue(this.#line(record, text));
+    if (this.#waiting === 0) this.#tellLost();
   }
 
   /** Resolves when everything is written, or the reader lets it wait. */
   async end(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, PATIENCE);
-    await Promise.race([this.#writing, promise]);
+    await Promise.race([this.#writeAll(), promise]);
     clearTimeout(timer);
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#waiting > 0) await this.#writing;
   }
 
   #line({ type, ...rest }: LogRecord, text: string): string {
@@ -97,38 +91,31 @@ export class LogOutput implements LogSink {
     return format === "timed" ? `${time} ${text}` : text;
   }
 
-  #lostLine(lines: number): string {
+  #queue(line: string, lines = 1): void {
+    this.#waiting++;
+    this.#writing = this.#writing.then(() => this.#write(line, lines));
+  }
+
+  #tellLost(): void {
+    const lines = this.#lost;
+    this.#lost = 0;
     const text = `${count(lines, "line")} lost: they were not taken in time`;
-    return this.#line({ type: "lost", lines }, text);
+    this.#queue(this.#line({ type: "lost", lines }, text), lines);
   }
 
-  async #writeWaiting(): Promise<void> {
-    while (this.#lines.length > 0 || this.#lost > 0) {
-      const lines = this.#lines;
-      const size = this.#size;
-      // Those that are lost came behind all that wait.
-      const lost = lines.length > 0 ? 0 : this.#lost;
-      this.#lines = [];
-      this.#lost -= lost;
-      const waiting = lost > 0 ? [this.#lostLine(lost)] : lines;
-      try {
-        await writeLines(this.#stream, waiting);
-      } catch (error) {
-        this.#fail(error, lines.length + lost);
-        break;
-      }
+  /** Writes a line, which stands for so many. */
+  async #write(line: string, lines: number): Promise<void> {
+    try {
+      await writeLine(this.#stream, line);
       this.#isFailing = false;
-      this.#size -= size;
+    } catch (error) {
+      this.#lost += lines;
+      this.#isGone = error instanceof Deno.errors.BrokenPipe;
+      if (!this.#isGone && !this.#isFailing) this.#options.onError?.(error);
+      this.#isFailing = true;
     }
-    this.#writing = undefined;
-  }
-
-  #fail(error: unknown, lines: number): void {
-    this.#lost += lines + this.#lines.length;
-    this.#lines = [];
-    this.#size = 0;
-    this.#isGone = error instanceof Deno.errors.BrokenPipe;
-    if (!this.#isGone && !this.#isFailing) this.#options.onError?.(error);
-    this.#isFailing = true;
+    this.#waiting--;
+    const mayTell = this.#waiting === 0 && !this.#isFailing;
+    if (mayTell && this.#lost > 0) this.#tellLost();
   }
 }

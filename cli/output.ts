@@ -7,6 +7,9 @@
 import { escape, escapeLines } from "../core/tools/escape.ts";
 import { clause, OutputClosedError, OutputError } from "./failure.ts";
 
+/** Most lines of one kind in a second: a peer that floods fills no log. */
+export const MOST_LINES = 20;
+
 /** How messages are printed. */
 export interface Format {
   /** The text of a message. */
@@ -22,27 +25,14 @@ const TEXT_ENCODER = new TextEncoder();
 /** Larger and deeper messages are not indented, which makes them many times larger. */
 const MOST_INDENTED = 16_384;
 const MOST_INDENTED_DEPTH = 20;
+
 /** Writes text of any number of lines to stdout; resolves when it is taken. */
 export async function print(
   text: string,
   paint: (text: string) => string = String,
 ): Promise<void> {
-  await toStdout(paint(escapeLines(text)));
-}
-
-/** Writes one line to stdout, and resolves when it is taken. */
-export async function printLine(line: string): Promise<void> {
-  await toStdout(`${escape(line)}\n`);
-}
-
-/** Writes what moves the cursor of a terminal; nothing from outside is in it. */
-export async function control(sequence: string): Promise<void> {
-  if (sequence !== "") await toStdout(sequence);
-}
-
-async function toStdout(text: string): Promise<void> {
   try {
-    await writeAll(Deno.stdout, text);
+    await write(Deno.stdout, paint(escapeLines(text)));
   } catch (cause) {
     const Kind = cause instanceof Deno.errors.BrokenPipe
       ? OutputClosedError
@@ -51,35 +41,38 @@ async function toStdout(text: string): Promise<void> {
   }
 }
 
-/** Writes lines to a stream, and resolves when they are taken. */
-export async function writeLines(
-  stream: Output,
-  lines: readonly string[],
-): Promise<void> {
-  await writeAll(stream, lines.map((line) => `${escape(line)}\n`).join(""));
+/** Writes a line to a stream, and resolves when it is taken. */
+export async function writeLine(stream: Output, line: string): Promise<void> {
+  await write(stream, `${escape(line)}\n`);
 }
 
-async function writeAll(stream: Output, text: string): Promise<void> {
+async function write(stream: Output, text: string): Promise<void> {
   let bytes = TEXT_ENCODER.encode(text);
   while (bytes.length > 0) bytes = bytes.subarray(await stream.write(bytes));
 }
 
 /** Writes a line to stderr at once. */
 export function printError(line: string): void {
-  toStderr(`${escape(line)}\n`);
+  writeSync(Deno.stderr, `${escape(line)}\n`);
 }
 
 /** Writes over the last line of a terminal. */
 export function printProgress(line: string): void {
-  toStderr(`\r\x1b[K${escape(line)}`);
+  writeSync(Deno.stderr, `\r\x1b[K${escape(line)}`);
 }
 
-function toStderr(text: string): void {
+/** Writes what moves the cursor of a terminal; nothing from outside is in it. */
+export function control(sequence: string): void {
+  writeSync(Deno.stdout, sequence);
+}
+
+function writeSync(
+  stream: Pick<typeof Deno.stdout, "writeSync">,
+  text: string,
+): void {
   let bytes = TEXT_ENCODER.encode(text);
   try {
-    while (bytes.length > 0) {
-      bytes = bytes.subarray(Deno.stderr.writeSync(bytes));
-    }
+    while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
   } catch {
     // There is no better place to tell it.
   }
@@ -92,6 +85,13 @@ export function count(
   plural = `${noun}s`,
 ): string {
   return `${number} ${number === 1 ? noun : plural}`;
+}
+
+/** A line that says how many of its kind were left out before it. */
+export function withOthers(text: string, others: number): string {
+  return others === 0
+    ? text
+    : `${text}; ${count(others, "other")} since the last line`;
 }
 
 /** A message as one line. */

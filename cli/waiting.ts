@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { abortable, timeoutError } from "../core/tools/abort.ts";
+import { timeoutError } from "../core/tools/abort.ts";
 import { count, printError, printProgress } from "./output.ts";
 
 /** Milliseconds without a connection after which its user is told. */
@@ -41,19 +41,6 @@ export async function interruptible<Result>(
     return await body(controller.signal);
   } finally {
     Deno.removeSignalListener("SIGINT", interrupt);
-  }
-}
-
-/** Items as they come, up to an error of their own or of the signal. */
-export async function* until<Item>(
-  items: AsyncIterable<Item>,
-  signal: AbortSignal,
-): AsyncGenerator<Item, void> {
-  const iterator = items[Symbol.asyncIterator]();
-  for (;;) {
-    const { done, value } = await abortable(iterator.next(), signal);
-    if (done) return;
-    yield value;
   }
 }
 
