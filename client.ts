@@ -41,10 +41,9 @@ export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
  * assertEquals(replies, [1, 2]);
  * ```
  *
- * @typeParam T What the messages of the server are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the server's messages. It is not checked at run time.
  * @param options Where to connect to, framing and limits.
- * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+ * @throws {Deno.errors.ConnectionRefused} If no server listens there.
  * @throws {Deno.errors.NotCapable} If the permission to connect there is
  * missing.
  * @throws {DOMException} With the name `TimeoutError`, if it takes longer than
@@ -58,8 +57,7 @@ export function connect<T = JsonValue>(
 /**
  * Connects to a server, like `Deno.connect`.
  *
- * @typeParam T What the messages of the server are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the server's messages. It is not checked at run time.
  * @param options Where to connect to, framing and limits.
  */
 export function connect<T = JsonValue>(

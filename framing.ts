@@ -2,9 +2,9 @@
  * Bytes to messages and back, without any I/O.
  *
  * A frame is a length prefix followed by that many bytes of payload; a payload
- * is one JSON text in UTF-8 without a byte order mark
- * ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), section 8.1); a message
- * is the value that the text stands for.
+ * is one JSON text in UTF-8 without a byte order mark ([RFC
+ * 8259](https://www.rfc-editor.org/rfc/rfc8259), section 8.1); a message is the
+ * value of that text.
  *
  * ```text
  * 00 00 00 07   7B 22 61 22 3A 31 7D
@@ -60,13 +60,13 @@ export {
  * assertEquals(await Array.fromAsync(bytes.pipeThrough(new FrameDecoderStream())), ["a", "b"]);
  * ```
  *
- * @typeParam T What the messages are taken to be; nothing checks it.
+ * @typeParam T Type of the messages. It is not checked at run time.
  */
 export class FrameDecoderStream<T = JsonValue>
   implements ReadableWritablePair<T, ArrayBuffer | ArrayBufferView> {
   /** The messages. */
   readonly readable: ReadableStream<T>;
-  /** Where the bytes go; anything else ends the stream with a `TypeError`. */
+  /** Takes the bytes. Anything else ends the stream with a `TypeError`. */
   readonly writable: WritableStream<ArrayBuffer | ArrayBufferView>;
 
   /**

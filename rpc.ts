@@ -289,7 +289,7 @@ export function serveRpc<Remote = RpcUntyped>(
  * methods, or the type of the object that has them.
  * @param options Where to connect to, and limits.
  * @param methods What this end serves for the server to call.
- * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+ * @throws {Deno.errors.ConnectionRefused} If no server listens there.
  * @throws {Deno.errors.NotCapable} If the permission to connect there is
  * missing.
  * @throws {DOMException} With the name `TimeoutError`, if it takes longer than

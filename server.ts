@@ -39,14 +39,12 @@ export {
 } from "./core/server/server.ts";
 
 /**
- * Listens for connections, like `Deno.listen`, for full control of each: calls
- * `handler` for each connection, and closes it when the handler is done. What a
- * peer breaks ends its connection alone; any other error of the handler is
- * printed, too.
+ * Listens for connections, like `Deno.listen`, and calls `handler` with each.
+ * The connection is closed when the handler is done. A broken link ends its own
+ * connection alone; any other error of the handler is also printed.
  *
- * Replies that are still being made when the handler is done are lost: `send`
- * rejects. Where many are made at a time, await them all before the handler
- * returns; what was sent by then still leaves.
+ * Once the handler is done, `send` rejects. Await everything that it has
+ * started before it returns; what was sent by then is still written.
  *
  * ```ts
  * import { connect, type Connection, listen } from "@blackbelt/networking";
@@ -81,10 +79,9 @@ export {
  * assertEquals(await Array.fromAsync(other), [["hello"]]);
  * ```
  *
- * @typeParam T What the messages of the peers are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the peers' messages. It is not checked at run time.
  * @param options Where to listen, framing and limits.
- * @param handler Has each connection to itself.
+ * @param handler Handles one connection.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
  * @throws {Deno.errors.NotCapable} If the permission to listen there is
  * missing.
@@ -96,9 +93,8 @@ export function listen<T = JsonValue>(
   handler: ConnectionHandler<T>,
 ): Server<T>;
 /**
- * Listens for connections that the program accepts one by one. Whoever handles
- * one has to catch what it throws: an iteration throws where the peer breaks
- * the link.
+ * Listens for connections, which the program accepts one by one. Catch what the
+ * code for a connection throws: an iteration throws when the link breaks.
  *
  * ```ts
  * import { connect, listen } from "@blackbelt/networking";
@@ -114,8 +110,7 @@ export function listen<T = JsonValue>(
  * await client.close();
  * ```
  *
- * @typeParam T What the messages of the peers are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the peers' messages. It is not checked at run time.
  * @param options Where to listen, framing and limits.
  */
 export function listen<T = JsonValue>(
@@ -141,8 +136,8 @@ export function listen<T = JsonValue>(
 }
 
 /**
- * Answers messages, like `Deno.serve`: what the handler returns, or resolves
- * to, is the reply.
+ * Answers messages, like `Deno.serve`. The reply is what the handler returns or
+ * resolves to.
  *
  * ```ts
  * import { connect, serve } from "@blackbelt/networking";
@@ -153,8 +148,7 @@ export function listen<T = JsonValue>(
  * assertEquals(await client.request("hello"), { echo: "hello" });
  * ```
  *
- * @typeParam T What the messages of the clients are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the clients' messages. It is not checked at run time.
  * @param options Where to listen, framing and limits.
  * @param handler Answers a message.
  * @throws {Deno.errors.AddrInUse} If the address is in use.

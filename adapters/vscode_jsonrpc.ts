@@ -280,9 +280,9 @@ export class ConnectionMessageWriter {
    * @returns A promise that resolves when the message was handed to the
    * connection and the peer keeps up. Messages wait for those before them.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
-   * Nothing is sent, and the connection can go on.
+   * Nothing is sent, and the connection stays open.
    * @throws {InvalidMessageError} If JSON cannot carry the message. Nothing is
-   * sent, and the connection can go on.
+   * sent, and the connection stays open.
    * @throws {ConnectionClosedError} If the connection has ended.
    */
   write(message: JsonRpcMessage): Promise<void> {

@@ -13,11 +13,11 @@ import {
 } from "../connection/connection.ts";
 import { abortable } from "../tools/abort.ts";
 
-/** The other end, as long as it is not let in. */
+/** The other end during a login. */
 export interface AuthenticationPeer {
-  /** Where this end is, where that is known. */
+  /** Address of this end, if it is known. */
   readonly localAddr: Address | undefined;
-  /** Where the peer is, where that is known. */
+  /** Address of the peer, if it is known. */
   readonly remoteAddr: Address | undefined;
   /** What TLS found out about the link and the peer. */
   readonly tls: TlsInfo | undefined;
@@ -41,11 +41,11 @@ export interface AuthenticationPeer {
 }
 
 /**
- * The server's half: judges the first message of a peer, an object with a string
- * `$login`; any other first message is refused before. `true`, or an object that
- * says who the peer is, lets it in. An array, an `Error`, anything else, and a
- * question that is not awaited refuse it. Throwing and rejecting do not let it
- * in either: the peer may try again later.
+ * The server's half of a login. It gets the first message of a peer, an object
+ * with a string `$login`; any other first message is rejected before. `true`,
+ * or an object that says who the peer is, accepts the peer. Anything else
+ * rejects it, an array and an `Error` included, and so does a question that is
+ * not awaited. If it throws or rejects, the peer is told to try again later.
  */
 export type Verifier = (
   message: JsonValue,
@@ -53,10 +53,10 @@ export type Verifier = (
 ) => unknown;
 
 /**
- * The client's half: returns, or resolves to, the last message to send, upon
- * which only the server's verdict may follow. Without a question of the server,
- * it is the first, too; `ask` sends another one before. The first message is an
- * object with a string `$login` that says which kind of login this is.
+ * The client's half of a login. It returns, or resolves to, the last message to
+ * send; only the server's verdict may follow. `ask` sends a message before, and
+ * gives the server's answer. The first message sent is an object with a string
+ * `$login` that names the kind of login.
  */
 export type Prover = (peer: AuthenticationPeer) => unknown;
 

@@ -17,8 +17,8 @@ import { type Authentication, isSame, loginWord, textIn } from "./contract.ts";
 /** Options of {@linkcode sharedToken}. */
 export interface SharedTokenOptions {
   /**
-   * Whether the token may be sent without encryption, so that whoever listens
-   * in learns it.
+   * Whether the token may be sent without encryption, where everybody on the
+   * path can read it.
    *
    * @default {false}
    */
@@ -38,9 +38,9 @@ export const SHARED_TOKEN_DEFAULTS: Readonly<Required<SharedTokenOptions>> =
 const LEAST_BYTES = 16;
 
 /**
- * Lets in who knows a token, which the client sends:
- * `{"$login":"token","token":"…"}`. The server proves nothing: use TLS, so that
- * the token reaches no other one.
+ * Accepts clients that know a token, which they send:
+ * `{"$login":"token","token":"…"}`. The server proves nothing, so use TLS,
+ * which keeps the token from other servers.
  *
  * ```ts
  * import { sharedToken } from "@blackbelt/networking";
@@ -51,13 +51,13 @@ const LEAST_BYTES = 16;
  * assertThrows(() => sharedToken("short"), RangeError, "at least 16");
  * ```
  *
- * @param token Text that is hard to guess, at least 16 bytes in UTF-8; such as
- * `openssl rand -hex 32` makes.
+ * @param token Text that is hard to guess, at least 16 bytes in UTF-8, as
+ * `openssl rand -hex 32` makes it.
  * @param options Whether it may be sent without encryption.
  * @throws {RangeError} If the token is too short.
- * @throws {TypeError} If the token is empty, begins or ends with white space, or
- * is text that another system may write in other bytes; if an option does not
- * exist or has the wrong type.
+ * @throws {TypeError} If the token is empty, begins or ends with white space,
+ * or is not in Unicode normal form C; if an option does not exist or has the
+ * wrong type.
  */
 export function sharedToken(
   token: string,
@@ -76,8 +76,8 @@ export function sharedToken(
 }
 
 /**
- * Lets in who knows a secret, which never crosses the wire, and has the server
- * prove that it knows it, too, before the client sends anything else.
+ * Accepts clients that know a secret, which is never sent. The server proves
+ * that it knows the secret, too, before the client sends anything else.
  *
  * ```text
  * client  {"$login":"secret","nonce":n}         n, c: 32 random bytes each
@@ -86,9 +86,9 @@ export function sharedToken(
  * server  {"$login":"accepted","proof":HMAC(secret, "framed-json/1 server" 00 n c)}
  * ```
  *
- * HMAC is HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) with
- * the secret's bytes in UTF-8 as the key, 00 one zero byte; all bytes are written
- * as lower-case hexadecimal digits. A recorded login is worth nothing.
+ * HMAC is HMAC-SHA-256 ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104))
+ * with the secret's bytes in UTF-8 as the key, 00 one zero byte; all bytes are
+ * written as lower-case hexadecimal digits. A recorded login is useless.
  *
  * Over a link that is not encrypted, a relay between the two ends can pass the
  * login on, and read and change what follows; a fake server that was sent one
@@ -103,11 +103,11 @@ export function sharedToken(
  * assertThrows(() => sharedSecret("read from a file, with its line break\n"), TypeError);
  * ```
  *
- * @param secret Text that is hard to guess, at least 16 bytes in UTF-8; such as
- * `openssl rand -hex 32` makes.
+ * @param secret Text that is hard to guess, at least 16 bytes in UTF-8, as
+ * `openssl rand -hex 32` makes it.
  * @throws {RangeError} If the secret is too short.
  * @throws {TypeError} If the secret is empty, begins or ends with white space,
- * or is text that another system may write in other bytes.
+ * or is not in Unicode normal form C.
  */
 export function sharedSecret(secret: string): Authentication {
   checkSecret("secret", secret);

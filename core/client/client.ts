@@ -48,17 +48,15 @@ export interface Tenant<T> {
 }
 
 /**
- * One connection after another to the same server: where there is none when one
- * is needed, it connects again. Made by `connect` with the option `reconnect`.
+ * A client that connects again when its connection is lost and one is needed.
+ * Made by `connect` with the option `reconnect`.
  *
- * What is sent while there is no connection waits for one: it is encoded at the
- * call, leaves in the order of the calls, and no more of it waits than
- * `maxQueuedBytes`.
+ * Messages that are sent while there is no connection wait for one. They are
+ * encoded during the call, sent in order, and limited by `maxQueuedBytes`.
  *
- * A request is sent once at most: if the connection is lost before its reply
- * has come, it rejects, and whether the server has seen it only the server
- * knows. To be connected at all times, iterate over the client: it gives each
- * connection, and the next when that has ended.
+ * A request is sent at most once. If the connection is lost before the reply
+ * has come, it rejects; the server may or may not have handled it. To stay
+ * connected, iterate over the client: it gives one connection after the other.
  *
  * ```ts
  * import { connect, serve } from "@blackbelt/networking";
@@ -73,8 +71,7 @@ export interface Tenant<T> {
  * assertEquals(await client.request("again"), "again");
  * ```
  *
- * @typeParam T What the messages of the server are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the server's messages. It is not checked at run time.
  */
 export class Client<T = JsonValue>
   implements AsyncIterable<Connection<T>>, AsyncDisposable {
@@ -124,7 +121,7 @@ export class Client<T = JsonValue>
     return this.#over.signal;
   }
 
-  /** Connects for the first time, and does not try again if that fails. */
+  /** Connects for the first time, once. */
   async open(): Promise<this> {
     try {
       this.#use(await this.#dial(this.#over.signal));
@@ -159,14 +156,12 @@ export class Client<T = JsonValue>
   }
 
   /**
-   * Gives the connection that is open, or connects until one is.
+   * Returns the open connection, or connects until there is one.
    *
-   * @throws The error of the last attempt, if there is to be no other: after
-   * `maxAttempts`, or where the server refused the authentication, which ends
-   * all attempts for good.
+   * @throws The error of the last attempt, if the client gives up.
    * @throws {ConnectionClosedError} If the client is closed.
-   * @throws The reason of the signal, if that is aborted; others may go on to
-   * wait for the same connection.
+   * @throws The signal's reason, if it is aborted. Others that wait for the
+   * same connection continue to wait.
    */
   connected(
     options: Pick<RequestOptions, "signal"> = {},
@@ -338,8 +333,8 @@ export class Client<T = JsonValue>
   }
 
   /**
-   * Iterates over the connections: gives one, and when it has ended the next.
-   * It ends when the client is closed, and throws when it gives up.
+   * Iterates over the connections, one after the other. It ends when the client
+   * is closed, and throws when the client gives up.
    */
   [Symbol.asyncIterator](): AsyncIterator<Connection<T>, void> {
     const connections = this.#connections();
@@ -364,9 +359,9 @@ export class Client<T = JsonValue>
   }
 
   /**
-   * Closes the connection, once everything sent before has left, and connects no
-   * more. It may be called at any time and more than once. Requests without a
-   * reply reject, and so does what waits for a connection.
+   * Closes the connection, once everything sent before has been written, and
+   * connects no more. It may be called at any time and more than once. Requests
+   * without a reply reject, and so does everything that waits for a connection.
    */
   async close(): Promise<void> {
     const connection = this.#connection;

@@ -66,7 +66,7 @@ export interface ConnectOptions<T = JsonValue>
    * is the first request that fails.
    */
   tls?: TlsClientOptions | true;
-  /** Proves to the server who we are: `sharedToken`, or `sharedSecret`. */
+  /** How the client logs in: `sharedToken`, `sharedSecret`, or a function. */
   authenticate?: Authentication | Prover;
   /**
    * A message for the server to answer, sent when nothing was sent to it or
@@ -84,13 +84,12 @@ export interface ConnectOptions<T = JsonValue>
    */
   heartbeatInterval?: number;
   /**
-   * Gives up connecting when aborted, and aborts the connection once there is
-   * one.
+   * Gives up connecting when aborted, and later aborts the connection.
    */
   signal?: AbortSignal;
   /**
-   * Called with what happens. An error of the function is printed, and ends
-   * nothing. The same is published on the channel
+   * Called with each event. An error of the function is printed, and ends
+   * nothing. The events are also published on the channel
    * `@blackbelt/networking:client` of `node:diagnostics_channel`.
    */
   onEvent?: (event: ClientEvent<T>) => void;
@@ -164,17 +163,18 @@ function checkHeartbeat(name: string, message: unknown): void {
 /** How a client connects again. */
 export interface ReconnectOptions {
   /**
-   * Most milliseconds before the first attempt after a loss; twice as many
-   * before each further one.
+   * Longest delay, in milliseconds, before the first attempt after a loss. It
+   * doubles with each further attempt.
    *
    * @default {100}
    */
   minDelay?: number;
   /**
-   * Most milliseconds before any attempt. The delay is drawn from zero to the
-   * most, so that clients that were lost together do not come back together.
-   * The delays begin anew after a connection that lasted longer than this, or
-   * over which the server has answered a request.
+   * Longest delay, in milliseconds, before any attempt. Each delay is random,
+   * from zero to the longest, so that clients which were lost together do not
+   * come back together. The delays start from `minDelay` again after a
+   * connection that lasted longer than this, or over which a request was
+   * answered.
    *
    * @default {30_000}
    */
@@ -222,8 +222,8 @@ export function resolveReconnect(
 }
 
 /**
- * What happens to a client: for a log, for counters. Every `connecting` is
- * followed by `connected` or `failed`, every `connected` by `disconnected`.
+ * An event of a client, for logs and counters. Every `connecting` is followed
+ * by `connected` or `failed`, every `connected` by `disconnected`.
  */
 export type ClientEvent<T = JsonValue> =
   /** It connects. */

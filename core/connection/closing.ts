@@ -52,7 +52,7 @@ export interface ClosingInfo {
 
 /** What a link is made of, and the states in which it ends. */
 export abstract class Closing<T> {
-  /** Where the peer is, where that is known. */
+  /** Address of the peer, if it is known. */
   readonly remoteAddr: Address | undefined;
   /** The bytes, whose end is here alone. */
   protected readonly duplex: ByteDuplex;

@@ -54,21 +54,20 @@ export let linkOf: <T>(connection: Connection<T>) => Link<T>;
 let connectionOf: <T>(link: Link<T>) => Connection<T>;
 
 /**
- * One live link that sends and receives messages.
+ * Sends and receives messages.
  *
- * One at a time reads it, and a second is a `TypeError`: requests, an iteration,
- * or what takes the connection over, such as `rpc` or the handler of `serve`.
- * {@linkcode Connection.request} takes the messages that come for the replies,
- * in the order of the requests. Nothing is read before somebody waits for a
- * message, and no more than an iteration asks for. Where requests are made,
- * reading goes on: no more than 1 MiB of messages may come that nobody asks for.
+ * It has one reader at a time: requests, one iteration, or what takes the
+ * connection over, such as `rpc` or the handler of `serve`. A second reader is
+ * a `TypeError`. {@linkcode Connection.request} takes each message that comes
+ * for a reply, in the order of the requests. An iteration reads no more than it
+ * asks for. While requests are made, reading goes on; unrequested messages of
+ * more than 1 MiB end the connection.
  *
- * The iteration ends quietly when the peer has ended its side between two
- * frames. Sending goes on: close the connection when all is sent, or it closes
- * when nothing was sent for `idleTimeout`. The iteration throws when the link
- * broke. A bad message in a good
- * frame is thrown as an `InvalidMessageError`, and a new iteration goes on
- * behind it.
+ * An iteration ends quietly when the peer has ended its side between two
+ * frames, and throws when the link broke. After a quiet end you can still send;
+ * close the connection when you are done, or it closes once nothing was sent
+ * for `idleTimeout`. A payload that is not a message is thrown as an
+ * `InvalidMessageError`; a new iteration continues after it.
  *
  * ```ts
  * import { connect, serve } from "@blackbelt/networking";
@@ -81,8 +80,7 @@ let connectionOf: <T>(link: Link<T>) => Connection<T>;
  * assertEquals(connection.stats().messagesReceived, 2);
  * ```
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the peer's messages. It is not checked at run time.
  */
 export class Connection<T = JsonValue>
   implements AsyncIterable<T>, AsyncDisposable {
@@ -97,31 +95,32 @@ export class Connection<T = JsonValue>
     connectionOf = (link) => new Connection(link);
   }
 
-  /** Where this end is, where that is known. */
+  /** Address of this end, if it is known. */
   get localAddr(): Address | undefined {
     return this.#link.localAddr;
   }
 
-  /** Where the peer is, where that is known. */
+  /** Address of the peer, if it is known. */
   get remoteAddr(): Address | undefined {
     return this.#link.remoteAddr;
   }
 
   /**
-   * Who the peer is: what `authenticate` on the server has said; `undefined`
-   * where nobody was asked.
+   * Who the peer is: what `authenticate` of the server returned. It is
+   * `undefined` without `authenticate`.
    */
   get identity(): unknown {
     return this.#link.identity;
   }
 
-  /** What TLS found out; nothing over a link that is not encrypted. */
+  /** What TLS negotiated; `undefined` over a link that is not encrypted. */
   get tls(): TlsInfo | undefined {
     return this.#link.tls;
   }
 
   /**
-   * Resolves when the connection has ended, whatever the reason; never rejects.
+   * Resolves when the connection has ended, for whatever reason. It never
+   * rejects.
    */
   get closed(): Promise<ConnectionEnd> {
     return this.#link.closed;
@@ -135,26 +134,25 @@ export class Connection<T = JsonValue>
     return this.#link.signal;
   }
 
-  /** What went over the connection so far. */
+  /** Counts what was sent and received so far. */
   stats(): ConnectionStats {
     return this.#link.stats();
   }
 
   /**
-   * Sends a message. Its JSON text is made at once: what happens to the value
-   * afterwards does not matter. Messages sent in one turn of the event loop
-   * leave together.
+   * Sends a message. It is encoded during the call, so the value may change
+   * afterwards. Messages sent in one tick of the event loop are written
+   * together.
    *
-   * @returns A promise that resolves when the message was handed to the
-   * platform, or when no more than 64 KiB wait; that the peer has
-   * it, only a reply can tell. It need not be awaited; who does not, does not
-   * learn of what was not sent.
-   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
-   * sent, and the connection can go on.
+   * @returns A promise that resolves when the platform has taken the message,
+   * or when at most 64 KiB wait to be written. Only a reply tells that the peer
+   * has it. If you do not await it, a failed send goes unnoticed.
+   * @throws {InvalidMessageError} If JSON cannot represent the value. Nothing
+   * is sent, and the connection stays open.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
-   * Nothing is sent, and the connection can go on.
+   * Nothing is sent, and the connection stays open.
    * @throws {BackpressureError} If more than `maxQueuedBytes` wait already.
-   * Nothing is sent, and the connection can go on.
+   * Nothing is sent, and the connection stays open.
    * @throws {ConnectionClosedError} If the connection has ended, or ends before
    * the message is handed over.
    */
@@ -163,22 +161,19 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Sends a message and waits for its reply: the replies come in the order of
-   * the requests. Many requests may wait.
+   * Sends a message and waits for its reply. Replies come in the order of the
+   * requests, any number of which may wait.
    *
-   * A message that was read before the request is not its reply. A connection
-   * that reads nothing yet first reads what has arrived, so that a greeting that
-   * is there is no reply either; that takes less than a millisecond, once. A
-   * message that the peer sends on its own and that comes later cannot be told
-   * from the reply. Where the peer sends on its own, iterate, or use `rpc`.
+   * A message that arrived before the first request, such as a greeting, is not
+   * taken for its reply. A message that the peer sends on its own later is:
+   * iterate over the connection, or use `rpc`, where the peer pushes.
    *
-   * A request that is given up, by its signal or its timeout, rejects alone; its
-   * reply is thrown away when it comes. Where the peer leaves a reply out and
-   * answers later requests, each of those replies is taken for the one before:
-   * nothing but their order tells them apart. If nothing comes a whole `timeout`
-   * after a request was given up, the connection ends.
+   * A request that is given up, by its signal or its timeout, rejects alone,
+   * and its reply is dropped when it comes. Replies are matched by order alone:
+   * if the peer leaves one out, each later reply is taken for the one before.
+   * If nothing comes within another `timeout`, the connection ends.
    *
-   * @throws {InvalidMessageError} If JSON cannot carry the message, or the
+   * @throws {InvalidMessageError} If JSON cannot represent the message, or the
    * reply's payload is not UTF-8 or not JSON.
    * @throws {FrameTooLargeError} If the message's payload is larger than the
    * limit.
@@ -196,11 +191,9 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Iterates over the messages. Leaving the iteration early leaves the
-   * connection open, and so does its end: what is sent still leaves, until the
-   * connection is closed or nothing was sent for `idleTimeout` (60 s where that
-   * is `Infinity`). So does one with messages that nobody has asked for when the
-   * peer ends its side.
+   * Iterates over the messages. The connection stays open when the loop is
+   * left, and also when the peer has ended its side: it then closes once
+   * nothing was sent for `idleTimeout` (60 s if that is `Infinity`).
    *
    * @throws {TypeError} If something else reads the connection.
    */
@@ -209,8 +202,9 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Ends the sending side once everything sent before has left; messages are
-   * received until the peer ends its side, too. It may be called more than once.
+   * Ends the sending side, once everything sent before has been written.
+   * Messages are still received, until the peer ends its side as well. It may
+   * be called more than once.
    *
    * @throws {ConnectionClosedError} If the connection ends before.
    * @throws {TypeError} If the stream of bytes cannot be closed one way only.
@@ -220,18 +214,17 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Closes the connection once everything sent before has left, or when the
-   * peer takes nothing of it for `writeTimeout`. It may be called at any time
-   * and more than once. Iterations end quietly, requests without a reply
-   * reject.
+   * Closes the connection, once everything sent before has been written or the
+   * peer has read nothing for `writeTimeout`. It may be called at any time and
+   * more than once. Iterations end quietly; requests without a reply reject.
    */
   close(): Promise<void> {
     return this.#link.close();
   }
 
   /**
-   * Closes the connection at once: what was sent and has not left yet is
-   * dropped. Everything that waits rejects.
+   * Closes the connection at once and drops what is not written yet. Everything
+   * that waits rejects.
    *
    * @param reason Why; the cause of the errors that follow from it.
    */
@@ -247,7 +240,7 @@ export class Connection<T = JsonValue>
     this.#link.ref();
   }
 
-  /** Lets the process end although the connection waits for the peer. */
+  /** Lets the process end while the connection waits for the peer. */
   unref(): void {
     this.#link.unref();
   }
@@ -283,9 +276,8 @@ export function makeConnection<T = JsonValue>(
 }
 
 /**
- * Makes a connection over any two-way stream of bytes, which it owns from then
- * on, and closes in the end. Nothing is read before somebody waits for a
- * message.
+ * Makes a connection over any two-way stream of bytes. The connection owns the
+ * stream and closes it. Nothing is read before a message is asked for.
  *
  * ```ts
  * import { encodeFrame, fromDuplex } from "@blackbelt/networking";
@@ -310,8 +302,7 @@ export function makeConnection<T = JsonValue>(
  * assertEquals(written, [0, 0, 0, 3, 0x22, 0x61, 0x22]);
  * ```
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the peer's messages. It is not checked at run time.
  * @param duplex The bytes.
  * @param options Framing and limits.
  * @throws {RangeError} If a number is out of range.
@@ -332,8 +323,7 @@ export function fromDuplex<T = JsonValue>(
 }
 
 /**
- * Makes a connection from a pair of Web Streams, which it locks and owns from
- * then on.
+ * Makes a connection from a pair of Web Streams, which it locks and owns.
  *
  * ```ts
  * import { fromStreams } from "@blackbelt/networking";
@@ -347,9 +337,8 @@ export function fromDuplex<T = JsonValue>(
  * assertEquals(message.value, "hello");
  * ```
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks
- * it.
- * @param streams The bytes of the peer, and where the bytes for it go.
+ * @typeParam T Type of the peer's messages. It is not checked at run time.
+ * @param streams The bytes of the peer, and those for the peer.
  * @param options Framing and limits.
  * @throws {TypeError} If a stream is locked already, or an option does not
  * exist or has the wrong type.

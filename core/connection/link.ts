@@ -62,7 +62,7 @@ function isFramingError(cause: unknown): boolean {
 
 /** One live link that sends and receives messages; see `Connection`. */
 export class Link<T = JsonValue> extends Closing<T> {
-  /** Where this end is, where that is known. */
+  /** Address of this end, if it is known. */
   readonly localAddr: Address | undefined;
   /** Who the peer is, if that was asked for. */
   identity: unknown;
@@ -121,7 +121,7 @@ export class Link<T = JsonValue> extends Closing<T> {
     return this.#pumped;
   }
 
-  /** What went over the connection so far. */
+  /** Counts what was sent and received so far. */
   stats(): ConnectionStats {
     return {
       messagesReceived: this.#messagesReceived,
@@ -411,7 +411,7 @@ export class Link<T = JsonValue> extends Closing<T> {
     if (!this.#isResting) this.duplex.ref?.();
   }
 
-  /** Lets the process end although the connection waits for the peer. */
+  /** Lets the process end while the connection waits for the peer. */
   unref(): void {
     this.#keepsAlive = false;
     this.duplex.unref?.();

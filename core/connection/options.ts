@@ -21,9 +21,9 @@ import {
 } from "../tools/options.ts";
 
 /**
- * Where one end of a connection is: of the same shape as `Deno.NetAddr` and
- * `Deno.UnixAddr`. The path is empty for a client of a Unix socket, which has
- * none.
+ * Address of one end of a connection, in the shape of `Deno.NetAddr` and
+ * `Deno.UnixAddr`. A client of a Unix socket has no path of its own: it is
+ * empty.
  */
 export type Address =
   | { transport: "tcp"; hostname: string; port: number }
@@ -32,35 +32,34 @@ export type Address =
 /** Options of a connection. */
 export interface ConnectionOptions extends FramingOptions {
   /**
-   * Bytes that may wait to be written at all: beyond it, `send` and `request`
-   * reject with a {@linkcode BackpressureError}. A message that waits for a
-   * client to connect counts 2 KiB more than its frame, as it takes so much
-   * memory.
+   * Bytes that may wait to be written. Beyond it, `send` and `request` reject
+   * with a {@linkcode BackpressureError}. A message that waits for a client to
+   * connect counts 2 KiB more than its frame, as it takes so much memory.
    *
    * @default {4_194_304}
    */
   maxQueuedBytes?: number;
   /**
    * Milliseconds without a whole frame from the peer, while one is expected,
-   * after which the connection is closed: a peer that is gone without a word
-   * looks like that.
+   * after which the connection is closed. It finds peers that disappear without
+   * closing.
    *
    * @default {60_000}
    */
   idleTimeout?: number;
   /**
-   * Milliseconds from the first byte of a frame to its last; bytes between do
-   * not start it anew.
+   * Milliseconds from the first byte of a frame to its last. Bytes in between
+   * do not restart it.
    *
    * @default {10_000}
    */
   frameTimeout?: number;
   /**
-   * Milliseconds in which nothing of what waits to be written leaves, after
-   * which the connection is aborted. The platform takes more only when about a
-   * third of its own buffer is free again, so this is a lowest rate: with the
-   * default, a peer behind a buffer of 4 MiB has to read 12 KB a second, and
-   * behind a smaller one less. With half the time it is twice as much.
+   * Milliseconds in which none of the waiting bytes can be written, after which
+   * the connection is aborted. The platform takes more only when about a third
+   * of its own buffer is free again, so this sets a lowest rate: with the
+   * default, a peer behind a buffer of 4 MiB has to read 12 KB a second. Half
+   * the time doubles the rate.
    *
    * @default {120_000}
    */
@@ -86,11 +85,11 @@ export type TlsVersion = "TLSv1.2" | "TLSv1.3";
 /** A name in a certificate, by its parts: `CN`, `O`, `OU`, `C` and others. */
 export type TlsName = Readonly<Record<string, string | string[]>>;
 
-/** The certificate of a peer: it was checked, and its key is the peer's. */
+/** The certificate of a peer. It was checked, and the peer has its key. */
 export interface TlsCertificate {
-  /** Whom it was issued to. */
+  /** The name that it was issued to. */
   readonly subject: TlsName;
-  /** Who issued it. */
+  /** The name of its issuer. */
   readonly issuer: TlsName;
   /**
    * The names that it is valid for, such as `DNS:example.com`,
@@ -101,17 +100,17 @@ export interface TlsCertificate {
   readonly serialNumber: string;
   /** SHA-256 of the certificate: bytes in hexadecimal with colons between. */
   readonly fingerprint256: string;
-  /** Until when it is valid. */
+  /** When it expires. */
   readonly validTo: Date;
 }
 
-/** What the two ends agreed on. */
+/** What the two ends negotiated. */
 export interface TlsInfo {
   /** Version of TLS. */
   readonly protocol: TlsVersion;
   /** Name of the cipher suite, as IANA has it. */
   readonly cipher: string;
-  /** Protocol of the layer above, if both ends named some. */
+  /** The application protocol, if both ends named some. */
   readonly alpnProtocol?: string;
   /** The peer's certificate, if it showed one. */
   readonly peerCertificate?: TlsCertificate;
@@ -120,10 +119,10 @@ export interface TlsInfo {
 /** How a connection ended. */
 export interface ConnectionEnd {
   /**
-   * Whether it ended between two frames, with everything written that was sent.
+   * Whether it ended between two frames, with everything written.
    */
   readonly clean: boolean;
-  /** What ended it, where it did not end by itself or by a call of `close`. */
+  /** What ended it, unless that was the peer's end or a call of `close`. */
   readonly cause?: unknown;
 }
 
@@ -148,13 +147,13 @@ export interface ConnectionStats {
 export interface RequestOptions {
   /**
    * Gives up waiting for the reply, and rejects with the signal's reason. The
-   * reply, when it comes, is thrown away.
+   * reply is dropped when it comes.
    */
   signal?: AbortSignal;
   /**
-   * Milliseconds in which the reply has to come; then waiting for it is given
-   * up, too. A reply that is still missing as long after that ends the
-   * connection: the next one would be taken for it.
+   * Milliseconds for the reply to come; then the request rejects. If the reply
+   * is still missing after the same time again, the connection ends, because
+   * the next reply would be taken for it.
    *
    * @default {30_000}
    */
@@ -173,8 +172,8 @@ export const REQUEST_DEFAULTS: Readonly<
 > = defaultsOf(REQUEST_OPTIONS);
 
 /**
- * Thrown when a connection is used after its end, and by all that waits on it
- * when it ends.
+ * Thrown when a connection is used after its end. Everything that waits on a
+ * connection rejects with it when the connection ends.
  *
  * ```ts
  * import { connect, ConnectionClosedError, serve } from "@blackbelt/networking";
@@ -189,8 +188,7 @@ export const REQUEST_DEFAULTS: Readonly<
  */
 export class ConnectionClosedError extends Error {
   /**
-   * Whether the connection ended between two frames, with everything written
-   * that was sent.
+   * Whether the connection ended between two frames, with everything written.
    */
   readonly clean: boolean;
 
@@ -203,10 +201,10 @@ export class ConnectionClosedError extends Error {
 }
 
 /**
- * Thrown when more waits than the limit: bytes to be written, of which the peer
- * does not read as fast as messages are sent, or requests for their replies.
- * Nothing of the message is sent, and the connection goes on; await `send` to be
- * slowed down in time.
+ * Thrown when more waits than the limit allows: bytes to be written, because
+ * the peer reads more slowly than messages are sent, or requests and calls
+ * without a reply. Nothing of the message is sent, and the connection stays
+ * open. Await `send` to send no faster than the peer reads.
  *
  * ```ts
  * import { BackpressureError, connect, serve } from "@blackbelt/networking";
@@ -228,7 +226,7 @@ export class BackpressureError extends RangeError {
   /** How many may wait. */
   readonly limit: number;
 
-  /** Makes the error for so much that waits. */
+  /** Makes the error. */
   constructor(
     queued: number,
     limit: number,
@@ -250,10 +248,9 @@ export class BackpressureError extends RangeError {
 }
 
 /**
- * Thrown when a peer was not let in, when a server wants a login or does not
- * prove itself, and where a login begins that nobody asked for. All refusals
- * look the same to the peer; on the server, `cause` is what the hook failed
- * with.
+ * Thrown when the server rejects a login, requires one, or does not prove that
+ * it knows the secret. All rejections look the same to the peer; on the server,
+ * `cause` is what `authenticate` failed with.
  *
  * ```ts
  * import { AuthenticationError, connect, serve, sharedSecret } from "@blackbelt/networking";
@@ -272,7 +269,7 @@ export class BackpressureError extends RangeError {
  * ```
  */
 export class AuthenticationError extends Error {
-  /** Whether the server said to try again later: it is no refusal. */
+  /** Whether the server asked to try again later instead of rejecting. */
   readonly mayRetry: boolean;
 
   /** Makes the error; `reason` names no secret. */

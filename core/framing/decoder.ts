@@ -62,13 +62,13 @@ export let limitDecoder: (
 ) => void;
 
 /**
- * Turns bytes into messages. It has one growing buffer, decodes all the whole
- * frames at hand together, and does no I/O.
+ * Turns bytes into messages, without any I/O. It has one growing buffer, and
+ * decodes all whole frames in it together.
  *
- * Feed it with {@linkcode FrameDecoder.push}, or without a copy: read into
- * {@linkcode FrameDecoder.reserve}, report with
- * {@linkcode FrameDecoder.commit}, and collect with
- * {@linkcode FrameDecoder.take}.
+ * Give it bytes with {@linkcode FrameDecoder.push}. To avoid the copy, read
+ * into the space of {@linkcode FrameDecoder.reserve}, call {@linkcode
+ * FrameDecoder.commit}, and get the messages with {@linkcode
+ * FrameDecoder.take}.
  *
  * ```ts
  * import { FrameDecoder } from "@blackbelt/networking/framing";
@@ -81,7 +81,7 @@ export let limitDecoder: (
  * assertThrows(() => decoder.end(), Error, "the stream ended after 2 of 4 prefix bytes");
  * ```
  *
- * @typeParam T What the messages are taken to be; nothing checks it.
+ * @typeParam T Type of the messages. It is not checked at run time.
  */
 export class FrameDecoder<T = JsonValue> {
   static {
@@ -131,12 +131,12 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Takes a copy of the bytes in and hands out the messages that are whole now,
-   * decoding as the iteration proceeds.
+   * Copies the bytes, and returns an iterator over the messages that are
+   * complete. Each is decoded when the iterator comes to it.
    *
-   * What is not iterated is not lost: the next call hands it out. An iteration
-   * that ends with an `InvalidMessageError` has stepped over the bad frame;
-   * call again, with no bytes, for what came after it.
+   * A message that you do not iterate over is not lost: the next call returns
+   * it. After an `InvalidMessageError`, call again with no bytes for the
+   * messages behind the bad one.
    *
    * @throws {InvalidMessageError} While iterating, if a payload is not UTF-8,
    * not JSON or nested too deep.
@@ -210,10 +210,10 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Says that `count` bytes were read into the space that
-   * {@linkcode FrameDecoder.reserve} returned.
+   * Tells the decoder that `count` bytes were read into the space of {@linkcode
+   * FrameDecoder.reserve}.
    *
-   * @throws {RangeError} If the space has no room for so many.
+   * @throws {RangeError} If the space is smaller than that.
    */
   commit(count: number): void {
     const room = this.#buffer.length - this.#end;
@@ -259,14 +259,13 @@ export class FrameDecoder<T = JsonValue> {
   }
 
   /**
-   * Decodes the whole frames at hand together and returns their messages in
-   * order: the run ends with the last whole frame, before a frame that is too
-   * large, after about 64 KiB, or after 128 frames. An empty array means that more bytes are
-   * needed. A payload that is not UTF-8, not JSON or nested too deep stands in
-   * the array as an `InvalidMessageError`, which no JSON value can be.
+   * Decodes the next whole frames together, up to about 64 KiB or 128 frames,
+   * and returns their messages in order. An empty array means that more bytes
+   * are needed. A payload that is not UTF-8, not JSON or nested too deep is
+   * returned as an `InvalidMessageError`, which cannot be a message.
    *
    * @throws {FrameTooLargeError} If the next frame is larger than the limit, or
-   * is the first, no JSON, and begins like another protocol.
+   * the stream begins like another protocol.
    */
   take(): readonly (T | InvalidMessageError)[] {
     return this.#takeRun()?.messages ?? NONE;

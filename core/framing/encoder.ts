@@ -69,8 +69,8 @@ function checkSize(text: string, { maxFrameBytes }: Framing): number {
 }
 
 /**
- * Turns messages into bytes. It encodes all the messages at hand together, and
- * does no I/O.
+ * Turns messages into bytes, without any I/O. It encodes all waiting messages
+ * together.
  *
  * ```ts
  * import { FrameEncoder } from "@blackbelt/networking/framing";
@@ -125,11 +125,11 @@ export class FrameEncoder {
   }
 
   /**
-   * Adds a message. Its JSON text is made at once: what happens to the value
-   * afterwards does not matter.
+   * Adds a message. It is encoded during the call, so the value may change
+   * afterwards.
    *
-   * @throws {InvalidMessageError} If JSON cannot carry the value. Nothing is
-   * added.
+   * @throws {InvalidMessageError} If JSON cannot represent the value. Nothing
+   * is added.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * Nothing is added.
    */
@@ -291,7 +291,7 @@ function stringify(message: unknown): string {
  * @param message Any value that `JSON.stringify` can turn into text.
  * @param options Layout and limit of the frame.
  * @returns The frame: prefix and payload.
- * @throws {InvalidMessageError} If JSON cannot carry the value.
+ * @throws {InvalidMessageError} If JSON cannot represent the value.
  * @throws {FrameTooLargeError} If the payload is larger than the limit.
  */
 export function encodeFrame(

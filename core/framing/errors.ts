@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Any value that JSON can carry. */
+/** Any value that JSON can represent. */
 export type JsonValue =
   | string
   | number
@@ -14,9 +14,9 @@ export type JsonValue =
   | { [key: string]: JsonValue };
 
 /**
- * Thrown when a payload is larger than the limit, and when the bytes of a stream
- * are those of another protocol, so that its lengths are none. The receiving
- * side cannot go on after it, the sending side can.
+ * Thrown when a payload is larger than the limit, and when a stream begins with
+ * another protocol, such as HTTP. A receiver cannot continue after it; a sender
+ * can.
  *
  * ```ts
  * import { FrameDecoder, FrameTooLargeError } from "@blackbelt/networking/framing";
@@ -37,9 +37,8 @@ export class FrameTooLargeError extends RangeError {
   readonly limit: number;
 
   /**
-   * Makes the error for a payload of `size` bytes that was to be decoded or
-   * encoded under `limit`; a `diagnosis` says what these bytes seem to be in
-   * place of a length.
+   * Makes the error for a payload of `size` bytes. A `diagnosis` names the
+   * protocol that the bytes seem to belong to.
    */
   constructor(
     action: "decode" | "encode",
@@ -95,9 +94,9 @@ export class FrameTruncatedError extends Error {
 }
 
 /**
- * Thrown for a payload that is not UTF-8, not JSON or nested too deep, and for a
- * value that JSON cannot carry. The frame itself was good (or was never written), so the link
- * survives it. The payload's text is not part of the error.
+ * Thrown for a payload that is not UTF-8, not JSON or nested too deep, and for
+ * a value that JSON cannot represent. The connection stays open. The error does
+ * not contain the payload.
  *
  * ```ts
  * import { encodeFrame, InvalidMessageError } from "@blackbelt/networking/framing";
@@ -107,7 +106,7 @@ export class FrameTruncatedError extends Error {
  * ```
  */
 export class InvalidMessageError extends SyntaxError {
-  /** Makes the error; `message` names no payload text. */
+  /** Makes the error. `message` must not contain payload text. */
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "InvalidMessageError";

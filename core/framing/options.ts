@@ -31,16 +31,16 @@ export interface FramingOptions {
    */
   littleEndian?: boolean;
   /**
-   * Largest payload, in bytes, that is accepted from the peer or sent to it;
-   * `Infinity` stands for the most that the prefix can express. Where the
-   * prefix cannot express the default, the default is what it can express.
+   * Largest payload in bytes, received or sent. `Infinity` means the largest
+   * length that the prefix can express, and so does the default where the
+   * prefix is too narrow for it.
    *
    * @default {1_048_576}
    */
   maxFrameBytes?: number;
   /**
-   * Deepest nesting of arrays and objects that is accepted from the peer:
-   * parsing costs memory and time by the level, far more than by the byte.
+   * Deepest nesting of arrays and objects that is accepted from the peer. Each
+   * level costs far more memory and time than a byte.
    *
    * @default {128}
    */

@@ -33,7 +33,7 @@ export interface DialOptions {
  * Connects to an address, where that is allowed. Failures that pass are tried again until the time is
  * over. Once it is given up, nothing stays open.
  *
- * @throws {Deno.errors.ConnectionRefused} If nobody listens there.
+ * @throws {Deno.errors.ConnectionRefused} If no server listens there.
  * @throws {Deno.errors.NotCapable} If permissions are missing.
  * @throws {DOMException} With the name `TimeoutError`, if it takes too long.
  * @throws The reason of the signal, if that is aborted.

@@ -11,12 +11,10 @@ import {
 import { report } from "../tools/report.ts";
 
 /**
- * Has a connection to itself. The connection is closed when the function has
- * returned, or the promise that it returns is settled: what it still has to send
- * is lost, unless it was awaited.
+ * Handles a connection, which is closed when the function has returned or its
+ * promise is settled. What it sends after that is refused.
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the peer's messages. It is not checked at run time.
  */
 export type ConnectionHandler<T> = (connection: Connection<T>) => unknown;
 

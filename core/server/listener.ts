@@ -69,7 +69,7 @@ export let run: <T>(listener: Listener<T>) => Promise<void>;
 export let drain: <T>(listener: Listener<T>) => void;
 
 /**
- * Accepts connections until it is closed. Made by `listen`.
+ * Accepts connections until it is closed, made by `listen` without a handler.
  *
  * ```ts
  * import { connect, listen } from "@blackbelt/networking";

@@ -36,11 +36,11 @@ import {
 } from "../tools/options.ts";
 
 /**
- * Why a peer that was accepted did not become a connection: no connection
- * ended to make room for it, it had as many as one address may have, it was the
- * oldest of too many handshakes in progress, its address had failed too often,
- * it could not be secured or authenticated, or not in time, or the server was
- * closing.
+ * Why a peer was rejected after it had been accepted: no connection ended in
+ * time (`maxConnections`), its address has too many (`maxConnectionsPerIp`), it
+ * was the oldest of too many handshakes (`maxPending`), its address had failed
+ * too often (`failures`), the handshake failed (`tls`, `authentication`) or was
+ * too slow (`handshakeTimeout`), or the server was closing (`closed`).
  */
 export type RejectionReason =
   | "maxConnections"
@@ -53,15 +53,15 @@ export type RejectionReason =
   | "closed";
 
 /**
- * What happens on a server: for a log, for counters. Every `connected` is
- * followed by one `closed` of the same connection.
+ * An event of a server, for logs and counters. Every `connected` is followed by
+ * one `closed` of the same connection.
  */
 export type ServerEvent<T = JsonValue> =
   /** The server accepts connections from now on. */
   | { readonly type: "listening"; readonly addr: Address }
   /** A peer connected: encrypted and authenticated, where that is asked for. */
   | { readonly type: "connected"; readonly connection: Connection<T> }
-  /** A peer was not let in. */
+  /** A peer was rejected. */
   | {
     readonly type: "rejected";
     readonly remoteAddr: Address;
@@ -91,17 +91,17 @@ export type ServerEvent<T = JsonValue> =
    */
   | { readonly type: "draining"; readonly connections: number };
 
-/** What a server has done so far, and does now. */
+/** Counts of a server, so far and at the moment. */
 export interface ServerStats {
   /** Connections that are open. */
   readonly connections: number;
-  /** Peers that are not let in yet, or are being told that they are refused. */
+  /** Handshakes in progress, those being rejected included. */
   readonly pending: number;
-  /** Peers accepted so far, those that were rejected included. */
+  /** Peers accepted so far, including those that were rejected later. */
   readonly accepted: number;
   /** Peers rejected so far. */
   readonly rejected: number;
-  /** Times that accepting has failed. */
+  /** How often accepting has failed. */
   readonly acceptFailures: number;
   /** Messages received so far, over all connections. */
   readonly messagesReceived: number;
@@ -131,26 +131,27 @@ export interface ListenOptions<T = JsonValue>
    */
   port?: number;
   /**
-   * Connections open at the same time. Where there are as many, accepting
-   * pauses, and peers wait in the platform's backlog; one in the middle of its
-   * handshake waits within `handshakeTimeout`, and is told to try again later.
+   * Connections open at the same time. While there are as many, accepting
+   * pauses, and peers wait in the platform's backlog. One that has finished its
+   * handshake waits within `handshakeTimeout`, and is then told to try again
+   * later.
    *
    * @default {1_000}
    */
   maxConnections?: number;
   /**
-   * Connections of one address: of one IPv4 address, or of the IPv6 addresses
-   * with the same first 64 bits. More are closed at once. Clients of a Unix
-   * socket have no address, so there it can only be `Infinity`.
+   * Connections of one IPv4 address, or of IPv6 addresses with the same first
+   * 64 bits. More are closed at once. Clients of a Unix socket have no address,
+   * so it must be `Infinity` there.
    *
    * @default {Infinity}
    */
   maxConnectionsPerIp?: number;
   /**
-   * Peers that have not finished encryption and authentication, or are being told
-   * that they are refused; they are no `maxConnections`. Where one more comes, one
-   * of the address that has the most of them is dropped, its oldest (IPv6
-   * addresses count by their first 64 bits).
+   * Handshakes in progress: peers that have not finished encryption and
+   * authentication, or are being told that they are rejected. They do not count
+   * as `maxConnections`. Beyond this, the oldest of the address that has the
+   * most is dropped.
    *
    * @default {100}
    */
@@ -162,17 +163,19 @@ export interface ListenOptions<T = JsonValue>
    * @default {5_000}
    */
   handshakeTimeout?: number;
-  /** Encrypts the connections; without it, everybody on the way can read them. */
+  /**
+   * Encrypts the connections. Without it, everybody on the path can read them.
+   */
   tls?: TlsServerOptions;
   /**
-   * Lets a peer in, or does not: `sharedToken`, `sharedSecret`, or a function
-   * that sees the first message. Nothing else of the peer is handled before.
+   * Accepts or rejects each peer: `sharedToken`, `sharedSecret`, or a function
+   * that gets the first message. No handler runs before.
    */
   authenticate?: Authentication | Verifier;
   /**
-   * Whether the file of a Unix socket is removed that a server left which was
-   * killed: it is, unless this is `false`. A socket of another program stays,
-   * and so does one whose server lives. Only for a `path` that is a file.
+   * Whether to remove the Unix socket that a killed server of this package left
+   * behind. A socket of another program or of a running server is never
+   * removed. Only for a `path` that is a file.
    */
   removeStale?: boolean;
   /**
@@ -182,11 +185,11 @@ export interface ListenOptions<T = JsonValue>
    * @default {100}
    */
   acceptBackoff?: number;
-  /** Closes the listener when aborted; a server shuts down. */
+  /** Closes the listener, or shuts the server down, when aborted. */
   signal?: AbortSignal;
   /**
-   * Called with what happens. An error of the function is printed, and ends
-   * nothing. The same is published on the channel
+   * Called with each event. An error of the function is printed, and ends
+   * nothing. The events are also published on the channel
    * `@blackbelt/networking:server` of `node:diagnostics_channel`.
    */
   onEvent?: (event: ServerEvent<T>) => void;
@@ -210,15 +213,15 @@ export interface ServerOptions<T = JsonValue> extends ListenOptions<T> {
 /** Options of `serve`. */
 export interface ServeOptions<T = JsonValue> extends ServerOptions<T> {
   /**
-   * Messages of one connection whose replies are outstanding; where there are
-   * as many, no more is read from it.
+   * Messages of one connection that have no reply yet. While there are as many,
+   * or they have more bytes than `maxFrameBytes`, nothing more is read from it.
    *
    * @default {100}
    */
   maxInFlight?: number;
   /**
-   * Answers for what a handler cannot answer; without it, the error is printed
-   * unless the peer caused it, and the connection is closed.
+   * Answers when the handler fails. Without it, the error is printed unless the
+   * peer caused it, and the connection is closed.
    */
   onError?: ErrorHandler<T>;
 }

@@ -25,11 +25,10 @@ import { report } from "../tools/report.ts";
 
 /**
  * Answers a message. What it returns, or resolves to, is sent as the reply;
- * `undefined` sends nothing. The replies leave in the order of the messages. A
- * handler that throws or rejects is a matter for the {@linkcode ErrorHandler}.
+ * `undefined` sends nothing. The replies leave in the order of the messages. If
+ * it throws or rejects, the {@linkcode ErrorHandler} answers.
  *
- * @typeParam T What the messages of the peer are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the peer's messages. It is not checked at run time.
  */
 export type Handler<T = JsonValue> = (
   message: T,
@@ -37,11 +36,11 @@ export type Handler<T = JsonValue> = (
 ) => unknown;
 
 /**
- * Answers in place of a handler that threw, of a reply that cannot be sent, and
- * of a message that is not UTF-8 or not JSON (an `InvalidMessageError`). What
- * it returns, or resolves to, is sent as the reply. If it returns `undefined`
- * or throws, the connection is closed once the replies before have left: a
- * reply left out would have every later one taken for the wrong request's.
+ * Answers instead of the handler when that threw, when its reply cannot be
+ * sent, and when a message is not UTF-8 or not JSON (an `InvalidMessageError`).
+ * The reply is what it returns or resolves to. If it returns `undefined` or
+ * throws, the connection is closed once the earlier replies are written: with a
+ * reply missing, every later one would be taken for the wrong request's.
  */
 export type ErrorHandler<T = JsonValue> = (
   error: unknown,

@@ -37,8 +37,8 @@ export { type ConnectionHandler, handle } from "./handle.ts";
 export { type AcceptOptions, Listener };
 
 /**
- * Serves its connections until it is shut down. Made by `serve`, and by
- * `listen` with a handler.
+ * A server that runs until it is shut down, made by `serve`, or by `listen`
+ * with a handler.
  *
  * ```ts
  * import { connect, serve } from "@blackbelt/networking";

@@ -26,7 +26,7 @@ export class Totals {
   accepted = 0;
   /** Peers rejected. */
   rejected = 0;
-  /** Times that accepting has failed. */
+  /** How often accepting has failed. */
   acceptFailures = 0;
   readonly #ended: Sums = {
     messagesReceived: 0,

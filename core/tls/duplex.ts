@@ -12,8 +12,8 @@ import type { ByteDuplex } from "../connection/connection.ts";
 import { nextRound } from "../tools/schedule.ts";
 
 /**
- * Thrown when a connection cannot be encrypted, and by what waits on one whose
- * encryption failed or was cut short.
+ * Thrown when a connection cannot be encrypted, and when an encrypted one is
+ * cut.
  *
  * ```ts
  * import { connect, serve, TlsError } from "@blackbelt/networking";

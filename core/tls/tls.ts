@@ -45,8 +45,8 @@ export { TlsError };
 /** What both ends of an encrypted connection can choose. */
 export interface TlsOptions {
   /**
-   * Protocols of the layer above, the best first, of which the two ends agree
-   * on one (ALPN, [RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)). If both
+   * Application protocols, the preferred first, of which the two ends negotiate
+   * one (ALPN, [RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)). If both
    * ends name some and have none in common, the connection is refused.
    */
   alpnProtocols?: string[];
@@ -60,13 +60,13 @@ export interface TlsOptions {
 
 /** Encryption for a server. Certificates and keys are PEM text. */
 export interface TlsServerOptions extends TlsOptions {
-  /** The server's certificate, followed by those that lead to its authority. */
+  /** The server's certificate, followed by any intermediate certificates. */
   cert: string;
   /** The private key of the certificate. */
   key: string;
   /**
-   * Authorities for the certificates of clients. Where there are any, a client
-   * without a certificate that one of them has signed is refused.
+   * Authorities for the certificates of clients. If given, a client must show a
+   * certificate that one of them has signed.
    */
   ca?: string | string[];
 }
@@ -80,7 +80,7 @@ export interface TlsClientOptions extends TlsOptions {
   /** The private key of the certificate. */
   key?: string;
   /**
-   * Name or address that the server's certificate must be valid for. By
+   * Name or address that the server's certificate must be valid for; by
    * default, the host that is connected to.
    */
   serverName?: string;
@@ -141,7 +141,7 @@ function asciiName(name: unknown): string | undefined {
 export interface SecureDuplex {
   /** Plain bytes to and from the peer. */
   readonly duplex: ByteDuplex;
-  /** What the two ends agreed on. */
+  /** What the two ends negotiated. */
   readonly info: TlsInfo;
 }
 

@@ -68,8 +68,8 @@ let reporter = new Reporter(
 );
 
 /**
- * Prints an error of a handler, a method or a hook that nothing else takes.
- * Never throws.
+ * Prints an error of a handler, a method or a hook that nothing else handles,
+ * with `console.error`, escaped, and at most a few a second. It never throws.
  */
 export function report(error: unknown): void {
   reporter.report(error);
