@@ -81,6 +81,7 @@ export {
   type SchemaResult,
   type StandardSchema,
 } from "./core/rpc/contract.ts";
+export type { Jsonify } from "./core/rpc/jsonify.ts";
 export { RpcPeer, type RpcStats } from "./core/rpc/peer.ts";
 export { type RpcErrorHandler } from "./core/rpc/replies.ts";
 export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";

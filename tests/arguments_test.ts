@@ -88,7 +88,10 @@ const ROWS: readonly Row[] = [
     (options) => calls.rpc(connection(), {}, options),
     [LEFT_OUT],
   ],
-  ["method(definition)", (value) => calls.method(value), OBJECT],
+  ["method(definition)", (value) => calls.method(value), [
+    ...OBJECT,
+    "a function",
+  ]],
   [
     "fromDuplex(duplex)",
     (duplex) => networking.fromDuplex(duplex),

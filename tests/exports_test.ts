@@ -224,6 +224,7 @@ const EXPORTS: Record<string, string[]> = {
     "interface SchemaIssue",
     "interface ServeRpcOptions",
     "interface StandardSchema",
+    "type Jsonify",
     "type RpcApi",
     "type RpcArguments",
     "type RpcCallParams",

@@ -6,6 +6,7 @@
  */
 import type { Connection } from "../connection/connection.ts";
 import { checkArgument } from "../tools/options.ts";
+import type { Jsonify } from "./jsonify.ts";
 
 /**
  * A value that checks others: any [Standard Schema](https://standardschema.dev),
@@ -53,7 +54,8 @@ export interface SchemaIssue {
  * Parameters by position are its parameters; parameters by name come together
  * as its first one. What it returns, or resolves to, is the result; an async
  * iterable, or what any generator makes, is a stream. `this` is the call, an
- * {@linkcode RpcContext}, so a function that needs it is no arrow function.
+ * {@linkcode RpcContext}; for an arrow function, {@linkcode method} makes that its
+ * first parameter.
  */
 export type RpcFunction = {
   // As a method, it may name types for its parameters.
@@ -93,6 +95,35 @@ export interface RpcUntyped {
 }
 
 /**
+ * Makes a method of a function whose first parameter is the call, for arrow
+ * functions, which have no `this` of their own. The others are the parameters of
+ * the method.
+ *
+ * ```ts
+ * import { connectRpc, method, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const methods = {
+ *   greet: method(async (context, greeting: string) =>
+ *     `${greeting}, ${await context.call("name")}`
+ *   ),
+ * };
+ * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, methods);
+ * await using client = await connectRpc<typeof methods>(server.addr, { name: () => "Ada" });
+ * assertEquals(await client.api.greet("Hello"), "Hello, Ada");
+ * ```
+ *
+ * @typeParam Params Parameters of the method.
+ * @typeParam Result What it returns.
+ * @typeParam Remote The contract of what the caller serves.
+ * @param handler The function.
+ * @returns The method: a function with the call as `this`.
+ * @throws {TypeError} If that is a class.
+ */
+export function method<Params extends unknown[], Result, Remote = RpcUntyped>(
+  handler: (context: RpcContext<Remote>, ...params: Params) => Result,
+): (this: RpcContext<Remote>, ...params: Params) => Result;
+/**
  * Gives the handler's parameter the type that its schema makes, and the
  * contract the one that it accepts.
  *
@@ -117,8 +148,10 @@ export interface RpcUntyped {
  * @typeParam Input What the schema accepts.
  * @typeParam Output What the schema makes of it.
  * @typeParam Result What the handler returns.
- * @param definition The method.
+ * @param definition The method; its handler may be an arrow function within
+ * another `method`.
  * @returns The same.
+ * @throws {TypeError} If it is no object with a handler.
  */
 export function method<Input, Output, Result>(
   definition: {
@@ -130,15 +163,26 @@ export function method<Input, Output, Result>(
   readonly description?: string;
   readonly params: StandardSchema<Input, Output>;
   handler(this: RpcContext, params: Output): Result;
-} {
-  checkArgument(
-    "definition",
-    definition,
-    typeof definition?.handler === "function",
-    "an object with a handler",
-  );
-  return definition;
+};
+export function method(definition: unknown): unknown {
+  if (typeof definition !== "function") {
+    checkArgument(
+      "definition",
+      definition,
+      typeof (definition as Partial<RpcMethod> | null)?.handler === "function",
+      "a function or an object with a handler",
+    );
+    return definition;
+  }
+  const isClass = CLASS.test(Function.prototype.toString.call(definition));
+  checkArgument("handler", definition, !isClass, "a function that is no class");
+  return function (this: RpcContext, ...params: unknown[]) {
+    return definition(this, ...params);
+  };
 }
+
+/** How the source of a class begins, which cannot be called. */
+export const CLASS = /^class\b/;
 
 /**
  * The function that a method of a contract is for its caller.
@@ -165,25 +209,34 @@ export type RpcParams<Method> = RpcSignature<Method> extends
   (...params: infer Params) => unknown ? Params : never;
 
 /**
- * What a method of a contract returns, or resolves to.
+ * What arrives of what a method of a contract returns, or resolves to: as JSON
+ * carries it, item by item where it is streamed. See {@linkcode Jsonify}.
  *
  * @typeParam Method The method.
  */
 export type RpcResult<Method> = RpcSignature<Method> extends
-  (...params: never) => infer Result ? Awaited<Result> : never;
+  (...params: never) => infer Returned
+  ? Awaited<Returned> extends infer Result ? unknown extends Result ? Result
+    : Result extends
+      | AsyncIterable<infer Item, infer Return>
+      | IterableIterator<infer Item, infer Return>
+      ? AsyncIterable<Jsonify<Item>, Jsonify<Return>>
+    : Jsonify<Result>
+  : never
+  : never;
 
 /**
  * What a call is: a promise of its result. Of a method that streams, it can be
  * iterated over as it is, or be awaited for something to iterate over. Iterating
  * over a call that is answered with one value throws a `TypeError`.
  *
- * @typeParam Result What the method returns, or resolves to.
+ * @typeParam Result What arrives; see {@linkcode RpcResult}.
  */
 export type RpcReply<Result> = unknown extends Result
   ? Promise<unknown> & AsyncIterable<unknown, unknown, void>
-  : Result extends
-    | AsyncIterable<infer Item, infer Return>
-    | IterableIterator<infer Item, infer Return> ? RpcStream<Item, Return>
+  : [Result] extends [never] ? Promise<never>
+  : Result extends AsyncIterable<infer Item, infer Return>
+    ? RpcStream<Item, Return>
   : Promise<Result>;
 
 /**
@@ -320,8 +373,8 @@ export interface RpcRemote<Contract = RpcUntyped> {
 }
 
 /**
- * A call from the side of the method that answers it: the function's `this`, so
- * that a method which needs it is no arrow function. What is called through it
+ * A call from the side of the method that answers it: the function's `this`,
+ * or its first parameter where {@linkcode method} makes it. What is called through it
  * is given up with the call, and has no more time than is left.
  *
  * @typeParam Remote The contract of what the caller serves.

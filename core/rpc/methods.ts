@@ -4,14 +4,15 @@
  * @module
  */
 import { RPC_ERRORS, RpcError } from "./jsonrpc.ts";
-import type {
-  RpcContext,
-  RpcFunction,
-  RpcMethod,
-  RpcMethods,
-  SchemaIssue,
-  SchemaResult,
-  StandardSchema,
+import {
+  CLASS,
+  type RpcContext,
+  type RpcFunction,
+  type RpcMethod,
+  type RpcMethods,
+  type SchemaIssue,
+  type SchemaResult,
+  type StandardSchema,
 } from "./contract.ts";
 import { escape } from "../tools/escape.ts";
 import { isPlain, show } from "../tools/show.ts";
@@ -120,7 +121,7 @@ function problemOf(
   if (typeof handler !== "function") {
     return `its handler is ${show(handler)}, expected a function`;
   }
-  if (/^class\b/.test(Function.prototype.toString.call(handler))) {
+  if (CLASS.test(Function.prototype.toString.call(handler))) {
     return `it is a class, expected a function like (...params) => new ${handler.name}(...params)`;
   }
   if (description !== undefined && typeof description !== "string") {

@@ -47,6 +47,49 @@ Deno.test("tableOf() calls a function with its parameters", () => {
   ]);
 });
 
+Deno.test("method() gives a function the call as its first parameter, whatever the peer sends", () => {
+  const seen: unknown[][] = [];
+  const table = tableOf({
+    arrow: method((context, a?: unknown, ...rest: unknown[]) =>
+      void seen.push([context === CALL, a, rest])
+    ),
+    checked: method({
+      params: PAIR,
+      handler: method((context, [a, b]) =>
+        void seen.push([context === CALL, a, b])
+      ),
+    }),
+  }, false);
+  invoke(table, "arrow");
+  invoke(table, "arrow", []);
+  invoke(table, "arrow", [1, 2, 3]);
+  invoke(table, "arrow", { call: "forged" });
+  invoke(table, "checked", ["1", 2]);
+  assertEquals(seen, [
+    [true, undefined, []],
+    [true, undefined, []],
+    [true, 1, [2, 3]],
+    [true, { call: "forged" }, []],
+    [true, 1, 2],
+  ]);
+});
+
+Deno.test("method() rejects what cannot be called", () => {
+  class Counter {}
+  for (
+    const [value, text] of [
+      [Counter, "received a function, expected a function that is no class"],
+      [
+        {},
+        "received an object, expected a function or an object with a handler",
+      ],
+      [undefined, "received undefined, expected a function or an object"],
+    ] as [never, string][]
+  ) {
+    assertThrows(() => method(value), TypeError, text);
+  }
+});
+
 Deno.test("tableOf() takes no more parameters than a function can", () => {
   const table = tableOf({ count: (...params) => params.length }, false);
   assertEquals(invoke(table, "count", Array(10_000).fill(0)), 10_000);
