@@ -1,6 +1,6 @@
 /**
- * Connecting to a server. As a program, the client:
- * `deno run --allow-net=localhost client.ts`.
+ * Clients: `connect`. Run as a program, this module is the client: `deno run
+ * --allow-net=localhost client.ts`.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export { CONNECT_DEFAULTS, type ConnectOptions } from "./core/client/client.ts";
 /** Options of {@linkcode connect} for a client that connects again. */
 export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
   /**
-   * Connects again where the connection was lost: `true`, or how. The first
+   * Connects again when the connection was lost: `true`, or how. The first
    * connection must succeed.
    */
   reconnect: ReconnectOptions | true;

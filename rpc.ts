@@ -1,11 +1,12 @@
 /**
- * JSON-RPC 2.0 over connections: many calls at once, both ways, cancellable,
- * streaming, typed from one contract.
+ * JSON-RPC 2.0 over connections: any number of calls at once, in both
+ * directions, with cancellation, deadlines and streams, and types from the
+ * methods themselves.
  *
  * {@linkcode serveRpc} serves methods, {@linkcode connectRpc} calls them,
- * {@linkcode rpc} does both over any connection. On the wire it is what the
- * [specification](https://www.jsonrpc.org/specification) says, one message a
- * frame, so a peer needs nothing of ours but the length in front of it.
+ * {@linkcode rpc} does both over any connection. On the wire each frame holds
+ * one message of the [specification](https://www.jsonrpc.org/specification), so
+ * a peer in another language needs only the length in front of it.
  *
  * ```ts
  * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
@@ -104,9 +105,8 @@ export interface ConnectRpcOptions
   extends Omit<ConnectOptions, "heartbeat">, RpcOptions {
   /**
    * Whether to call `rpc.ping` when nothing was sent or nothing has come for
-   * `heartbeatInterval`.
-   * Any peer answers it, if only that there is no such method, and one that
-   * does not is gone.
+   * `heartbeatInterval`. Every peer answers it, even if only that there is no
+   * such method. A peer that does not answer is disconnected.
    *
    * @default {false}
    */
@@ -138,8 +138,7 @@ export interface ReconnectingRpcOptions extends ConnectRpcOptions {
 }
 
 /**
- * Speaks JSON-RPC over a connection, which belongs to the peer from then on:
- * over TCP, TLS, a Unix socket, or anything that bytes go through.
+ * Speaks JSON-RPC over a connection of any kind. The peer owns the connection.
  *
  * ```ts
  * import { fromStreams } from "@blackbelt/networking";
@@ -156,8 +155,8 @@ export interface ReconnectingRpcOptions extends ConnectRpcOptions {
  * assertEquals(await client.api.greet("Ada"), "Hello, Ada");
  * ```
  *
- * @typeParam Remote The contract of what the other end serves: an interface of
- * its methods, or the type of the object that has them.
+ * @typeParam Remote Type of the other end's methods: an interface, or `typeof`
+ * the object that has them.
  * @param connection The connection.
  * @param methods What this end serves.
  * @param options Limits of calls.
@@ -180,7 +179,8 @@ export function rpc<Remote = RpcUntyped>(
 }
 
 /**
- * Serves methods until it is shut down. Made by {@linkcode serveRpc}.
+ * A server of methods that runs until it is shut down. Made by {@linkcode
+ * serveRpc}.
  *
  * ```ts
  * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
@@ -194,10 +194,10 @@ export function rpc<Remote = RpcUntyped>(
  * }
  * ```
  *
- * @typeParam Remote The contract of what the clients serve.
+ * @typeParam Remote Type of the clients' methods.
  */
 export class RpcServer<Remote = RpcUntyped> extends Server {
-  /** The peers that are connected, to call them. */
+  /** The peers that are connected. Use them to call the clients. */
   readonly peers: ReadonlySet<RpcPeer<Remote>>;
 
   /** Opens the socket and serves; use {@linkcode serveRpc}. */
@@ -215,14 +215,14 @@ export class RpcServer<Remote = RpcUntyped> extends Server {
 }
 
 /**
- * Serves methods, as `serve` answers messages: with TLS, authentication, limits
- * and all else that `serve` has. Shutting down, it takes no more calls, aborts
- * the methods' signals, and ends each stream at its next item, with -32002, or at
- * once where none is at hand; calls go on until they are answered,
- * `shutdownTimeout` at most.
+ * Serves methods. It takes all options of `serve`, such as TLS, authentication
+ * and limits. When it shuts down, it refuses new calls and aborts the methods'
+ * signals. Calls at work are answered within `shutdownTimeout`; each stream
+ * ends at its next item, or at once if there is none, with -32002.
  *
- * A method is a function, or has a description and a schema for its parameters;
- * see {@linkcode RpcFunction}, {@linkcode RpcMethod} and {@linkcode method}.
+ * A method is a function, or an object with a handler, a description and a
+ * schema for its parameters. See {@linkcode RpcFunction}, {@linkcode RpcMethod}
+ * and {@linkcode method}.
  *
  * ```ts
  * import { connectRpc, type RpcContext, RpcError, serveRpc } from "@blackbelt/networking/rpc";
@@ -243,7 +243,7 @@ export class RpcServer<Remote = RpcUntyped> extends Server {
  * await assertRejects(() => client.api.divide(1, 0), RpcError, "Division by zero");
  * ```
  *
- * @typeParam Remote The contract of what the clients serve.
+ * @typeParam Remote Type of the clients' methods.
  * @param options Where to listen, and limits.
  * @param methods What to serve.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
@@ -261,9 +261,9 @@ export function serveRpc<Remote = RpcUntyped>(
 }
 
 /**
- * Connects to a server and calls its methods, as `connect` connects: with TLS,
- * authentication and all else that `connect` has. With `reconnect`, there is a
- * new connection when one is lost.
+ * Connects to a server to call its methods. It takes all options of `connect`,
+ * such as TLS and authentication. With `reconnect`, there is a new connection
+ * when one is lost.
  *
  * ```ts
  * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
@@ -286,8 +286,8 @@ export function serveRpc<Remote = RpcUntyped>(
  * await assertRejects(() => client.call("never", [], { timeout: 5 }), DOMException);
  * ```
  *
- * @typeParam Remote The contract of what the server serves: an interface of its
- * methods, or the type of the object that has them.
+ * @typeParam Remote Type of the server's methods: an interface, or `typeof` the
+ * object that has them.
  * @param options Where to connect to, and limits.
  * @param methods What this end serves for the server to call.
  * @throws {Deno.errors.ConnectionRefused} If no server listens there.
@@ -306,8 +306,8 @@ export function connectRpc<Remote = RpcUntyped>(
 /**
  * Connects to a server and calls its methods.
  *
- * @typeParam Remote The contract of what the server serves: an interface of its
- * methods, or the type of the object that has them.
+ * @typeParam Remote Type of the server's methods: an interface, or `typeof` the
+ * object that has them.
  * @param options Where to connect to, and limits.
  * @param methods What this end serves for the server to call.
  */

@@ -1,6 +1,6 @@
 /**
- * Listening for connections, and answering their messages. As a program, the
- * server: `deno run --allow-net=0.0.0.0 server.ts`.
+ * Servers: `listen` and `serve`. Run as a program, this module is the server:
+ * `deno run --allow-net=0.0.0.0 server.ts`.
  *
  * @module
  */

@@ -2,15 +2,12 @@
  * [`capnweb`](https://www.npmjs.com/package/capnweb), object-capability RPC with
  * promise pipelining, over a connection: a transport for its `RpcSession`.
  *
- * Each of its messages is one message of the connection, as the JSON value that
- * it is. The library's own transports carry the text of that value; here the
- * library hands the value over and the connection makes the text, so that the
- * wire holds plain JSON that any peer can read, not JSON text inside a JSON
- * string, and each value is turned into text and back only once.
+ * Each message of the library is one message of the connection, encoded once,
+ * so the wire holds plain JSON and not JSON text inside a JSON string.
  *
- * A link like this may be quiet for minutes: give both ends
- * `idleTimeout: Infinity`, and no `heartbeat`, whose answer could not be told
- * from the messages of the library.
+ * Such a connection may be quiet for minutes, so set `idleTimeout: Infinity` at
+ * both ends. Do not use `heartbeat`: its answers would be taken for messages of
+ * the library.
  *
  * Nothing of the library is imported here. Written for its version 0.12; it must
  * know transports with an `encodingLevel`, as versions from 0.10 do.

@@ -4,9 +4,9 @@
  * and a message writer. Each JSON-RPC message is one message of the connection,
  * without the `Content-Length` header of that library's own streams.
  *
- * A link like this may be quiet for minutes: give both ends
- * `idleTimeout: Infinity`, and no `heartbeat`, whose answer could not be told
- * from the messages of the library.
+ * Such a connection may be quiet for minutes, so set `idleTimeout: Infinity` at
+ * both ends. Do not use `heartbeat`: its answers would be taken for messages of
+ * the library.
  *
  * Nothing of the library is imported here. Written for its version 10; whatever
  * has the same shape can be used as well.

@@ -153,7 +153,7 @@ async function judge<T>(
  * @param enter Waits until there is room for a peer that may come in.
  * @returns `true`, or who the peer is.
  * @throws {AuthenticationError} If the peer was not let in.
- * @throws The reason of the signal, if that is aborted.
+ * @throws The signal's reason, if it is aborted.
  */
 export async function admit<T>(
   link: Link<T>,

@@ -46,9 +46,9 @@ export interface ConnectOptions<T = JsonValue>
    */
   port?: number;
   /**
-   * Milliseconds that connecting may take; `Infinity` for as long as the
-   * platform tries. Failures that pass, such as the full backlog of a Unix
-   * socket, are tried again meanwhile.
+   * Milliseconds for connecting; `Infinity` for as long as the platform tries.
+   * Temporary failures, such as the full backlog of a Unix socket, are tried
+   * again within it.
    *
    * @default {10_000}
    */
@@ -60,25 +60,24 @@ export interface ConnectOptions<T = JsonValue>
    */
   handshakeTimeout?: number;
   /**
-   * Encrypts the connection, and checks that the server is the one that was
-   * asked for; `true` for the platform's own list of authorities. A server that
-   * refuses our certificate may say so only after this end is connected, so it
-   * is the first request that fails.
+   * Encrypts the connection, and checks the server's certificate; `true` trusts
+   * the authorities that the platform trusts. A server that rejects this
+   * client's certificate may do so after the client is connected; then the
+   * first request fails.
    */
   tls?: TlsClientOptions | true;
   /** How the client logs in: `sharedToken`, `sharedSecret`, or a function. */
   authenticate?: Authentication | Prover;
   /**
-   * A message for the server to answer, sent when nothing was sent to it or
-   * nothing has come from it for `heartbeatInterval`: any will do, as any answer
-   * is a proof that it lives.
-   * It is sent as a request, so it is for servers that answer each message.
+   * A message that the server answers, sent when nothing was sent or nothing
+   * has come for `heartbeatInterval`. Any answer shows that the server is
+   * alive. It is an ordinary request, so the server must answer each message.
    */
   heartbeat?: unknown;
   /**
-   * Milliseconds without a message one way before a heartbeat is sent, and after which
-   * a heartbeat that is not answered ends the connection: more than the slowest
-   * answer takes. Only with a `heartbeat`.
+   * Milliseconds without a message in one direction before a heartbeat is sent,
+   * and for its answer; without an answer the connection ends. It must be
+   * longer than the slowest answer takes. Only with a `heartbeat`.
    *
    * @default {20_000}
    */
@@ -160,7 +159,7 @@ function checkHeartbeat(name: string, message: unknown): void {
   }
 }
 
-/** How a client connects again. */
+/** How a client reconnects. */
 export interface ReconnectOptions {
   /**
    * Longest delay, in milliseconds, before the first attempt after a loss. It

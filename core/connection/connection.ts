@@ -233,8 +233,8 @@ export class Connection<T = JsonValue>
   }
 
   /**
-   * Makes the connection keep the process alive while it waits for the peer, as
-   * it does by default.
+   * Keeps the process alive while the connection waits for the peer, as by
+   * default.
    */
   ref(): void {
     this.#link.ref();

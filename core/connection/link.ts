@@ -403,8 +403,8 @@ export class Link<T = JsonValue> extends Closing<T> {
   }
 
   /**
-   * Makes the connection keep the process alive while it waits for the peer, as
-   * it does by default.
+   * Keeps the process alive while the connection waits for the peer, as by
+   * default.
    */
   ref(): void {
     this.#keepsAlive = true;

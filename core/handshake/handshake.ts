@@ -47,7 +47,7 @@ export interface Handshake<T> {
  *
  * @throws {AuthenticationError} If the login fails.
  * @throws {TlsError} If the encryption fails.
- * @throws The reason of the signal, if that is aborted.
+ * @throws The signal's reason, if it is aborted.
  */
 export async function shakeHands<T>(
   handshake: Handshake<T>,

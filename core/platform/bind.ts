@@ -12,7 +12,7 @@ import { SocketFile } from "./socket_file.ts";
 
 /** A socket that listens. */
 export interface Binding {
-  /** Where clients connect to. */
+  /** The address that it listens on. */
   readonly addr: Address;
   /** Waits for the next connection. */
   accept(): Promise<Socket>;

@@ -36,7 +36,7 @@ export interface DialOptions {
  * @throws {Deno.errors.ConnectionRefused} If no server listens there.
  * @throws {Deno.errors.NotCapable} If permissions are missing.
  * @throws {DOMException} With the name `TimeoutError`, if it takes too long.
- * @throws The reason of the signal, if that is aborted.
+ * @throws The signal's reason, if it is aborted.
  */
 export async function dial(
   endpoint: Address,

@@ -23,12 +23,12 @@ import { onAbort } from "../tools/abort.ts";
 import { callHook } from "../tools/report.ts";
 
 /**
- * Calls the methods of one server, over one connection after another. Made by
- * {@linkcode connectRpc} with the option `reconnect`.
+ * A client of a server's methods that connects again when its connection is
+ * lost. Made by {@linkcode connectRpc} with the option `reconnect`.
  *
- * A call waits for a connection where there is none. It is sent once at most: if
- * the connection is lost before its answer has come, it rejects, and whether the
- * method has run only the server knows.
+ * While there is no connection, a call waits for one. It is sent at most once:
+ * if the connection is lost before the answer has come, it rejects, and the
+ * method may or may not have run.
  *
  * ```ts
  * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
@@ -40,11 +40,11 @@ import { callHook } from "../tools/report.ts";
  * assertEquals(await client.api.add(1, 2), 3);
  * ```
  *
- * @typeParam Remote The contract of what the server serves.
+ * @typeParam Remote Type of the server's methods.
  */
 export class RpcClient<Remote = RpcUntyped>
   implements RpcRemote<Remote>, AsyncDisposable {
-  /** The methods of the server, to be called like functions. */
+  /** The methods of the server, as functions. */
   readonly api: RpcApi<Remote>;
   readonly #client: Client;
   readonly #caller: Caller;
@@ -122,7 +122,10 @@ export class RpcClient<Remote = RpcUntyped>
     >;
   }
 
-  /** Tells the server something; see {@linkcode RpcPeer.notify}. */
+  /**
+   * Calls a method of the server without an answer; see {@linkcode
+   * RpcPeer.notify}.
+   */
   notify<Name extends RpcName<Remote>>(
     method: Name,
     ...rest: RpcArguments<Remote[Name], []>
@@ -131,9 +134,9 @@ export class RpcClient<Remote = RpcUntyped>
   }
 
   /**
-   * Closes the connection, once everything sent before has left, and connects no
-   * more. It may be called at any time and more than once. Calls that are open
-   * reject, and the server hears that they are given up.
+   * Closes the connection, once everything sent before has been written, and
+   * connects no more. It may be called at any time and more than once. Open
+   * calls reject, and the server is told to cancel them.
    */
   close(): Promise<void> {
     return this.#client.close();

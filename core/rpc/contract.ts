@@ -9,14 +9,14 @@ import { checkArgument } from "../tools/options.ts";
 import type { Jsonify } from "./jsonify.ts";
 
 /**
- * A value that checks others: any [Standard Schema](https://standardschema.dev),
- * as Zod, Valibot, ArkType and others make them.
+ * Checks values: a [Standard Schema](https://standardschema.dev), as Zod,
+ * Valibot, ArkType and others make them.
  *
- * @typeParam Input What is accepted.
- * @typeParam Output What comes out of it.
+ * @typeParam Input Type of the accepted value.
+ * @typeParam Output Type of the checked value.
  */
 export interface StandardSchema<Input = unknown, Output = Input> {
-  /** What all such libraries have in common. */
+  /** The members of the standard. */
   readonly "~standard": {
     /** The version of the interface. */
     readonly version: 1;
@@ -33,23 +33,24 @@ export interface StandardSchema<Input = unknown, Output = Input> {
   };
 }
 
-/** What a check comes to: a value, or what is wrong with it. */
+/** Result of a check: a value, or issues. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
 
-/** One thing that is wrong with a value. */
+/** One issue of a value. */
 export interface SchemaIssue {
   /** What is wrong. */
   readonly message: string;
-  /** Where it is, from the outside in. */
+  /** Path to the issue, from the outside in. */
   readonly path?:
     | readonly (PropertyKey | { readonly key: PropertyKey })[]
     | undefined;
 }
 
 /**
- * A method as a function, like `add(a: number, b: number) { return a + b; }`.
+ * A method that is a function, such as `add(a: number, b: number) { return a +
+ * b; }`.
  *
  * Parameters by position are its parameters; parameters by name come together
  * as its first one. What it returns, or resolves to, is the result; an async
@@ -62,14 +63,14 @@ export type RpcFunction = {
   call(...params: unknown[]): unknown;
 }["call"];
 
-/** A method with more to it than a function. */
+/** A method with a description, or a schema for its parameters. */
 export interface RpcMethod {
   /** What it does, for `rpc.discover`. */
   readonly description?: string;
   /**
-   * Checks the parameters: the array or the object that the call has, or
-   * `undefined`. What comes out is the handler's only parameter; where nothing
-   * does, the answer is -32602, with the issues as its data.
+   * Checks the parameters of a call: an array, an object or `undefined`. Its
+   * result is the handler's only parameter. If it finds issues, the answer is
+   * -32602 with the issues as its data.
    */
   readonly params?: StandardSchema;
   /** The function. */
@@ -77,18 +78,18 @@ export interface RpcMethod {
 }
 
 /**
- * Methods by their names: own properties of a plain object. Names that begin
- * with `rpc.` or `$/` are taken. Methods of a class, whose `this` would not be
- * the instance, are rejected, and so are objects within the object: a name may
- * have dots instead.
+ * Methods by name: the own properties of a plain object. Names that begin with
+ * `rpc.` or `$/` are reserved. An instance of a class is refused, since `this`
+ * of its methods would not be the instance, and so are objects within the
+ * object; a name may contain dots instead.
  *
- * @typeParam Remote The contract of what the callers serve.
+ * @typeParam Remote Type of the callers' methods.
  */
 export type RpcMethods<Remote = RpcUntyped> =
   & { readonly [name: string]: RpcFunction | RpcMethod }
   & ThisType<RpcContext<Remote>>;
 
-/** The contract of a peer of which nothing is known. */
+/** The methods of a peer, if nothing is known about them. */
 export interface RpcUntyped {
   /** It may have any method. */
   readonly [name: string]: (...params: unknown[]) => unknown;
@@ -115,7 +116,7 @@ export interface RpcUntyped {
  *
  * @typeParam Params Parameters of the method.
  * @typeParam Result What it returns.
- * @typeParam Remote The contract of what the caller serves.
+ * @typeParam Remote Type of the caller's methods.
  * @param handler The function.
  * @returns The method: a function with the call as `this`.
  * @throws {TypeError} If that is a class.
@@ -124,8 +125,8 @@ export function method<Params extends unknown[], Result, Remote = RpcUntyped>(
   handler: (context: RpcContext<Remote>, ...params: Params) => Result,
 ): (this: RpcContext<Remote>, ...params: Params) => Result;
 /**
- * Gives the handler's parameter the type that its schema makes, and the
- * contract the one that it accepts.
+ * Types a method by its schema: the handler's parameter is what the schema
+ * returns, and callers pass what it accepts.
  *
  * ```ts
  * import { connectRpc, method, serveRpc } from "@blackbelt/networking/rpc";
@@ -145,9 +146,9 @@ export function method<Params extends unknown[], Result, Remote = RpcUntyped>(
  * await assertRejects(() => client.call("add", [1, "2"] as never), Error, "Invalid params");
  * ```
  *
- * @typeParam Input What the schema accepts.
- * @typeParam Output What the schema makes of it.
- * @typeParam Result What the handler returns.
+ * @typeParam Input Type that the schema accepts.
+ * @typeParam Output Type that the schema returns.
+ * @typeParam Result Type of the handler's result.
  * @param definition The method; its handler may be an arrow function within
  * another `method`.
  * @returns The same.
@@ -185,7 +186,7 @@ export function method(definition: unknown): unknown {
 export const CLASS = /^class\b/;
 
 /**
- * The function that a method of a contract is for its caller.
+ * A method as a function that its caller sees.
  *
  * @typeParam Method The method: a function, or an {@linkcode RpcMethod}.
  */
@@ -201,7 +202,7 @@ export type RpcSignature<Method> = Method extends
   : Method;
 
 /**
- * The parameters of a method of a contract.
+ * The parameters of a method.
  *
  * @typeParam Method The method.
  */
@@ -226,9 +227,9 @@ export type RpcResult<Method> = RpcSignature<Method> extends
   : never;
 
 /**
- * What a call is: a promise of its result. Of a method that streams, it can be
- * iterated over as it is, or be awaited for something to iterate over. Iterating
- * over a call that is answered with one value throws a `TypeError`.
+ * What a call returns: a promise of the result. If the method streams, iterate
+ * over it, awaited or not. Iterating over a call that is answered with one
+ * value throws a `TypeError`.
  *
  * @typeParam Result What arrives; see {@linkcode RpcResult}.
  */
@@ -240,27 +241,27 @@ export type RpcReply<Result> = unknown extends Result
   : Promise<Result>;
 
 /**
- * A call of a method that streams. It can be iterated over once; leaving the
- * iteration ends the generator at the other end.
+ * A call of a method that streams. It can be iterated over once. Leaving the
+ * loop ends the generator at the other end.
  *
- * @typeParam Item What it yields.
- * @typeParam Return What it returns in the end.
+ * @typeParam Item Type of its items.
+ * @typeParam Return Type of what it returns in the end.
  */
 export type RpcStream<Item, Return = void> =
   & Promise<AsyncGenerator<Item, Return, void>>
   & AsyncIterable<Item, Return, void>;
 
 /**
- * The names of a contract's methods.
+ * The names of the methods.
  *
- * @typeParam Contract An interface of methods, or the type of the object that
- * has them.
+ * @typeParam Contract Type of the methods: an interface, or `typeof` the object
+ * that has them.
  */
 export type RpcName<Contract> = keyof Contract & string;
 
 /**
- * Names that are no methods of an {@linkcode RpcApi}: those that any object has,
- * and those that other code calls where it finds them.
+ * Names that {@linkcode RpcApi} does not have: those of every object, and those
+ * that other code calls if they exist.
  */
 export type RpcReserved =
   | "then"
@@ -280,14 +281,14 @@ export type RpcReserved =
   | "__lookupSetter__";
 
 /**
- * Methods of a peer, to be called like those of an object:
- * `await api.add(1, 2)`. One object that is a plain one goes as parameters by
- * name, anything else by position. Names that other code asks objects for,
- * {@linkcode RpcReserved}, can only be called by {@linkcode RpcRemote.call}: to
- * print, compare, await or copy this object calls nothing.
+ * Methods of a peer as functions: `await api.add(1, 2)`. A single plain object
+ * is sent as parameters by name, anything else as parameters by position. A
+ * method with one of the names in {@linkcode RpcReserved} can only be called by
+ * {@linkcode RpcRemote.call}, so that printing, comparing, awaiting or copying
+ * this object calls nothing.
  *
- * @typeParam Contract An interface of methods, or the type of the object that
- * has them.
+ * @typeParam Contract Type of the methods: an interface, or `typeof` the object
+ * that has them.
  */
 export type RpcApi<Contract> = {
   readonly [
@@ -298,8 +299,8 @@ export type RpcApi<Contract> = {
 };
 
 /**
- * Parameters as they are sent: by position, or, where the only one is an
- * object, by name.
+ * Parameters as they are sent: an array, or an object if the method has a
+ * single parameter that is an object.
  *
  * @typeParam Params The parameters of the function.
  */
@@ -313,8 +314,8 @@ export type RpcCallParams<Params> =
     : never);
 
 /**
- * What follows the name in a call: the parameters, which may be missing where
- * all of them may, and options.
+ * The arguments of a call behind the method's name: parameters and options. The
+ * parameters may be left out if all of them are optional.
  *
  * @typeParam Method The method of the contract.
  * @typeParam Options Type of the options.
@@ -328,23 +329,23 @@ export type RpcArguments<Method, Options extends unknown[]> =
 /** Options of a call. */
 export interface RpcCallOptions {
   /**
-   * Gives the call up when aborted, which the method hears of, and rejects with
-   * the signal's reason.
+   * Cancels the call when aborted, and rejects with the signal's reason. The
+   * method's own signal is aborted.
    */
   signal?: AbortSignal;
   /**
-   * Milliseconds for all of the call, a stream to its end; the method hears how
-   * many. `Infinity` for as long as it takes. Without it, the peer's `timeout`
-   * limits how long nothing may come, neither the answer nor the beginning of a
-   * stream, and how long a stream may wait for somebody to iterate over it.
+   * Milliseconds for the whole call, a stream to its end included. The method
+   * is told how many. `Infinity` means no limit. By default, the peer's
+   * `timeout` limits only the time until the answer or the first item, and the
+   * time until the stream is read.
    */
   timeout?: number;
 }
 
 /**
- * What can be called at the other end.
+ * The methods of the other end.
  *
- * @typeParam Contract An interface of the peer's methods, or the type of the
+ * @typeParam Contract Type of the peer's methods: an interface, or `typeof` the
  * object that has them.
  */
 export interface RpcRemote<Contract = RpcUntyped> {
@@ -361,10 +362,10 @@ export interface RpcRemote<Contract = RpcUntyped> {
     ...rest: RpcArguments<Contract[Name], [options?: RpcCallOptions]>
   ): RpcReply<RpcResult<Contract[Name]>>;
   /**
-   * Calls a method of the peer that is not to answer.
+   * Calls a method of the peer without an answer.
    *
-   * @returns A promise that resolves when there is room for more, as that of
-   * `send` does.
+   * @returns A promise that resolves when more can be sent, like that of
+   * `send`.
    */
   notify<Name extends RpcName<Contract>>(
     method: Name,
@@ -377,17 +378,17 @@ export interface RpcRemote<Contract = RpcUntyped> {
  * or its first parameter where {@linkcode method} makes it. What is called through it
  * is given up with the call, and has no more time than is left.
  *
- * @typeParam Remote The contract of what the caller serves.
+ * @typeParam Remote Type of the caller's methods.
  */
 export interface RpcContext<Remote = RpcUntyped> extends RpcRemote<Remote> {
   /**
-   * Aborted when nobody waits for the answer any more: the caller gave up, the
-   * time is over, the connection has ended. Aborted when the server shuts down,
-   * too, with an `RpcError` of the code -32002: until `shutdownTimeout` the
-   * caller still gets what the method returns, or that error if it throws it.
+   * Aborted when the caller cancels the call, its time is over, or the
+   * connection ends. It is also aborted when the server shuts down, with an
+   * `RpcError` of code -32002 as its reason; the method may still answer until
+   * `shutdownTimeout`, or throw that error.
    */
   readonly signal: AbortSignal;
-  /** Milliseconds that are left for the call; `Infinity` without a limit. */
+  /** Milliseconds left for the call; `Infinity` without a limit. */
   readonly timeLeft: number;
   /** The connection on which the call came. */
   readonly connection: Connection;

@@ -85,10 +85,10 @@ export const RPC_ERRORS = Object.freeze(
 const received = new WeakSet<RpcError>();
 
 /**
- * The answer to a call was an error. One that a method makes and throws is its
- * answer, with code, message and data. Any other error is answered with -32603
- * and nothing of it, also an `RpcError` that came over a link: what another
- * service has answered is not for this caller. To pass it on, make a new one.
+ * An error as the answer to a call. A method that throws one sends its code,
+ * message and data to the caller. Of any other error the caller learns nothing
+ * but "Internal error" (-32603). That includes an `RpcError` that was received
+ * from another service; to pass it on, make a new one.
  *
  * ```ts
  * import { RpcError } from "@blackbelt/networking/rpc";
@@ -100,15 +100,15 @@ const received = new WeakSet<RpcError>();
  */
 export class RpcError extends Error {
   /**
-   * What kind of error: a whole number, outside of -32768 to -32000 unless the
-   * specification gives it its meaning.
+   * The kind of error: an integer. Those from -32768 to -32000 have a meaning
+   * in the specification.
    */
   readonly code: number;
-  /** Anything more, as JSON carries it. */
+  /** More about the error. */
   readonly data: unknown;
 
   /**
-   * Whether it came over a link, as the answer to a call that was made here.
+   * Whether it was received, as the answer to a call of this program.
    */
   get isReceived(): boolean {
     return received.has(this);
@@ -117,10 +117,10 @@ export class RpcError extends Error {
   /**
    * Makes the error.
    *
-   * @param code A whole number.
+   * @param code An integer.
    * @param message One sentence, for the caller to read.
-   * @param data Anything more that JSON can carry.
-   * @throws {TypeError} If the code is no whole number, or the message is not a
+   * @param data More about it: any value that JSON can represent.
+   * @throws {TypeError} If the code is not an integer, or the message is not a
    * string.
    */
   constructor(code: number, message: string, data?: unknown) {

@@ -19,16 +19,16 @@ import {
 /** Options of a peer. */
 export interface RpcOptions {
   /**
-   * Milliseconds for the answer to a call to begin, where the call has no
-   * timeout of its own: to come, or to turn out to be a stream that is read here.
+   * Milliseconds for the answer to a call, or the first item of its stream,
+   * where the call has no timeout of its own.
    *
    * @default {30_000}
    */
   timeout?: number;
   /**
-   * Milliseconds for a method to answer, or to begin a stream, where the caller
-   * allows no less; then the answer is -32001, and the method's `signal` is
-   * aborted. Nothing can stop a method that never awaits anything.
+   * Milliseconds for a method to answer or to begin a stream, unless the caller
+   * allows less. Then the answer is -32001, and the method's `signal` is
+   * aborted. A method that never awaits anything cannot be stopped.
    *
    * @default {60_000}
    */
@@ -73,13 +73,13 @@ export interface RpcOptions {
    */
   discover?: boolean;
   /**
-   * Called with what a method failed with, unless it is an `RpcError` that was
-   * made for this caller, and with the error of an answer that cannot be sent:
-   * the caller sees only "Internal error". Without it such an error is printed.
+   * Called with the error of a method, unless that is an `RpcError` for its
+   * caller, and with the error of an answer that cannot be sent. The caller
+   * sees only "Internal error". Without it, such an error is printed.
    *
-   * Called without the name of a method where there is none: with an error that
-   * the peer has sent for none of the calls that are open. What the hook throws,
-   * or rejects with, is printed and ends nothing.
+   * Called without the name of a method for an error of the peer that belongs
+   * to none of the open calls. An error of the hook itself is printed, and ends
+   * nothing.
    */
   onError?: RpcErrorHandler;
 }

@@ -63,15 +63,15 @@ const MOST_REFUSED = 2_097_152;
 /** What a peer has to do with, now and so far. */
 export interface RpcStats {
   /**
-   * Calls to the peer that wait to be sent, for their answer, or for more of a
+   * Calls to the peer that wait to be sent, for an answer, or for more of a
    * stream.
    */
   readonly callsOpen: number;
   /** Calls of the peer that methods work on, or that wait for a slot. */
   readonly callsRunning: number;
   /**
-   * Replies, items, credits and cancellations so far that belong to no call:
-   * late ones, mostly.
+   * Answers, items, credits and cancellations so far that belong to no call,
+   * most of them late.
    */
   readonly strays: number;
 }
@@ -92,13 +92,12 @@ export interface RpcStats {
  * assertEquals(await peer.call("add", [1, 2], { timeout: 5_000 }), 3);
  * ```
  *
- * @typeParam Remote The contract of what the other end serves: an interface of
- * its methods, or the type of the object that has them. Nothing checks it at
- * run time.
+ * @typeParam Remote Type of the other end's methods: an interface, or `typeof`
+ * the object that has them. Nothing checks it at run time.
  */
 export class RpcPeer<Remote = RpcUntyped>
   implements RpcRemote<Remote>, AsyncDisposable {
-  /** The connection, which belongs to the peer from now on. */
+  /** The connection, which the peer owns. */
   readonly connection: Connection;
   readonly #dispatcher: Dispatcher;
   readonly #caller: Caller;
@@ -117,14 +116,14 @@ export class RpcPeer<Remote = RpcUntyped>
     withinMethod(() => link.consume(this.#dispatcher));
   }
 
-  /** The methods of the other end, to be called like functions. */
+  /** The methods of the other end, as functions. */
   get api(): RpcApi<Remote> {
     return this.#api ??= apiOf((method, params) =>
       this.#caller.call(method, params, undefined)
     );
   }
 
-  /** What the peer has to do with, now and so far. */
+  /** Counts of a peer, so far and at the moment. */
   stats(): RpcStats {
     return {
       callsOpen: this.#caller.size,
@@ -146,7 +145,7 @@ export class RpcPeer<Remote = RpcUntyped>
    * @throws {DOMException} With the name `TimeoutError`, if the answer does not
    * come in time.
    * @throws {BackpressureError} If `maxOpenCalls` are open already.
-   * @throws {InvalidMessageError} If JSON cannot carry the parameters.
+   * @throws {InvalidMessageError} If JSON cannot represent the parameters.
    */
   call<Name extends RpcName<Remote>>(
     method: Name,
@@ -162,13 +161,13 @@ export class RpcPeer<Remote = RpcUntyped>
   }
 
   /**
-   * Calls a method of the other end that is not to answer.
+   * Calls a method of the other end without an answer.
    *
    * @param method Its name.
    * @param rest Its parameters, as an array or, by name, as an object.
-   * @returns A promise that resolves when there is room for more.
+   * @returns A promise that resolves when more can be sent.
    * @throws {ConnectionClosedError} If the connection has ended.
-   * @throws {InvalidMessageError} If JSON cannot carry the parameters.
+   * @throws {InvalidMessageError} If JSON cannot represent the parameters.
    */
   notify<Name extends RpcName<Remote>>(
     method: Name,
@@ -178,9 +177,9 @@ export class RpcPeer<Remote = RpcUntyped>
   }
 
   /**
-   * Closes the connection once everything sent before has left. Calls that are
-   * open reject, and the other end hears that they are given up; methods at work
-   * are aborted.
+   * Closes the connection, once everything sent before has been written. Open
+   * calls reject, and the other end is told to cancel them; methods at work are
+   * aborted.
    */
   close(): Promise<void> {
     this.#caller.close();

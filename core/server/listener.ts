@@ -53,7 +53,7 @@ export type Bind = (address: Address, removeStale: boolean) => Binding;
 
 /** Options of {@linkcode Listener.accept}. */
 export interface AcceptOptions {
-  /** Gives the wait up when aborted; the next client goes to the next wait. */
+  /** Gives up waiting when aborted. */
   signal?: AbortSignal;
 }
 
@@ -164,7 +164,7 @@ export class Listener<T = JsonValue>
     onAbort(resolved.signal, () => this.close(), this.#closing.signal);
   }
 
-  /** Where peers connect to. */
+  /** The address that it listens on. */
   get addr(): Address {
     return this.#binding.addr;
   }
@@ -174,17 +174,17 @@ export class Listener<T = JsonValue>
     return this.#connections;
   }
 
-  /** What happened so far, and what is open now. */
+  /** Counts, so far and at the moment. */
   stats(): ServerStats {
     return this.#totals.with(this.#connections, this.#handshakes?.size ?? 0);
   }
 
   /**
-   * Waits for the next connection. It outlives what goes wrong with single
-   * ones, and waits where there are `maxConnections`.
+   * Waits for the next connection. Errors of single connections do not end it.
+   * It waits while there are `maxConnections`.
    *
    * @throws {Deno.errors.BadResource} If the listener is closed.
-   * @throws The reason of the signal, if that is aborted.
+   * @throws The signal's reason, if it is aborted.
    */
   accept(options: AcceptOptions = {}): Promise<Connection<T>> {
     try {
@@ -308,8 +308,8 @@ export class Listener<T = JsonValue>
   }
 
   /**
-   * Stops accepting. Connections that are open stay open. It may be called more
-   * than once.
+   * Stops accepting. Open connections stay open. It may be called more than
+   * once.
    */
   close(): void {
     if (this.#isClosed) return;
@@ -329,8 +329,8 @@ export class Listener<T = JsonValue>
   }
 
   /**
-   * Makes the listener and all its connections keep the process alive, as they
-   * do by default.
+   * Keeps the process alive while the listener or one of its connections waits,
+   * as by default.
    */
   ref(): void {
     this.#keepsAlive = true;
@@ -338,7 +338,7 @@ export class Listener<T = JsonValue>
   }
 
   /**
-   * Lets the process end although the listener waits for connections, or a
+   * Lets the process end while the listener waits for connections, or a
    * connection for its peer.
    */
   unref(): void {
@@ -355,7 +355,7 @@ export class Listener<T = JsonValue>
 
   /**
    * Iterates over the connections as they come, and ends when the listener is
-   * closed. Leaving the iteration closes the listener.
+   * closed. Leaving the loop closes the listener.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<Connection<T>, void> {
     try {

@@ -179,8 +179,8 @@ export interface ListenOptions<T = JsonValue>
    */
   removeStale?: boolean;
   /**
-   * Milliseconds to wait after a connection could not be accepted, for example
-   * for want of descriptors.
+   * Milliseconds to wait after accepting has failed, for example because no
+   * descriptor was free.
    *
    * @default {100}
    */

@@ -55,7 +55,8 @@ export { type AcceptOptions, Listener };
 export class Server<T = JsonValue> implements AsyncDisposable {
   /**
    * Resolves when the server has shut down and its last connection is closed.
-   * Rejects then if the server had to shut down, as its socket failed.
+   * It rejects at that moment if the server shut down because its socket
+   * failed.
    */
   readonly finished: Promise<void>;
   readonly #listener: Listener<T>;
@@ -88,7 +89,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     this.#stopListening = onAbort(signal, () => void this.shutdown());
   }
 
-  /** Where clients connect to. */
+  /** The address that it listens on. */
   get addr(): Address {
     return this.#listener.addr;
   }
@@ -98,7 +99,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     return this.#listener.connections;
   }
 
-  /** What happened so far, and what is open now. */
+  /** Counts, so far and at the moment. */
   stats(): ServerStats {
     return this.#listener.stats();
   }
@@ -119,8 +120,8 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   }
 
   /**
-   * Stops accepting and reading, lets the handlers at work finish, sends their
-   * replies, and closes the connections; those that are left after
+   * Stops accepting and reading, waits for the handlers at work, sends their
+   * replies, and closes the connections. Connections that are left after
    * `shutdownTimeout` are aborted. It may be called more than once.
    */
   shutdown(): Promise<void> {
@@ -143,14 +144,13 @@ export class Server<T = JsonValue> implements AsyncDisposable {
     for (const connection of this.connections) connection.abort(reason);
   }
 
-  /** Makes the server keep the process alive, as it does by default. */
+  /** Keeps the process alive while the server runs, as by default. */
   ref(): void {
     this.#listener.ref();
   }
 
   /**
-   * Lets the process end although the server waits for connections and
-   * messages.
+   * Lets the process end while the server waits for connections and messages.
    */
   unref(): void {
     this.#listener.unref();
