@@ -53,7 +53,8 @@ export function measure(root: URL): Sizes {
   return { files, functions };
 }
 
-function* publishedFiles(root: URL, folder = ""): Generator<string> {
+/** Files of the package, tests left out. */
+export function* publishedFiles(root: URL, folder = ""): Generator<string> {
   const folders = folder === "" ? ["core", "adapters", "cli"] : [];
   for (
     const { name, isDirectory } of Deno.readDirSync(
