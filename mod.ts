@@ -78,7 +78,12 @@ export {
   RECONNECT_DEFAULTS,
   type ReconnectOptions,
 } from "./core/client/client.ts";
-export type { ErrorHandler, Handler } from "./core/server/server.ts";
+export {
+  type ErrorHandler,
+  type Handler,
+  NO_REPLY,
+  type Reply,
+} from "./core/server/server.ts";
 export {
   type AcceptOptions,
   type ConnectionHandler,

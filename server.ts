@@ -160,7 +160,21 @@ export function listen<T = JsonValue>(
 export function serve<T = JsonValue>(
   options: ServeOptions<T>,
   handler: Handler<T>,
+): Server<T>;
+/**
+ * Answers messages on port 8080 of all addresses of this machine.
+ *
+ * @typeParam T What the messages of the clients are taken to be; nothing checks
+ * it.
+ * @param handler Answers a message.
+ */
+export function serve<T = JsonValue>(handler: Handler<T>): Server<T>;
+export function serve<T = JsonValue>(
+  ...args: [Handler<T>] | [ServeOptions<T>, Handler<T>]
 ): Server<T> {
+  const [options, handler] = args.length === 1 && typeof args[0] === "function"
+    ? [{}, args[0]]
+    : args as [ServeOptions<T>, Handler<T>];
   const { maxInFlight = SERVE_DEFAULTS.maxInFlight, onError, ...rest } =
     readOptions(SERVE_OPTIONS, options);
   checkArgument(

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { echo } from "../cli/echo.ts";
-import { type Handler, type JsonValue, serve } from "../mod.ts";
+import { type Handler, type JsonValue, NO_REPLY, serve } from "../mod.ts";
 import { textsOf } from "./load_batch.ts";
 import { load, type LoadOptions, type LoadResult } from "./load_run.ts";
 
@@ -73,11 +73,11 @@ Deno.test("load() finds what is wrong with a single reply", async () => {
     ],
     [
       "missing: reply 6 of 8 is missing",
-      (message) => numberOf(message) === 5 ? undefined : echo(message),
+      (message) => numberOf(message) === 5 ? NO_REPLY : echo(message),
     ],
     [
       "missing: reply 8 of 8 is missing",
-      (message) => numberOf(message) === 7 ? undefined : echo(message),
+      (message) => numberOf(message) === 7 ? NO_REPLY : echo(message),
     ],
     [
       "surplus: reply 3 of 8 came twice",
@@ -87,7 +87,7 @@ Deno.test("load() finds what is wrong with a single reply", async () => {
       },
     ],
     ["wrong: the first reply is wrong", (message) => message],
-    ["missing: the first reply is missing", () => {}],
+    ["missing: the first reply is missing", () => NO_REPLY],
   ];
   const results = await Promise.all(
     handlers.map(([expected, handler]) =>
@@ -110,6 +110,7 @@ Deno.test("load() finds a reply too many behind the last, at once or later", asy
       connection.send(echo(message));
       if (delay > 0) await sleep(delay);
       connection.send("more");
+      return NO_REPLY;
     }, { seconds: 0.001 });
     assertEquals(errors.map(({ kind }) => kind), ["surplus"]);
   }

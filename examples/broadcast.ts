@@ -2,7 +2,7 @@
  * A server that sends each message on to everybody else:
  * `deno run --allow-net=127.0.0.1 examples/broadcast.ts`.
  */
-import { connect, serve } from "../mod.ts";
+import { connect, NO_REPLY, serve } from "../mod.ts";
 
 await using server = serve(
   { hostname: "127.0.0.1", port: 0 },
@@ -11,6 +11,7 @@ await using server = serve(
     for (const connection of server.connections) {
       if (connection !== sender) connection.send(message);
     }
+    return NO_REPLY;
   },
 );
 

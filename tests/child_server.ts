@@ -7,7 +7,13 @@
  * It answers an object as it says, a `7` with nothing, anything else with
  * itself.
  */
-import { type Connection, type JsonValue, serve } from "../mod.ts";
+import {
+  type Connection,
+  type Handler,
+  type JsonValue,
+  NO_REPLY,
+  serve,
+} from "../mod.ts";
 import { LOCAL, portOf } from "./peers.ts";
 import { type Running, start } from "./process.ts";
 
@@ -82,8 +88,11 @@ function main(options: Record<string, JsonValue>): void {
       connections: server.connections.size,
     };
   }
-  function handle(message: JsonValue, connection: Connection): unknown {
-    if (message === 7) return;
+  function handle(
+    message: JsonValue,
+    connection: Connection,
+  ): ReturnType<Handler> {
+    if (message === 7) return NO_REPLY;
     if (typeof message !== "object" || message === null) return message;
     if ("reply" in message) return "x".repeat(message.reply as number);
     if ("later" in message) {
@@ -92,9 +101,9 @@ function main(options: Record<string, JsonValue>): void {
     if ("hold" in message) {
       held.add(message);
       connection.closed.then(() => held.delete(message));
-      return connection.closed;
+      return connection.closed.then(() => NO_REPLY);
     }
-    return "state" in message ? state() : message;
+    return "state" in message ? { ...state() } : message;
   }
 
   const server = serve(

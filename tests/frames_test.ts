@@ -17,6 +17,7 @@ import {
   fromDuplex,
   InvalidMessageError,
   type JsonValue,
+  NO_REPLY,
   type Server,
 } from "../mod.ts";
 import {
@@ -215,10 +216,10 @@ test("serve() frees the slot of a peer that resets in a frame, aborts the signal
   let aborted = 0;
   await using watched = watch((message, { signal }) => {
     if (message !== "hang") return message;
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<symbol>();
     signal.addEventListener("abort", () => {
       aborted++;
-      resolve();
+      resolve(NO_REPLY);
     });
     return promise;
   });
@@ -441,6 +442,7 @@ test("serve({ authenticate }) handles nothing that came with the login behind th
     await using watched = watch((message, connection) => {
       seen.push(message);
       end(connection, watched.server);
+      return NO_REPLY;
     }, { authenticate: () => true });
     using peer = await Peer.connect(watched.addr);
     const numbers = [1, 2, 3, 4, 5].map((number) => frame(`${number}`));

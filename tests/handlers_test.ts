@@ -7,7 +7,13 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { connect, ConnectionClosedError, serve, sharedSecret } from "../mod.ts";
+import {
+  connect,
+  ConnectionClosedError,
+  type Reply,
+  serve,
+  sharedSecret,
+} from "../mod.ts";
 import { delay, faultTest, until, whileServed } from "./ledger.ts";
 import { connectResetter, echo, frame, LOCAL, Peer } from "./peers.ts";
 import { ServerEventLog } from "./event_logs.ts";
@@ -146,7 +152,7 @@ faultTest(
       left++;
       await gates[message as number].promise;
       if (message === 1) throw new Error("too late");
-      if (message === 2) return 1n;
+      if (message === 2) return 1n as never;
       return "too late";
     });
     const clients = await Promise.all(gates.map(() => connect(server.addr)));
@@ -192,7 +198,7 @@ faultTest(
     for (const onError of [undefined, () => "sorry"]) {
       await using server = serve(
         { ...LOCAL, onError },
-        (message) => replies[message as number],
+        (message) => replies[message as number] as Reply,
       );
       for (const i of replies.keys()) {
         await using client = await connect(server.addr);

@@ -11,6 +11,7 @@ import {
   ConnectionClosedError,
   type Handler,
   listen,
+  NO_REPLY,
   serve,
 } from "../mod.ts";
 import { ConnectionTransport } from "../adapters/mcp.ts";
@@ -237,7 +238,7 @@ faultTest(
         throw new Error("thrown");
       }],
       ["Error: rejected", () => Promise.reject(new Error("rejected"))],
-      ["InvalidMessageError", () => 1n],
+      ["InvalidMessageError", () => 1n as never],
       ["FrameTooLargeError", () => "x".repeat(2 ** 21)],
       ["ConnectionClosedError: of another link", () => {
         throw outside;
@@ -261,6 +262,7 @@ faultTest(
       await connection.closed;
       ended.resolve();
       await connection.send("too late");
+      return NO_REPLY;
     });
     using peer = await Peer.connect(server.addr);
     await peer.write(frame("no!"));

@@ -15,6 +15,7 @@ import {
   connect,
   type Connection,
   ConnectionClosedError,
+  NO_REPLY,
   SERVE_DEFAULTS,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
@@ -171,10 +172,10 @@ class Waiting {
   told = 0;
   readonly handler = (_message: unknown, { signal }: Connection) => {
     this.handled++;
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<symbol>();
     signal.addEventListener("abort", () => {
       this.told++;
-      resolve();
+      resolve(NO_REPLY);
     });
     return promise;
   };

@@ -13,6 +13,7 @@ import {
   connect,
   ConnectionClosedError,
   type JsonValue,
+  NO_REPLY,
   type ReconnectOptions,
   serve,
   type ServeOptions,
@@ -286,7 +287,7 @@ faultTest(
   "Client stops when its signal is aborted, with the reason",
   async () => {
     const asked = Promise.withResolvers<void>();
-    const gate = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<symbol>();
     await using server = serve(LOCAL, () => {
       asked.resolve();
       return gate.promise;
@@ -305,7 +306,7 @@ faultTest(
     assertStrictEquals((await reply).cause, reason);
     assertStrictEquals((await connection.closed).cause, reason);
     await assertRejects(() => client.request(2), ConnectionClosedError);
-    gate.resolve();
+    gate.resolve(NO_REPLY);
   },
   {},
 );

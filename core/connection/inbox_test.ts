@@ -19,7 +19,7 @@ import {
   fromDuplex,
   linkOf,
 } from "./connection.ts";
-import { Responder } from "../server/respond.ts";
+import { NO_REPLY, Responder } from "../server/respond.ts";
 import { keepAlive } from "./keepalive.ts";
 import { rpc } from "../../rpc.ts";
 import { MOST_UNCLAIMED_BYTES } from "./inbox.ts";
@@ -81,7 +81,7 @@ const READERS: [
   ["rpc()", (one) => rpc(one), "rpc() reads the connection"],
   [
     "a handler",
-    (one) => new Responder(one, () => {}, undefined, 1, 1),
+    (one) => new Responder(one, () => null, undefined, 1, 1),
     "serve() reads the connection",
   ],
 ];
@@ -93,7 +93,7 @@ Deno.test("a connection has one reader: another one is a TypeError at once", asy
     ["rpc()", (one) => rpc(one)],
     [
       "a handler",
-      (one) => new Responder(one, () => {}, undefined, 1, 1),
+      (one) => new Responder(one, () => null, undefined, 1, 1),
     ],
   ];
   for (const [name, read, text] of READERS) {
@@ -227,7 +227,10 @@ Deno.test("who takes a connection over gets what has come before, in order", asy
     } else if (taking === "respond") {
       new Responder(
         one,
-        (message) => void received.push(message),
+        (message) => {
+          received.push(message);
+          return NO_REPLY;
+        },
         undefined,
         100,
         Infinity,

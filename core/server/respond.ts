@@ -24,30 +24,62 @@ import { Queue } from "../tools/queue.ts";
 import { report } from "../tools/report.ts";
 
 /**
- * Answers a message. What it returns, or resolves to, is sent as the reply;
- * `undefined` sends nothing. The replies leave in the order of the messages. If
- * it throws or rejects, the {@linkcode ErrorHandler} answers.
+ * What a handler returns where it has no reply: nothing is sent. A client that
+ * waits for a reply by `request` takes the next one for it, so this is for peers
+ * that expect none.
+ *
+ * ```ts
+ * import { connect, NO_REPLY, serve } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serve(
+ *   { hostname: "127.0.0.1", port: 0 },
+ *   (message) => message === "log" ? NO_REPLY : { echo: message },
+ * );
+ * await using client = await connect(server.addr);
+ * await client.send("log");
+ * assertEquals(await client.request("hello"), { echo: "hello" });
+ * ```
+ */
+export const NO_REPLY: unique symbol = Symbol("NO_REPLY");
+
+/**
+ * What a {@linkcode Handler} may return, or resolve to: a value that JSON can
+ * represent, or {@linkcode NO_REPLY}; not `undefined`.
+ */
+export type Reply =
+  | JsonValue
+  | Record<string, unknown>
+  | object & { then?: never }
+  | symbol;
+
+/**
+ * Answers a message. What it returns, or resolves to, is sent as the reply, and
+ * nothing for {@linkcode NO_REPLY}. The replies leave in the order of the
+ * messages. If it throws, rejects or returns `undefined`, the
+ * {@linkcode ErrorHandler} answers.
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
  */
 export type Handler<T = JsonValue> = (
   message: T,
   connection: Connection<T>,
-) => unknown;
+) => Reply | PromiseLike<Reply>;
 
 /**
  * Answers instead of the handler when that threw, when its reply cannot be
  * sent, and when a message is not UTF-8 or not JSON (an `InvalidMessageError`).
- * The reply is what it returns or resolves to. If it returns `undefined` or
- * throws, the connection is closed once the earlier replies are written: with a
- * reply missing, every later one would be taken for the wrong request's.
+ * The reply is what it returns or resolves to; nothing is sent for
+ * {@linkcode NO_REPLY}. If it returns `undefined` or throws, the connection is
+ * closed once the earlier replies are written: with a reply missing, every later
+ * one would be taken for the wrong request's.
  */
 export type ErrorHandler<T = JsonValue> = (
   error: unknown,
   connection: Connection<T>,
 ) => unknown;
 
-interface Reply {
+interface Pending {
   settled: boolean;
   value: unknown;
   /** Size of the message that it answers. */
@@ -70,6 +102,12 @@ class Failure {
   }
 }
 
+function noReply(): TypeError {
+  return new TypeError(
+    "Cannot send reply: the handler returned undefined; return a value, or NO_REPLY to send nothing",
+  );
+}
+
 function orFailure(reply: unknown, error: unknown): unknown {
   return reply === undefined ? new Failure(error) : reply;
 }
@@ -86,7 +124,7 @@ export class Responder<T> implements Consumer<T> {
   readonly #onError: ErrorHandler<T> | undefined;
   readonly #maxInFlight: number;
   readonly #maxBytesInFlight: number;
-  readonly #replies = new Queue<Reply>();
+  readonly #replies = new Queue<Pending>();
   #bytesInFlight = 0;
   /** Whether a handler is being called now: it may shut the server down. */
   #calling = false;
@@ -171,7 +209,7 @@ export class Responder<T> implements Consumer<T> {
   }
 
   /** A slot in the order of the replies. */
-  #hold(bytes: number): Reply {
+  #hold(bytes: number): Pending {
     const reply = { settled: false, value: undefined, bytes, replaced: false };
     this.#replies.push(reply);
     this.#bytesInFlight += bytes;
@@ -208,7 +246,7 @@ export class Responder<T> implements Consumer<T> {
     return new Failure(cause);
   }
 
-  #settle(reply: Reply, promise: PromiseLike<unknown>): void {
+  #settle(reply: Pending, promise: PromiseLike<unknown>): void {
     Promise.resolve(promise).catch((error) => this.#replyTo(error)).then(
       (value) => {
         reply.settled = true;
@@ -244,7 +282,7 @@ export class Responder<T> implements Consumer<T> {
    * replacement if it is yet to come.
    */
   #send(reply: unknown, replaced = false): PromiseLike<unknown> | undefined {
-    if (reply === undefined) return;
+    if (reply === NO_REPLY) return;
     if (Failure.is(reply)) {
       this.#link.closeFor({ clean: false, cause: reply.cause });
       return;
@@ -254,7 +292,10 @@ export class Responder<T> implements Consumer<T> {
     } catch (error) {
       // Nobody is left to read it.
       if (error instanceof ConnectionClosedError) return;
-      const replacement = replaced ? this.#failed(error) : this.#replyTo(error);
+      const failure = reply === undefined ? noReply() : error;
+      const replacement = replaced
+        ? this.#failed(failure)
+        : this.#replyTo(failure);
       if (isPromiseLike(replacement)) return replacement;
       return this.#send(replacement, true);
     }

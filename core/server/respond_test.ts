@@ -17,12 +17,19 @@ import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
 import { Reports } from "../../tests/reports.ts";
 import {
   Connection,
+  ConnectionClosedError,
   type ConnectionOptions,
   fromDuplex,
   linkOf,
   makeConnection,
 } from "../connection/connection.ts";
-import { type ErrorHandler, type Handler, Responder } from "./respond.ts";
+import {
+  type ErrorHandler,
+  type Handler,
+  NO_REPLY,
+  type Reply,
+  Responder,
+} from "./respond.ts";
 import { turn } from "../../tests/turns.ts";
 
 interface Setup {
@@ -103,21 +110,64 @@ Deno.test("Responder writes the replies to 64 messages of one read at once", asy
   await connection.closed;
 });
 
-Deno.test("Responder sends nothing for undefined", async () => {
+Deno.test("Responder sends nothing for NO_REPLY, neither the handler's nor onError's", async () => {
   const { client, connection } = respond({
-    handler: (message) =>
-      message === 2 ? undefined : message === 3 ? Promise.resolve() : message,
+    handler(message) {
+      if (message === 4) throw new Error("failure");
+      return message === 2
+        ? NO_REPLY
+        : message === 3
+        ? Promise.resolve(NO_REPLY)
+        : message;
+    },
+    onError: () => NO_REPLY,
   });
-  for (const message of [1, 2, 3, 4]) client.send(message);
+  for (const message of [1, 2, 3, 4, 5]) client.send(message);
   await client.closeWrite();
-  assertEquals(await Array.fromAsync(client), [1, 4]);
+  assertEquals(await Array.fromAsync(client), [1, 5]);
   await connection.closed;
+});
+
+Deno.test("Responder takes undefined for an error of the handler, which says what to return", async () => {
+  const text =
+    "Cannot send reply: the handler returned undefined; return a value, or NO_REPLY to send nothing";
+  const forgotten: Handler[] = [
+    (() => {}) as never,
+    (async () => await turn()) as never,
+  ];
+  for (const handler of forgotten) {
+    const errors: unknown[] = [];
+    const { client, connection } = respond({
+      handler: (message, connection) =>
+        message === "fine" ? message : handler(message, connection),
+      onError(error) {
+        errors.push(error);
+        return "sorry";
+      },
+    });
+    assertEquals(await client.request("forgotten"), "sorry");
+    assertEquals(await client.request("fine"), "fine");
+    assertEquals(errors.map(String), [`TypeError: ${text}`]);
+    await client.close();
+    await connection.closed;
+
+    using reports = new Reports();
+    const strict = respond({ handler });
+    await assertRejects(
+      () => strict.client.request("forgotten"),
+      ConnectionClosedError,
+    );
+    const end = await strict.connection.closed;
+    assert(!end.clean);
+    assertStrictEquals(end.cause, reports.errors[0]);
+    assertEquals(reports.errors.map(String), [`TypeError: ${text}`]);
+  }
 });
 
 Deno.test("Responder gives the handler the connection, to send and watch, and no messages of it", async () => {
   const { client, connection } = respond({
     async handler(message, connection) {
-      if (message !== "start") return;
+      if (message !== "start") return NO_REPLY;
       connection.send("news");
       const text = "serve() reads the connection";
       assertThrows(() => connection[Symbol.asyncIterator](), TypeError, text);
@@ -208,7 +258,7 @@ Deno.test("Responder sends null like any other reply, also where onError returns
     handler(message) {
       if (message === "sync") throw new Error("failure");
       if (message === "async") return Promise.reject(new Error("failure"));
-      if (message === "unsendable") return 1n;
+      if (message === "unsendable") return 1n as never;
       return null;
     },
     onError: (error) =>
@@ -251,7 +301,9 @@ Deno.test("Responder asks onError about a reply that throws when it is looked at
       const errors: unknown[] = [];
       const { client, connection } = respond({
         handler: (message) =>
-          message === "bad" ? isAsync ? turn().then(make) : make() : message,
+          (message === "bad"
+            ? isAsync ? turn().then(make) : make()
+            : message) as Reply,
         onError(error) {
           errors.push(error);
           return "answered";
@@ -486,7 +538,7 @@ Deno.test("Connection probes a link that can be probed, and only while it neithe
     using clock = new Clock(10_000);
     const [near, far] = memoryPair();
     const connection = makeConnection(near, {}, { canProbe });
-    const gate = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<symbol>();
     new Responder(connection, () => gate.promise, undefined, 1, Infinity);
     const client = fromDuplex(far);
     await turn();
@@ -512,7 +564,7 @@ Deno.test("Connection probes a link that can be probed, and only while it neithe
     clock.advance(clock.period);
     await turn();
     assertEquals(connection.signal.aborted, canProbe);
-    gate.resolve();
+    gate.resolve(NO_REPLY);
     await connection.closed;
     await client.close();
   }

@@ -20,7 +20,13 @@ import {
   type ServerStats,
 } from "./options.ts";
 
-export { type ErrorHandler, type Handler, Responder } from "./respond.ts";
+export {
+  type ErrorHandler,
+  type Handler,
+  NO_REPLY,
+  type Reply,
+  Responder,
+} from "./respond.ts";
 export {
   LISTEN_DEFAULTS,
   type ListenOptions,
