@@ -12,7 +12,6 @@ import {
   type ConnectOptions,
   type JsonValue,
 } from "../mod.ts";
-import { permissionsFor } from "../core/platform/platform.ts";
 import { addressText } from "../core/tools/address.ts";
 import { call, notify, paramsOf } from "./call.ts";
 import { endpointOf, requirePermission } from "./endpoint.ts";
@@ -23,7 +22,7 @@ import { listen } from "./listen.ts";
 import { color, compact, type Format, pretty } from "./output.ts";
 import { type Given, type Program, run } from "./program.ts";
 import { prompt } from "./prompt.ts";
-import { Security, securityOptions } from "./security.ts";
+import { Security } from "./security.ts";
 import { told } from "./waiting.ts";
 
 /** What is sent where nothing was given. */
@@ -33,34 +32,41 @@ const DEFAULT_TIMEOUT = 10_000;
 
 const PROGRAM: Program = {
   name: "client",
-  about: `Sends JSON messages and prints the replies.
-Messages are arguments, or lines of stdin, or typed at a prompt; with none at all,
-it says hello. Where there are arguments, stdin is read for the argument - alone,
-as cat does, so that a loop that reads lines keeps its own.`,
-  usage:
-    'deno run --allow-net=localhost client.ts [options] [\'{"message":"hi"}\' ...]',
+  usage: "client [OPTION]... [MESSAGE]...",
+  about: `Send JSON messages and print the replies.
+
+  client                       at a terminal, prompt for messages; else send the lines of stdin, or hello
+  client '{"message":"hi"}'    send messages, and print the replies
+  client - < FILE              send each line of a file
+  client --call add '[1,2]'    call a method of a JSON-RPC server
+  client --listen              print what the server sends, until Ctrl-C
+
+With arguments, stdin is read for the argument - alone, so a loop that reads lines keeps its own.`,
   takesOperands: true,
   options: `
---hostname NAME  host to connect to (default ${CONNECT_DEFAULTS.hostname})
---port NUMBER  port to connect to (default ${CONNECT_DEFAULTS.port})
+Address:
+--hostname NAME  connect to this host (default ${CONNECT_DEFAULTS.hostname})
+--port NUMBER  connect to this port (default ${CONNECT_DEFAULTS.port})
 --unix PATH  connect to a Unix socket instead
---call METHOD  call a method of a JSON-RPC server; each message is the parameters of one call
---notify METHOD  call it without waiting for an answer
---listen  print what comes, one line each, until Ctrl-C
---repeat NUMBER  send each message so many times
---timeout MS  milliseconds to wait for the connection, and for each reply (default ${DEFAULT_TIMEOUT})
---idle-timeout MS  milliseconds without a word before the server counts as gone (default ${CONNECT_DEFAULTS.idleTimeout})
---frame-timeout MS  milliseconds from the first byte of a reply to its last (default ${CONNECT_DEFAULTS.frameTimeout})
+What to send:
+--call METHOD  call a JSON-RPC method; each message is the parameters of one call
+--notify METHOD  the same, without waiting for an answer
+--listen  print what the server sends, one line each, until Ctrl-C
+--repeat N  send each message N times (default 1)
+TLS and login (none by default):
 --tls  encrypt, and trust the authorities that Deno trusts
---tls-name NAME  encrypt, and check the server's certificate for this name (default the host)
-${
-    securityOptions({
-      cert: "encrypt, and show this certificate chain, PEM",
-      ca: "encrypt, and trust these authorities instead, PEM",
-      token: "prove to know the secret in this file",
-    })
-  }
---raw  print each reply as one line, even on a terminal
+--tls-ca FILE  encrypt, and trust the authorities in FILE instead (PEM)
+--tls-name NAME  encrypt, and check the server's certificate for NAME (default: the host)
+--tls-cert FILE  encrypt, and authenticate with the certificate chain in FILE (PEM)
+--tls-key FILE  the private key of that certificate (PEM)
+--token-file FILE  authenticate with the secret in FILE
+--token-env NAME  the same, with the secret in the environment variable NAME
+Limits (Infinity for none):
+--timeout MS  wait MS ms for the connection, and for each reply (default ${DEFAULT_TIMEOUT})
+--idle-timeout MS  close after MS ms of silence (default ${CONNECT_DEFAULTS.idleTimeout})
+--frame-timeout MS  close if a reply takes over MS ms to arrive (default ${CONNECT_DEFAULTS.frameTimeout})
+Output:
+--raw  print each reply as one line (default: indented and coloured on a terminal)
 `,
 };
 
@@ -135,10 +141,7 @@ function connectOptions(
       ? Infinity
       : Math.max(timeout, CONNECT_DEFAULTS.idleTimeout));
   const frameTimeout = given.time("frame-timeout");
-  const needed = [
-    ...permissionsFor(endpoint, "connect to"),
-    ...security.needed,
-  ];
+  const needed = security.neededFor("connect to", endpoint);
   requirePermission("connect to", endpoint, needed, given);
   return {
     ...endpoint,
@@ -159,7 +162,7 @@ function explain(error: unknown, server: string, hasLogin: boolean): Failure {
   }
   if (cause instanceof AuthenticationError && !hasLogin) {
     return new Failure(
-      `${server} wants a login; give the secret with --token-file or --token-env`,
+      `${server} requires a login; give the secret with --token-file or --token-env`,
     );
   }
   // A reply that is late is reason enough, as is a refusal.

@@ -18,8 +18,8 @@ const GREETING: JsonValue = { message: "Grüße, 世界" };
 
 const PROGRAM: Program = {
   name: "demo",
+  usage: "demo",
   about: "Runs a server and a client, and shows the bytes between them.",
-  usage: "deno run --allow-net=127.0.0.1 cli/demo.ts",
   options: "",
 };
 

@@ -43,8 +43,8 @@ export function isLocal(address: Address): boolean {
 }
 
 /**
- * Has Deno ask for all that a program needs, where it can; fails with the
- * command line that grants it where it cannot, or is refused.
+ * Has Deno ask for all that a program needs, where it can; fails with the command
+ * line that grants it where it cannot, or is refused.
  */
 export function requirePermission(
   action: "listen on" | "connect to",
@@ -57,7 +57,7 @@ export function requirePermission(
   } catch (error) {
     if (error instanceof URIError) {
       throw new UsageError(
-        `option "--hostname" names no host: ${error.message}`,
+        `option '--hostname' names no host: ${error.message}`,
       );
     }
     throw new Failure(clause(error));

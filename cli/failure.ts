@@ -49,7 +49,7 @@ export function clause(error: unknown): string {
   const text = (error instanceof Error ? error.message : String(error))
     // With the call of the platform that failed.
     .replace(/ \(os error \d+\)(?:: \w+ '.*')?/s, "")
-    .replace(/\boption "(\w+)"/g, (_, name) => `option "${flagOf(name)}"`)
+    .replace(/\boption "(\w+)"/g, (_, name) => `option '${flagOf(name)}'`)
     .replace(
       /\((timeout|\w+(?:Timeout|Bytes))\)$/,
       (_, name) => `(${flagOf(name)})`,

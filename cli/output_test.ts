@@ -49,11 +49,11 @@ Deno.test("clause() names options as programs have them, and leaves out what the
   const rows: [error: unknown, text: string][] = [
     [
       new TypeError('Cannot use option "cert": expected PEM'),
-      'cannot use option "--tls-cert": expected PEM',
+      "cannot use option '--tls-cert': expected PEM",
     ],
     [
       new RangeError('Cannot use option "maxFrameBytes": received 0'),
-      'cannot use option "--max-frame-bytes": received 0',
+      "cannot use option '--max-frame-bytes': received 0",
     ],
     [
       new Error("Cannot receive message: nothing came (idleTimeout)"),

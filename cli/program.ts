@@ -9,19 +9,20 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { nearest } from "../core/tools/nearest.ts";
 import project from "../deno.json" with { type: "json" };
-import { Failure, UsageError } from "./failure.ts";
+import { clause, Failure, UsageError } from "./failure.ts";
 import { print, printError } from "./output.ts";
 
 /** What a program is called, takes and does. */
 export interface Program {
   readonly name: string;
-  /** The command line, up to its options. */
+  /** The command line. */
   readonly usage: string;
-  /** The first lines of the help. */
+  /** What it does, and what one types most. */
   readonly about: string;
   /**
    * A line for each option: its name, what its value is called where it takes
-   * one, and behind two blanks what it does. All else follows from these.
+   * one, and behind two blanks what it does. All else follows from these. Other
+   * lines are headings.
    */
   readonly options: string;
   /** Whether it takes arguments that are no options. */
@@ -35,68 +36,49 @@ const COMMON_OPTIONS = `
 --help  print this help; -h does the same
 --version  print the version
 `;
-
-/** An option: without a `value`, it takes none. */
-interface Option {
-  readonly value?: string;
-  readonly help: string;
-}
-
-function optionsOf({ options }: Program): Record<string, Option> {
-  const lines = `${options}${COMMON_OPTIONS}`.matchAll(
-    /^--(\S+)(?: (\S+))? {2}(.+)$/gm,
-  );
-  return Object.fromEntries(
-    [...lines].map(([, name, value, help]) => [name, { value, help }]),
-  );
-}
+const OPTION = /^--(\S+)(?: (\S+))? {2}(.+)$/;
 
 /** The options and operands that a program was given. */
 export class Given {
-  readonly #values = new Map<string, string>();
+  readonly #values: Readonly<Record<string, string | boolean | undefined>>;
   /** The arguments that are no options. */
-  readonly operands: string[] = [];
+  readonly operands: string[];
   /** What follows `deno run` and its permissions: flags, module, arguments. */
   readonly command: readonly string[];
 
   /** Parses a command line. */
   constructor(program: Program, args: string[]) {
     this.command = commandOf(program, args);
-    const options = optionsOf(program);
-    for (const token of tokensOf(args, options)) {
-      if (token.kind === "positional") this.operands.push(token.value);
-      if (token.kind !== "option") continue;
-      const { name, rawName, value, inlineValue } = token;
-      if (!rawName.startsWith("--") || !Object.hasOwn(options, name)) {
-        throw unknownOption(rawName, Object.keys(options));
-      }
-      const takesValue = options[name].value !== undefined;
-      if (!takesValue && value !== undefined) {
-        throw new UsageError(`option "${rawName}" takes no value`);
-      }
-      const isMissing = value === undefined ||
-        !inlineValue && /^-\D/.test(value);
-      if (takesValue && isMissing) {
-        throw new UsageError(`option "${rawName}" needs a value`);
-      }
-      this.#values.set(name, value ?? "");
-    }
-    const [operand] = this.operands;
-    if (operand !== undefined && !program.takesOperands) {
-      throw new UsageError(`unexpected argument ${quote(operand)}`);
+    const options = Object.fromEntries(
+      linesOf(program).map((line) => OPTION.exec(line))
+        .filter((match) => match !== null)
+        .map(([, name, value]) =>
+          [name, { type: value ? "string" : "boolean" }] as const
+        ),
+    );
+    try {
+      const { values, positionals } = parseArgs({
+        args,
+        options,
+        allowPositionals: program.takesOperands,
+      });
+      this.#values = values;
+      this.operands = positionals;
+    } catch (error) {
+      throw usageError(error, Object.keys(options));
     }
   }
 
   /** Whether the option was given. */
   has(name: string): boolean {
-    return this.#values.has(name);
+    return Object.hasOwn(this.#values, name);
   }
 
   /** The value of an option, if it was given. */
   text(name: string): string | undefined {
-    const value = this.#values.get(name);
-    if (value === "") throw new UsageError(`option "--${name}" needs a value`);
-    return value;
+    const value = this.#values[name];
+    if (value === "") throw new UsageError(`option '--${name}' needs a value`);
+    return value as string | undefined;
   }
 
   /** The value of an option that is one of a few words. */
@@ -107,8 +89,7 @@ export class Given {
     const value = this.text(name);
     const word = words.find((word) => word === value);
     if (value === undefined || word !== undefined) return word;
-    const others = words.slice(0, -1).join(", ");
-    throw unexpected(name, `${others} or ${words.at(-1)}`, value);
+    throw unexpected(name, words.join(" or "), value);
   }
 
   /**
@@ -142,21 +123,24 @@ export class Given {
     const other = others.find((other) => this.has(other));
     if (this.has(name) && other !== undefined) {
       throw new UsageError(
-        `options "--${name}" and "--${other}" exclude each other`,
+        `options '--${name}' and '--${other}' exclude each other`,
       );
     }
   }
 }
 
+function linesOf({ options }: Program): string[] {
+  return `${options}${COMMON_OPTIONS}`.split("\n").filter((line) => line);
+}
+
 function unexpected(name: string, expected: string, value: string): UsageError {
   return new UsageError(
-    `option "--${name}" expects ${expected}, received ${quote(value)}`,
+    `option '--${name}' expects ${expected}, received '${shorten(value)}'`,
   );
 }
 
-/** What the user typed, short enough for a line. */
-function quote(text: string): string {
-  return JSON.stringify(text.length > 75 ? `${text.slice(0, 74)}…` : text);
+function shorten(text: string): string {
+  return text.length > 75 ? `${text.slice(0, 74)}…` : text;
 }
 
 /** The command line behind `deno run` and its permissions. */
@@ -170,39 +154,26 @@ function commandOf(program: Program, args: string[]): string[] {
   return [...flags, module, ...args];
 }
 
-function unknownOption(rawName: string, names: string[]): UsageError {
-  const guess = nearest(rawName.replace(/^-+/, ""), names);
-  const message = `unknown option ${quote(rawName)}`;
-  return guess === undefined
-    ? new UsageError(message)
-    : new UsageError(`${message}; did you mean "--${guess}"?`, " See --help");
-}
-
-/** A command line in pieces. */
-function tokensOf(args: string[], options: Record<string, Option>) {
-  const { tokens } = parseArgs({
-    args,
-    options: Object.fromEntries(
-      Object.entries(options).map(([name, { value }]) =>
-        [name, { type: value === undefined ? "boolean" : "string" }] as const
-      ),
-    ),
-    // Strict mode has its own sentences, some of several lines.
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  });
-  return tokens;
+/** What is wrong with a command line, in one line. */
+function usageError(error: unknown, names: string[]): UsageError {
+  const [text] = clause(error).split(/\.?\n|\. /);
+  const [, unknown] = /^unknown option '--(.*)'$/s.exec(text) ?? [];
+  const guess = unknown && nearest(unknown, names);
+  return guess
+    ? new UsageError(`${text}; did you mean '--${guess}'?`, " See --help")
+    : new UsageError(shorten(text));
 }
 
 function help(program: Program): string {
-  const rows = Object.entries(optionsOf(program)).map(
-    ([name, { value = "", help }]) => [`--${name} ${value}`.trim(), help],
+  const lines = linesOf(program);
+  const rows = lines.map((line) => OPTION.exec(line));
+  const names = rows.map((row) => row && `--${row[1]} ${row[2] ?? ""}`.trim());
+  const width = Math.max(...names.map((name) => name?.length ?? 0));
+  const table = rows.map((row, i) =>
+    row ? `  ${names[i]!.padEnd(width)}  ${row[3]}` : `\n${lines[i]}`
   );
-  const width = Math.max(...rows.map(([name]) => name.length));
-  const table = rows.map(([name, help]) => `  ${name.padEnd(width)}  ${help}`);
-  const { about, usage } = program;
-  return `${about}\n\nUsage: ${usage}\n\nOptions:\n${table.join("\n")}\n`;
+  const { usage, about } = program;
+  return `Usage: ${usage}\n${about}\n${table.join("\n")}\n`;
 }
 
 /**

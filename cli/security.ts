@@ -4,33 +4,21 @@
  * @module
  */
 import {
+  type Address,
   type Authentication,
   sharedSecret,
   type TlsClientOptions,
   type TlsServerOptions,
 } from "../mod.ts";
-import type { PermissionNeed } from "../core/platform/platform.ts";
+import {
+  type PermissionNeed,
+  permissionsFor,
+} from "../core/platform/platform.ts";
 import { clause, Failure, UsageError } from "./failure.ts";
 import type { Given } from "./program.ts";
 
-/** The options that both programs have; what they do differs for three. */
-export function securityOptions(
-  { cert, ca, token }: { cert: string; ca: string; token: string },
-): string {
-  return `
---tls-cert FILE  ${cert}
---tls-key FILE  its private key, PEM
---tls-ca FILE  ${ca}
---token-file FILE  ${token}
---token-env NAME  the same from a variable of the environment
-`.trim();
-}
-
 const FILES = ["tls-cert", "tls-key", "tls-ca", "token-file"];
-const STRICT_DECODER = new TextDecoder("utf-8", {
-  fatal: true,
-  ignoreBOM: true,
-});
+const TEXT_DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Files and variables that the options name. */
 export class Security {
@@ -41,10 +29,18 @@ export class Security {
     given.exclude("token-file", "token-env");
     if (given.has("tls-cert") !== given.has("tls-key")) {
       throw new UsageError(
-        'options "--tls-cert" and "--tls-key" need each other',
+        "options '--tls-cert' and '--tls-key' need each other",
       );
     }
     this.#given = given;
+  }
+
+  /** The permissions to read them, and those for an address. */
+  neededFor(
+    action: "listen on" | "connect to",
+    address: Address,
+  ): PermissionNeed[] {
+    return [...permissionsFor(address, action), ...this.needed];
   }
 
   /** The permissions to read them. */
@@ -58,16 +54,16 @@ export class Security {
     ];
   }
 
-  /** Encryption for the server, if it was asked for. */
+  /** TLS for the server, if it was asked for. */
   forServer(): TlsServerOptions | undefined {
     const [cert, key, ca] = this.#certificates();
     if (cert !== undefined && key !== undefined) return { cert, key, ca };
     if (ca !== undefined) {
-      throw new UsageError('option "--tls-ca" needs "--tls-cert"');
+      throw new UsageError("option '--tls-ca' needs '--tls-cert'");
     }
   }
 
-  /** Encryption for the client, if it was asked for. */
+  /** TLS for the client, if it was asked for. */
   forClient(): TlsClientOptions | undefined {
     const isWanted = ["tls", "tls-name", "tls-cert", "tls-ca"].some((name) =>
       this.#given.has(name)
@@ -76,7 +72,7 @@ export class Security {
     const serverName = this.#given.text("tls-name");
     if (this.#given.has("unix") && serverName === undefined) {
       throw new UsageError(
-        'a Unix socket has no name to check: encryption needs "--tls-name"',
+        "a Unix socket has no name to check: TLS needs '--tls-name'",
       );
     }
     const [cert, key, ca] = this.#certificates();
@@ -85,53 +81,43 @@ export class Security {
 
   /** The secret that both ends know, if there is one. It never leaves here. */
   authentication(): Authentication | undefined {
-    const variable = this.#given.text("token-env");
-    const text = variable === undefined
-      ? this.#read("token-file", STRICT_DECODER)
-      : textOfVariable(variable);
-    if (text === undefined) return undefined;
+    const option = this.#given.has("token-env") ? "token-env" : "token-file";
+    const secret = option === "token-env"
+      ? this.#variable()
+      : this.#file("token-file");
+    if (secret === undefined) return undefined;
     try {
       // An editor ends the last line.
-      return sharedSecret(text.replace(/\r?\n$/, ""));
+      return sharedSecret(secret.replace(/\r?\n$/, ""));
     } catch (error) {
-      const option = variable === undefined ? "token-file" : "token-env";
-      throw new Failure(`option "--${option}": ${clause(error)}`);
+      throw new Failure(`option '--${option}': ${clause(error)}`);
     }
   }
 
   #certificates(): (string | undefined)[] {
-    return ["tls-cert", "tls-key", "tls-ca"].map((name) => this.#read(name));
+    return ["tls-cert", "tls-key", "tls-ca"].map((name) => this.#file(name));
   }
 
-  #read(option: string, decoder = new TextDecoder()): string | undefined {
+  #file(option: string): string | undefined {
     const path = this.#given.text(option);
     if (path === undefined) return undefined;
-    let bytes: Uint8Array;
     try {
-      bytes = Deno.readFileSync(path);
+      return TEXT_DECODER.decode(Deno.readFileSync(path));
     } catch (error) {
-      throw new Failure(
-        `option "--${option}": cannot read ${path}: ${clause(error)}`,
-      );
-    }
-    try {
-      return decoder.decode(bytes);
-    } catch {
-      throw new Failure(`option "--${option}": ${path} is not UTF-8`);
+      const reason = error instanceof TypeError ? "not UTF-8" : clause(error);
+      throw new Failure(`option '--${option}': cannot read ${path}: ${reason}`);
     }
   }
-}
 
-function textOfVariable(name: string): string {
-  let text: string | undefined;
-  try {
-    text = Deno.env.get(name);
-  } catch (error) {
-    if (error instanceof Deno.errors.InvalidData) {
-      throw new Failure(`option "--token-env": variable ${name} is not UTF-8`);
+  #variable(): string {
+    const name = this.#given.text("token-env")!;
+    let reason = "it is not set";
+    try {
+      const value = Deno.env.get(name);
+      if (value !== undefined) return value;
+    } catch (error) {
+      reason = error instanceof TypeError ? "no such name" : "not UTF-8";
     }
-    throw new UsageError('option "--token-env" names no variable');
+    throw new Failure(`option '--token-env': cannot read ${name}: ${reason}`);
   }
-  if (text !== undefined) return text;
-  throw new Failure(`option "--token-env": there is no variable ${name}`);
 }

@@ -4,15 +4,13 @@
  * @module
  */
 import {
+  type Connection,
   dropPermissions,
-  type ErrorHandler,
-  type Handler,
   LISTEN_DEFAULTS,
   serve,
   type ServeOptions,
   type Server,
 } from "../mod.ts";
-import { permissionsFor } from "../core/platform/platform.ts";
 import { type RpcContext, type RpcMethods, serveRpc } from "../rpc.ts";
 import { echo, echoError } from "./echo.ts";
 import { endpointOf, isLocal, requirePermission } from "./endpoint.ts";
@@ -20,36 +18,46 @@ import { clause, Failure } from "./failure.ts";
 import { ServerLog } from "./log.ts";
 import { formatFor, LogOutput } from "./log_output.ts";
 import { METHODS } from "./methods.ts";
+import { MOST_LINES } from "./output.ts";
 import { type Given, type Program, run } from "./program.ts";
-import { Security, securityOptions } from "./security.ts";
+import { Security } from "./security.ts";
 
+const NAMES = Object.keys(METHODS).join(", ");
 const PROGRAM: Program = {
   name: "server",
-  about: 'Answers JSON messages over TCP: {"message":"hi"} gets ' +
-    '{"status":"success","echo":"hi"}.\n' +
-    "Each message travels behind its length, 4 bytes, big-endian.",
-  usage: "deno run --allow-net=0.0.0.0 server.ts [options]",
+  usage: "server [OPTION]...",
+  about:
+    `Answer JSON messages over TCP: {"message":"hi"} gets {"status":"success","echo":"hi"}.
+Each message follows its length: 4 bytes, big-endian.
+
+  server                     listen on ${LISTEN_DEFAULTS.hostname}:${LISTEN_DEFAULTS.port}
+  server --port 9000         listen on another port
+  server --rpc               serve methods: ${NAMES}
+  server --token-file FILE   require a login
+
+Ctrl-C ends the server when the open requests are answered; again, at once.`,
   options: `
---hostname NAME  address to listen on (default ${LISTEN_DEFAULTS.hostname})
---port NUMBER  port to listen on, 0 for any that is free (default ${LISTEN_DEFAULTS.port})
+Address:
+--hostname NAME  listen on this address (default ${LISTEN_DEFAULTS.hostname})
+--port NUMBER  listen on this port, 0 for any free one (default ${LISTEN_DEFAULTS.port})
 --unix PATH  listen on a Unix socket instead
---max-frame-bytes NUMBER  largest payload, in and out (default ${LISTEN_DEFAULTS.maxFrameBytes})
---max-connections NUMBER  connections open at a time; others wait (default ${LISTEN_DEFAULTS.maxConnections})
---idle-timeout MS  milliseconds without a message before a client is dropped (default ${LISTEN_DEFAULTS.idleTimeout})
---frame-timeout MS  milliseconds from the first byte of a message to its last (default ${LISTEN_DEFAULTS.frameTimeout})
-${
-    securityOptions({
-      cert: "encrypt with this certificate chain, PEM",
-      ca: "demand certificates that these authorities have signed, PEM",
-      token: "let in only who proves to know the secret in this file",
-    })
-  }
---rpc  serve JSON-RPC 2.0 instead: ${
-    Object.keys(METHODS).join(", ")
-  }, rpc.discover
---quiet  print errors only
---verbose  print a line for each message or call, too: its size as compact JSON, or its method (20 a second)
---log text|timed|json  print lines of text, of text behind the time, or of JSON (default text on a terminal and to the journal, else timed)
+Service:
+--rpc  serve JSON-RPC 2.0 instead: ${NAMES}, rpc.discover
+TLS and login (none by default):
+--tls-cert FILE  encrypt with the certificate chain in FILE (PEM)
+--tls-key FILE  the private key of that certificate (PEM)
+--tls-ca FILE  require client certificates signed by the authorities in FILE (PEM)
+--token-file FILE  require clients to authenticate with the secret in FILE
+--token-env NAME  the same, with the secret in the environment variable NAME
+Limits (Infinity for none):
+--max-frame-bytes NUMBER  largest message, in and out (default ${LISTEN_DEFAULTS.maxFrameBytes})
+--max-connections NUMBER  open connections; more wait (default ${LISTEN_DEFAULTS.maxConnections})
+--idle-timeout MS  close a connection after MS ms without a message (default ${LISTEN_DEFAULTS.idleTimeout})
+--frame-timeout MS  close a connection whose message takes over MS ms to arrive (default ${LISTEN_DEFAULTS.frameTimeout})
+Output:
+--quiet  print errors only (default: connections, too)
+--verbose  print each message's size or each call's method, too, at most ${MOST_LINES} lines a second
+--log FORMAT  text, timed (with the time) or json (default: text on a terminal and to the journal, else timed)
 `,
 };
 
@@ -74,11 +82,8 @@ async function serveUntilSignal(given: Given): Promise<number> {
     output: given.has("quiet") ? undefined : output,
     errors,
   });
-  const stopped = Promise.withResolvers<void>();
-  // Before the first line is printed: whoever reads it may send a signal right
-  // away.
-  onSignal(stopped.resolve);
   const options: ServeOptions = {
+    ...endpoint,
     maxFrameBytes: given.number("max-frame-bytes", {
       most: 2 ** 32 - 1,
       orInfinity: true,
@@ -88,27 +93,14 @@ async function serveUntilSignal(given: Given): Promise<number> {
     frameTimeout: given.time("frame-timeout"),
     onEvent: (event) => log.event(event),
   };
-  const needed = [
-    ...permissionsFor(endpoint, "listen on"),
-    ...security.needed,
-  ];
+  // Before the first line is printed, as its reader may send a signal right away.
+  const stopped = Promise.withResolvers<void>();
+  onSignal(stopped.resolve);
+  const needed = security.neededFor("listen on", endpoint);
   requirePermission("listen on", endpoint, needed, given);
   const tls = security.forServer();
   const authenticate = security.authentication();
-  const all = { ...options, ...endpoint, tls, authenticate };
-  const isVerbose = given.has("verbose");
-  const server = open(() =>
-    given.has("rpc")
-      ? serveRpc({
-        ...all,
-        discover: true,
-        // On purpose or not: the caller sees no more than that it failed.
-        onError: (error, _method, peer) => log.badMessage(peer, error),
-      }, isVerbose ? loggedMethods(log) : METHODS)
-      : isVerbose
-      ? serve({ ...all, onError: loggedError(log) }, logged(log))
-      : serve({ ...all, onError: echoError }, echo)
-  );
+  const server = open({ ...options, tls, authenticate }, log, given);
   // What the program has opened is all that it will ever need.
   dropPermissions();
   // For a Unix socket, single files stay granted: not those of the secrets.
@@ -121,9 +113,20 @@ async function serveUntilSignal(given: Given): Promise<number> {
   return 0;
 }
 
-function open(start: () => Server): Server {
+function open(options: ServeOptions, log: ServerLog, given: Given): Server {
+  const isVerbose = given.has("verbose");
   try {
-    return start();
+    if (given.has("rpc")) {
+      return serveRpc({
+        ...options,
+        discover: true,
+        // On purpose or not: the caller sees no more than that it failed.
+        onError: (error, _method, peer) => log.badMessage(peer, error),
+      }, isVerbose ? loggedMethods(log) : METHODS);
+    }
+    return isVerbose
+      ? serveLogged(options, log)
+      : serve({ ...options, onError: echoError }, echo);
   } catch (error) {
     throw new Failure(clause(error));
   }
@@ -142,26 +145,22 @@ function loggedMethods(log: ServerLog): RpcMethods {
   );
 }
 
-/**
- * The same as `echo`, with a line for each message: a function of its own, so
- * that nobody else pays for it.
- */
-function logged(log: ServerLog): Handler {
-  return (message, connection) => {
+/** Echoes with a line for each message: apart, so that nobody else pays for it. */
+function serveLogged(options: ServeOptions, log: ServerLog): Server {
+  function sent<Reply>(reply: Reply, connection: Connection): Reply {
+    log.message("out", connection, reply);
+    return reply;
+  }
+  return serve({
+    ...options,
+    onError(error, connection) {
+      log.badMessage(connection, error);
+      return sent(echoError(error), connection);
+    },
+  }, (message, connection) => {
     log.message("in", connection, message);
-    const reply = echo(message);
-    log.message("out", connection, reply);
-    return reply;
-  };
-}
-
-function loggedError(log: ServerLog): ErrorHandler {
-  return (error, connection) => {
-    log.badMessage(connection, error);
-    const reply = echoError(error);
-    log.message("out", connection, reply);
-    return reply;
-  };
+    return sent(echo(message), connection);
+  });
 }
 
 const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
