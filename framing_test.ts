@@ -1205,14 +1205,14 @@ Deno.test("errors name what failed with its numbers, and none of the payload", (
       thrownBy(() => encodeFrame({ secret: 1n })),
       InvalidMessageError,
       SyntaxError,
-      "Cannot encode message: JSON cannot carry the value",
+      "Cannot encode message: JSON cannot represent the value",
       {},
     ],
     [
       thrownBy(() => encodeFrame(() => "secret")),
       InvalidMessageError,
       SyntaxError,
-      "Cannot encode message: JSON cannot carry a value of type function",
+      "Cannot encode message: JSON cannot represent a value of type function",
       {},
     ],
   ];
@@ -1231,7 +1231,7 @@ Deno.test("errors name what failed with its numbers, and none of the payload", (
 
 // Encoding
 
-Deno.test("FrameEncoder.push() throws an InvalidMessageError and adds nothing when JSON cannot carry the value", () => {
+Deno.test("FrameEncoder.push() throws an InvalidMessageError and adds nothing when JSON cannot represent the value", () => {
   const thrown = new Error("from the value");
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;

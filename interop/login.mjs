@@ -80,8 +80,8 @@ function check(verdict) {
   if (verdict?.$login === "accepted") return;
   throw new Error(
     verdict?.$login === "later"
-      ? "the server says to try again later"
-      : "the server refused",
+      ? "the server asked to try again later"
+      : "the server rejected the login",
   );
 }
 

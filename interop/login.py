@@ -67,9 +67,9 @@ def proof(role, secret, nonce, challenge):
 
 def check(verdict):
     if word(verdict) == "later":
-        raise PermissionError("the server says to try again later")
+        raise PermissionError("the server asked to try again later")
     if word(verdict) != "accepted":
-        raise PermissionError("the server refused")
+        raise PermissionError("the server rejected the login")
 
 
 def log_in_with_token(sock, token):

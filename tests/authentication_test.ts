@@ -194,7 +194,7 @@ faultTest(
     const { mayRetry } = await assertRejects(
       () => connect({ ...guarded.addr, authenticate: TOKEN }),
       AuthenticationError,
-      "the server says to try again later",
+      "the server asked to try again later",
     );
     assert(mayRetry);
     const right = frame(JSON.stringify({ $login: "token", token: TEXT }));

@@ -20,7 +20,7 @@ const ROOT = new URL("../", import.meta.url);
 const HELLO = JSON.stringify({ $login: "token", token: TEXT });
 const REFUSED = { $login: "refused" };
 const WANTED =
-  "Cannot authenticate: the server wants a login, and the client has no authenticate";
+  "Cannot authenticate: the server requires a login, and the client has no authenticate";
 
 Deno.test("servers without authenticate refuse a client that begins a login, and hand on nothing of it", async () => {
   const seen: unknown[] = [];
@@ -200,7 +200,7 @@ Deno.test("a client that is told later may try again, and one that is refused ma
         authenticate: sharedSecret("another secret of the tests"),
       }),
     AuthenticationError,
-    "the server refused",
+    "the server rejected the login",
   );
   assert(!refused.mayRetry);
 });
@@ -235,7 +235,7 @@ for (const [name, command, script] of LOGINS) {
         const error = await client.stderr();
         assertEquals(
           error,
-          code === 0 ? "" : `${name}: the server refused\n`,
+          code === 0 ? "" : `${name}: the server rejected the login\n`,
         );
       }
       assertEquals(handled, [{ message: "hi" }]);
@@ -260,7 +260,7 @@ for (const [name, command, script] of LOGINS) {
               : sharedSecret(other),
           }),
         AuthenticationError,
-        "the server refused",
+        "the server rejected the login",
       );
       const client: Connection = await connect({ ...addr, authenticate });
       assertEquals(await client.request({ message: "hi" }), {

@@ -733,7 +733,7 @@ Deno.test("client says that a server wants a login, or wants none", async () => 
     await assertEnds(run(flags, clientArgs(open.port, args)), {
       code: 1,
       stderr:
-        `client: cannot authenticate to 127.0.0.1:${open.port}: the server wants another kind of login, or none\n`,
+        `client: cannot authenticate to 127.0.0.1:${open.port}: the server expects another kind of login, or none\n`,
     });
   }
   await Deno.remove(path);

@@ -43,8 +43,8 @@ const OWN_TEXT = JSON.stringify(OWN);
 const NONCE = "0".repeat(64);
 const SECRET_TEXT = JSON.stringify({ $login: "secret", nonce: NONCE });
 const PEER_REFUSED = "Cannot authenticate: the peer was refused";
-const SERVER_REFUSED = "Cannot authenticate: the server refused";
-const NO_LOGIN = "Cannot authenticate: the server does not log clients in";
+const SERVER_REFUSED = "Cannot authenticate: the server rejected the login";
+const NO_LOGIN = "Cannot authenticate: the server has no authenticate";
 const REFUSED = '{"$login":"refused"}';
 const ACCEPTED = '{"$login":"accepted"}';
 const LATER = '{"$login":"later"}';
@@ -706,7 +706,7 @@ async function logInTo(
 Deno.test("logIn() goes on for no answer but yes", async () => {
   const answers: [answer: Uint8Array | string, message: string][] = [
     [REFUSED, SERVER_REFUSED],
-    [LATER, "Cannot authenticate: the server says to try again later"],
+    [LATER, "Cannot authenticate: the server asked to try again later"],
     ...[
       '{"authenticated":true}',
       '{"$login":true}',

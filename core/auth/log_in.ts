@@ -24,7 +24,7 @@ import {
 export function screenServer<T>(message: T): Error | undefined {
   if (!isLogin(message)) return undefined;
   return new AuthenticationError(
-    "the server wants a login, and the client has no authenticate",
+    "the server requires a login, and the client has no authenticate",
   );
 }
 
@@ -61,7 +61,7 @@ export async function logIn<T>(
       return await receive(link, signal);
     } catch (cause) {
       if (!(cause instanceof InvalidMessageError)) throw cause;
-      throw new AuthenticationError("the server does not log clients in", {
+      throw new AuthenticationError("the server has no authenticate", {
         cause,
       });
     }
@@ -71,7 +71,7 @@ export async function logIn<T>(
     if (verdictIn(question) === undefined) return question;
     throw notAccepted(
       question,
-      "the server wants another kind of login, or none",
+      "the server expects another kind of login, or none",
     );
   }
 
@@ -94,13 +94,13 @@ export async function logIn<T>(
 /** Why a verdict lets nobody in. */
 function notAccepted(
   message: JsonValue,
-  refused = "the server refused",
+  refused = "the server rejected the login",
 ): AuthenticationError {
   const verdict = verdictIn(message);
   const text = verdict === "later"
-    ? "the server says to try again later"
+    ? "the server asked to try again later"
     : verdict === "refused"
     ? refused
-    : "the server does not log clients in";
+    : "the server has no authenticate";
   return new AuthenticationError(text, { mayRetry: verdict === "later" });
 }

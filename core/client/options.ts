@@ -153,7 +153,7 @@ function checkHeartbeat(name: string, message: unknown): void {
     encodeFrame(message);
   } catch (cause) {
     throw new TypeError(
-      `Cannot use option "${name}": JSON cannot carry the value`,
+      `Cannot use option "${name}": JSON cannot represent the value`,
       { cause },
     );
   }

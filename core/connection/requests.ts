@@ -164,7 +164,7 @@ export class Requests<T> {
         giveUp(
           slot,
           timeoutError(
-            `Cannot receive reply: none came in ${timeout} ms (timeout)`,
+            `Cannot receive reply: timed out after ${timeout} ms (timeout)`,
           ),
         );
       }

@@ -265,14 +265,14 @@ function stringify(message: unknown): string {
       `Cannot encode message: ${
         isTooLong
           ? `its text has more than ${MOST_UNITS} UTF-16 units, which is the longest string`
-          : "JSON cannot carry the value"
+          : "JSON cannot represent the value"
       }`,
       { cause },
     );
   }
   if (text === undefined) {
     throw new InvalidMessageError(
-      `Cannot encode message: JSON cannot carry a value of type ${typeof message}`,
+      `Cannot encode message: JSON cannot represent a value of type ${typeof message}`,
     );
   }
   return text;

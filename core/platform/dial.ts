@@ -132,6 +132,6 @@ function checked(conn: Deno.Conn): Deno.Conn {
   ) return conn;
   closeSocket(conn);
   throw new Deno.errors.ConnectionRefused(
-    `Cannot connect: nobody listens on port ${remoteAddr.port}`,
+    `Cannot connect: no server listens on port ${remoteAddr.port}`,
   );
 }

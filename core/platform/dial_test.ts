@@ -49,7 +49,7 @@ faultTest(
       await assertRejects(
         () => dial({ ...LOCAL, port: 40_000 }, NEVER),
         Deno.errors.ConnectionRefused,
-        "Cannot connect: nobody listens on port 40000",
+        "Cannot connect: no server listens on port 40000",
       );
     });
     assertEquals(socket.isClosed, true);

@@ -235,7 +235,7 @@ export class Answerer {
     else {
       this.#stop(
         call,
-        new DOMException("The caller gave the call up", "AbortError"),
+        new DOMException("The caller cancelled the call", "AbortError"),
         RPC_ERRORS.cancelled,
       );
     }
@@ -253,7 +253,7 @@ export class Answerer {
     for (const call of this.#calls.takeLate(now)) {
       this.#stop(
         call,
-        new DOMException("The time for the call is over", "TimeoutError"),
+        new DOMException("The call timed out", "TimeoutError"),
         RPC_ERRORS.timedOut,
       );
     }

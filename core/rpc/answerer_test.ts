@@ -1055,7 +1055,7 @@ Deno.test("Answerer answers with what toJSON makes of a result, or with an error
     ],
   );
   assertEquals(errors, [
-    "Cannot encode message: JSON cannot carry a value of type undefined",
+    "Cannot encode message: JSON cannot represent a value of type undefined",
     "thrown",
     "Cannot encode message: the value is nested deeper than 128 levels",
   ]);

@@ -87,7 +87,7 @@ Deno.test("Caller gives up calls that are late, and tells the other end", async 
   const error = await assertRejects(
     () => short,
     DOMException,
-    "Cannot receive reply: 50 ms for it are over",
+    "Cannot receive reply: timed out after 50 ms",
   );
   assertEquals(error.name, "TimeoutError");
   calls.stopLate(5_999);
@@ -145,7 +145,7 @@ Deno.test("Caller gives up a stream that nobody reads in time, and keeps one tha
   await assertRejects(
     () => second.next(),
     DOMException,
-    "Cannot receive reply: 1000 ms for it are over",
+    "Cannot receive reply: timed out after 1000 ms",
   );
   await assertRejects(() => Array.fromAsync(unread), DOMException);
   calls.push({ id: 3, items: [4] }, 100);
@@ -465,7 +465,7 @@ Deno.test("Caller fails a call whose answer is none, and nothing is answered to 
     await assertRejects(
       () => call,
       InvalidMessageError,
-      "Cannot receive reply: it is no JSON-RPC 2.0 response",
+      "Cannot receive reply: it is not a JSON-RPC 2.0 response",
     );
   }
   await raw.close();
@@ -545,12 +545,16 @@ Deno.test("Caller rejects with the peer's error, or says that there is no answer
       "RpcError",
       "seven",
     ],
-    [{ result: 1 }, "InvalidMessageError", "no JSON-RPC 2.0 response"],
-    [{ jsonrpc: "2.0", error: "no" }, "InvalidMessageError", "no JSON-RPC 2.0"],
+    [{ result: 1 }, "InvalidMessageError", "not a JSON-RPC 2.0 response"],
+    [
+      { jsonrpc: "2.0", error: "no" },
+      "InvalidMessageError",
+      "not a JSON-RPC 2.0",
+    ],
     [
       { jsonrpc: "2.0", result: 1, error: {} },
       "InvalidMessageError",
-      "no JSON",
+      "not a JSON",
     ],
   ];
   for (const [i, [response, name, text]] of cases.entries()) {
@@ -576,7 +580,7 @@ Deno.test("Caller takes an answer that time is over for what its own clock is ab
   const error = { code: -32001, message: "Request timed out" };
   calls.settle({ jsonrpc: "2.0", id: 1, error });
   calls.settle({ jsonrpc: "2.0", id: 2, error });
-  await assertRejects(() => replies[0], DOMException, "510 ms for it are over");
+  await assertRejects(() => replies[0], DOMException, "timed out after 510 ms");
   await assertRejects(() => replies[1], RpcError, "Request timed out");
 });
 

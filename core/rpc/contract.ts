@@ -176,7 +176,12 @@ export function method(definition: unknown): unknown {
     return definition;
   }
   const isClass = CLASS.test(Function.prototype.toString.call(definition));
-  checkArgument("handler", definition, !isClass, "a function that is no class");
+  checkArgument(
+    "handler",
+    definition,
+    !isClass,
+    "a function that is not a class",
+  );
   return function (this: RpcContext, ...params: unknown[]) {
     return definition(this, ...params);
   };

@@ -72,11 +72,11 @@ export const RPC_ERRORS = Object.freeze(
     internalError: [-32_603, "Internal error"],
     /** More calls are waiting than the answering side takes. */
     tooManyCalls: [-32_000, "Too many calls"],
-    /** The time for the call is over. */
+    /** The call timed out. */
     timedOut: [-32_001, "Request timed out"],
     /** The answering side is about to leave. */
     shuttingDown: [-32_002, "Shutting down"],
-    /** The caller gave the call up. */
+    /** The caller cancelled the call. */
     cancelled: [-32_800, "Request cancelled"],
   } satisfies Record<string, [code: number, message: string]>,
 );
@@ -222,7 +222,7 @@ export function isUnnamed({ id }: Partial<RpcResponse>): boolean {
 /** The error of a call whose answer is none. */
 export function notAResponse(): InvalidMessageError {
   return new InvalidMessageError(
-    "Cannot receive reply: it is no JSON-RPC 2.0 response",
+    "Cannot receive reply: it is not a JSON-RPC 2.0 response",
   );
 }
 

@@ -130,7 +130,7 @@ function problemOf(
   const validate = params?.["~standard"]?.validate;
   return params === undefined || typeof validate === "function"
     ? undefined
-    : "its params are no Standard Schema";
+    : "its params are not a Standard Schema";
 }
 
 /** By position they are parameters, by name they are one. */

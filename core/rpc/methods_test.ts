@@ -78,7 +78,7 @@ Deno.test("method() rejects what cannot be called", () => {
   class Counter {}
   for (
     const [value, text] of [
-      [Counter, "received a function, expected a function that is no class"],
+      [Counter, "received a function, expected a function that is not a class"],
       [
         {},
         "received an object, expected a function or an object with a handler",
@@ -226,10 +226,13 @@ Deno.test("tableOf() rejects what is no method", () => {
       'it has a part "param", which does not',
     ],
     [{ a: { handler() {}, description: 1 } }, "its description is 1"],
-    [{ a: { handler() {}, params: {} } }, "its params are no Standard Schema"],
+    [
+      { a: { handler() {}, params: {} } },
+      "its params are not a Standard Schema",
+    ],
     [
       { a: { handler() {}, params: null } },
-      "its params are no Standard Schema",
+      "its params are not a Standard Schema",
     ],
     [{ "rpc.a"() {} }, 'names that begin with "rpc." or "$/" are taken'],
     [{ "$/a"() {} }, 'Cannot serve method "$/a"'],

@@ -196,7 +196,7 @@ export class OutgoingCall implements StreamSource {
   late(most: number, hasLink: boolean): Failure {
     const limit = this.limits?.limit ?? most;
     const message = this.text === undefined || hasLink
-      ? `Cannot receive reply: ${limit} ms for it are over`
+      ? `Cannot receive reply: timed out after ${limit} ms`
       : `Cannot call "${
         JSON.parse(this.text).method
       }": no connection after ${limit} ms (timeout)`;

@@ -223,7 +223,7 @@ export function carriedOf(result: unknown): unknown {
     return carried;
   }
   throw new InvalidMessageError(
-    `Cannot encode message: JSON cannot carry a value of type ${type}`,
+    `Cannot encode message: JSON cannot represent a value of type ${type}`,
   );
 }
 

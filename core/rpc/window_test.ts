@@ -188,7 +188,7 @@ Deno.test("a call that waits tells of mistakes at once, and is never sent when i
   await assertRejects(
     () => raw.peer.call("late", [], { timeout: 1 }),
     DOMException,
-    "Cannot receive reply: 1 ms for it are over",
+    "Cannot receive reply: timed out after 1 ms",
   );
   const items = raw.peer.call("left")[Symbol.asyncIterator]();
   await items.return!();
