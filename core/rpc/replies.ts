@@ -81,6 +81,9 @@ export class Batch {
   }
 }
 
+/** The answer to a message, or those to a batch. */
+type Answer = RpcResponse | RpcResponse[];
+
 /** Sends answers, all of which find a way to the other end. */
 export class Replies {
   /** Bytes of the answers to batches that are not complete. */
@@ -130,50 +133,38 @@ export class Replies {
    * cannot be sent is reported, unless it was before, and replaced by an error,
    * with the id if that is not too long.
    */
-  send(
-    message: RpcResponse | RpcResponse[],
-    method?: string,
-    isReplaced = false,
-  ): void {
-    if (this.#sendNow(message, method, isReplaced)) return;
+  send(answer: Answer, method?: string, isReplaced = false): void {
+    if (this.#sendNow(answer, method, isReplaced)) return;
     try {
       // What waits is no larger than what can be sent.
-      this.#link.measure(message);
+      this.#link.measure(answer);
     } catch (error) {
-      return this.#replace(message, method, isReplaced, error);
+      return this.#replace(error, answer, method, isReplaced);
     }
     this.waiting++;
-    this.#sendLater(message, method, isReplaced);
+    this.#sendLater(answer, method, isReplaced);
   }
 
   /**
    * Hands an answer to the connection, or an error in its place; gives whether
    * there was room for it. Where the connection has ended, nobody reads it.
    */
-  #sendNow(
-    message: RpcResponse | RpcResponse[],
-    method: string | undefined,
-    isReplaced: boolean,
-  ): boolean {
+  #sendNow(answer: Answer, method?: string, isReplaced = false): boolean {
     try {
-      this.#link.enqueue(message);
+      this.#link.enqueue(answer);
     } catch (error) {
       if (error instanceof BackpressureError) return false;
       if (!(error instanceof ConnectionClosedError)) {
-        this.#replace(message, method, isReplaced, error);
+        this.#replace(error, answer, method, isReplaced);
       }
     }
     return true;
   }
 
-  #sendLater(
-    message: RpcResponse | RpcResponse[],
-    method: string | undefined,
-    isReplaced: boolean,
-  ): void {
+  #sendLater(answer: Answer, method?: string, isReplaced = false): void {
     const send = () => {
-      if (!this.#sendNow(message, method, isReplaced)) {
-        return this.#sendLater(message, method, isReplaced);
+      if (!this.#sendNow(answer, method, isReplaced)) {
+        return this.#sendLater(answer, method, isReplaced);
       }
       this.waiting--;
       if (this.waiting === 0) this.bytesRefused = 0;
@@ -182,20 +173,20 @@ export class Replies {
     (this.#link.room() ?? Promise.resolve()).then(send, send);
   }
 
+  /** Sends an error in place of an answer, if there is a smaller one. */
   #replace(
-    message: RpcResponse | RpcResponse[],
+    error: unknown,
+    answer: Answer,
     method: string | undefined,
     isReplaced: boolean,
-    error: unknown,
   ): void {
     if (!isReplaced) {
       this.report(error, method);
-      this.send(
-        Array.isArray(message) ? message.map(insteadOf) : insteadOf(message),
-        method,
-        true,
-      );
-    } else if (Array.isArray(message) || message.id !== null) {
+      const instead = Array.isArray(answer)
+        ? answer.map(insteadOf)
+        : insteadOf(answer);
+      this.send(instead, method, true);
+    } else if (Array.isArray(answer) || answer.id !== null) {
       this.send(failureOf(null, RPC_ERRORS.internalError), method, true);
     }
   }
