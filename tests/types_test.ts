@@ -1,67 +1,63 @@
 /**
- * What the compiler accepts and what it rejects, with what it says. The files in
- * `types/` are checked like all others; this compares the texts of the errors.
+ * What the compiler accepts and what it rejects. The files in `types/` are checked
+ * like all others, where `@ts-expect-error` only asks for an error; here its text
+ * is compared with what stands behind.
  */
 import { assert, assertEquals } from "@std/assert";
 import { start } from "./process.ts";
 
-const RIGHT = new URL("types/right.ts", import.meta.url);
-const WRONG = new URL("types/wrong.ts", import.meta.url);
+const TYPES = new URL("types/", import.meta.url);
 const CONFIG = new URL("../deno.json", import.meta.url);
 const EXPECTED = /^\s*\/\/ @ts-expect-error: (.+)$/;
 
-/** What `deno check` says of that file, by its lines, and of any other. */
-function errorsOf(
-  output: string,
-  file: string,
-): { lines: Map<number, string>; others: string[] } {
-  const lines = new Map<number, string>();
-  const others: string[] = [];
+/** What `deno check` says of each line, by `FILE:LINE`. */
+function errorsOf(output: string): Map<string, string> {
+  const errors = new Map<string, string>();
   for (const text of output.split(/^(?=TS\d+ \[ERROR\]: \S)/m)) {
     if (!text.startsWith("TS")) continue;
-    const at = text.match(/^ *at (file:\S+?):(\d+):\d+$/m);
-    if (at === null || at[1] !== file) others.push(text);
-    else lines.set(Number(at[2]), (lines.get(Number(at[2])) ?? "") + text);
+    const at = text.match(/^ *at file:\S*\/(\S+?:\d+):\d+$/m)?.[1] ?? "";
+    errors.set(at, (errors.get(at) ?? "") + text);
   }
-  return { lines, others };
+  return errors;
 }
 
-Deno.test("the types of calls accept what is right, and say what is wrong", async () => {
-  const source = (await Deno.readTextFile(WRONG)).split("\n");
+Deno.test("types accept what is right, and say what is wrong", async () => {
+  const names = Array.from(Deno.readDirSync(TYPES), ({ name }) => name);
+  const isWrong = (name: string) => name.endsWith("_wrong.ts");
+  const expected = new Map<string, string>();
   const folder = await Deno.makeTempDir();
   try {
-    // Without what hides the errors.
-    const path = `${await Deno.realPath(folder)}/wrong.ts`;
-    const copy = source.map((line) =>
-      line
-        .replace("@ts-expect-error", "expects")
-        .replace(/from "(\..+)"/, (_, to) => `from "${new URL(to, WRONG)}"`)
-    );
-    await Deno.writeTextFile(path, copy.join("\n"));
+    for (const name of names.filter(isWrong)) {
+      const url = new URL(name, TYPES);
+      const lines = (await Deno.readTextFile(url)).split("\n");
+      lines.forEach((line, i) => {
+        const text = line.match(EXPECTED)?.[1];
+        // It is for the next line, and they count from 1.
+        if (text !== undefined) expected.set(`${name}:${i + 2}`, text);
+      });
+      // Without what hides the errors.
+      const copy = lines.map((line) =>
+        line
+          .replace("@ts-expect-error", "expects")
+          .replace(/from "(\..+)"/, (_, to) => `from "${new URL(to, url)}"`)
+      );
+      await Deno.writeTextFile(`${folder}/${name}`, copy.join("\n"));
+    }
     await using check = start(Deno.execPath(), [
       "check",
       "--quiet",
       "--config",
       CONFIG.pathname,
-      RIGHT.pathname,
-      path,
+      ...names.map((name) =>
+        isWrong(name) ? `${folder}/${name}` : new URL(name, TYPES).pathname
+      ),
     ], { env: { NO_COLOR: "1" } });
-    const output = await check.stderr();
-    const { lines, others } = errorsOf(output, `file://${path}`);
-    assertEquals(others, []);
-    const missing: string[] = [];
-    let count = 0;
-    source.forEach((line, i) => {
-      const expected = line.match(EXPECTED)?.[1];
-      if (expected === undefined) return;
-      count++;
-      const error = lines.get(i + 2); // the next line, and they count from 1
-      if (error?.includes(expected)) return;
-      missing.push(`${i + 1}: expected ${expected}, received ${error}`);
-    });
-    assert(count > 0);
-    assertEquals(missing, []);
-    assertEquals(lines.size, count, "each line is expected to have an error");
+    const errors = errorsOf(await check.stderr());
+    for (const [line, text] of expected) {
+      const error = errors.get(line) ?? "nothing";
+      assert(error.includes(text), `${line}: expected ${text}, got ${error}`);
+    }
+    assertEquals([...errors.keys()].sort(), [...expected.keys()].sort());
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

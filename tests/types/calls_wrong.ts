@@ -10,7 +10,7 @@ import {
   type RpcPeer,
   type StandardSchema,
 } from "../../rpc.ts";
-import type { arrows, checked, Library, methods } from "./right.ts";
+import type { arrows, checked, Library, methods } from "./calls.ts";
 
 export async function interfaceContract(peer: RpcPeer<Library>): Promise<void> {
   const { api } = peer;
