@@ -1,32 +1,33 @@
 /**
- * Clients: `connect`. Run as a program, this module is the client: `deno run
- * --allow-net=localhost client.ts`.
+ * Clients: `connect` and `createClient`. Run as a program, this module is the
+ * client: `deno run --allow-net=localhost client.ts`.
  *
  * @module
  */
 import {
-  Client,
+  type Client,
+  type ClientOptions,
   CONNECT_OPTIONS,
   type ConnectOptions,
   Dialer,
-  type ReconnectOptions,
+  ReconnectingClient,
 } from "./core/client/client.ts";
 import type { Connection } from "./core/connection/connection.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
-import { dial, isDenied } from "./core/platform/platform.ts";
-import { onAbort } from "./core/tools/abort.ts";
+import { dial } from "./core/platform/platform.ts";
 import { readOptions } from "./core/tools/options.ts";
 
-export { CONNECT_DEFAULTS, type ConnectOptions } from "./core/client/client.ts";
-
-/** Options of {@linkcode connect} for a client that connects again. */
-export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
-  /**
-   * Connects again when the connection was lost: `true`, or how. The first
-   * connection must succeed.
-   */
-  reconnect: ReconnectOptions | true;
-}
+export {
+  type Client,
+  CLIENT_DEFAULTS,
+  type ClientEvent,
+  type ClientOptions,
+  type ClientStats,
+  CONNECT_DEFAULTS,
+  type ConnectingEvent,
+  type ConnectOptions,
+  type FailedEvent,
+} from "./core/client/client.ts";
 
 /**
  * Connects to a server, like `Deno.connect`.
@@ -36,8 +37,8 @@ export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
  * import { assertEquals } from "@std/assert";
  *
  * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
- * await using client = await connect(server.addr);
- * const replies = await Promise.all([client.request(1), client.request(2)]);
+ * await using connection = await connect(server.addr);
+ * const replies = await Promise.all([connection.request(1), connection.request(2)]);
  * assertEquals(replies, [1, 2]);
  * ```
  *
@@ -51,42 +52,55 @@ export interface ReconnectingOptions<T = JsonValue> extends ConnectOptions<T> {
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
-export function connect<T = JsonValue>(
-  options: ReconnectingOptions<T>,
-): Promise<Client<T>>;
+export async function connect<T = JsonValue>(
+  options: ConnectOptions<T> = {},
+): Promise<Connection<T>> {
+  const given = readOptions(CONNECT_OPTIONS, options);
+  const dialer = new Dialer<T>(given, dial);
+  given.signal?.throwIfAborted();
+  return await dialer.connect(given.signal);
+}
+
 /**
- * Connects to a server, like `Deno.connect`.
+ * Creates a client, which connects again when its connection is lost and one is
+ * needed.
+ *
+ * It resolves when the client is connected for the first time. Until then it
+ * tries again after every failure that may be temporary: no server listens there,
+ * the server cannot be reached, is too slow or says to try again later. The event
+ * `failed` tells why. It rejects if another attempt would fail in the same way,
+ * for example if the login is refused. After the first connection, such a failure
+ * is only reported, and the next attempt is made after `maxRetryDelay`.
+ *
+ * ```ts
+ * import { createClient, serve } from "@blackbelt/networking";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const first = serve({ hostname: "127.0.0.1", port: 0 }, () => "first");
+ * await using client = await createClient(first.addr);
+ * assertEquals(await client.request("which server is it?"), "first");
+ * const { closed } = await client.connected();
+ * await first.shutdown();
+ * await closed;
+ * await using second = serve(first.addr, () => "second");
+ * assertEquals(await client.request("which server is it?"), "second");
+ * ```
  *
  * @typeParam T Type of the server's messages. It is not checked at run time.
  * @param options Where to connect to, framing and limits.
+ * @throws {AuthenticationError} If the server refuses the login.
+ * @throws {Deno.errors.NotCapable} If the permission to connect there is
+ * missing.
+ * @throws {Error} If there is no such host.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TlsError} If the server cannot be trusted, or speaks no TLS.
+ * @throws {TypeError} If an option does not exist or has the wrong type.
  */
-export function connect<T = JsonValue>(
-  options?: ConnectOptions<T> & { reconnect?: false },
-): Promise<Connection<T>>;
-export async function connect<T = JsonValue>(
-  options: ConnectOptions<T> & {
-    reconnect?: ReconnectingOptions<T>["reconnect"] | false;
-  } = {},
-): Promise<Connection<T> | Client<T>> {
-  const { reconnect = false, ...rest } = readOptions(CONNECT_OPTIONS, options);
-  const dialer = new Dialer<T>(rest, dial);
-  const { signal } = rest;
-  signal?.throwIfAborted();
-  if (reconnect === false) return await dialer.connect(signal);
-  const client = new Client<T>(
-    (closing) => dialer.connect(closing),
-    isFinal,
-    dialer.events,
-    reconnect === true ? {} : reconnect,
-    dialer.settings,
-  );
-  onAbort(signal, (reason) => client.abort(reason), client.signal);
-  return await client.open();
-}
-
-/** Whether trying again now would not help. */
-function isFinal(error: unknown): boolean {
-  return error instanceof TypeError || isDenied(error);
+export async function createClient<T = JsonValue>(
+  options: ClientOptions<T> = {},
+): Promise<Client<T>> {
+  const client = new ReconnectingClient<T>(options, dial);
+  return await client.open(options.signal);
 }
 
 if (import.meta.main) {

@@ -38,6 +38,8 @@ export {
   BackpressureError,
   type ByteDuplex,
   type ByteStreams,
+  type ClosedEvent,
+  type ConnectedEvent,
   type Connection,
   CONNECTION_DEFAULTS,
   ConnectionClosedError,
@@ -73,12 +75,6 @@ export {
   type TlsServerOptions,
 } from "./core/tls/tls.ts";
 export {
-  type Client,
-  type ClientEvent,
-  RECONNECT_DEFAULTS,
-  type ReconnectOptions,
-} from "./core/client/client.ts";
-export {
   type ErrorHandler,
   type Handler,
   NO_REPLY,
@@ -101,9 +97,16 @@ export {
   type ServerStats,
 } from "./server.ts";
 export {
+  type Client,
+  CLIENT_DEFAULTS,
+  type ClientEvent,
+  type ClientOptions,
+  type ClientStats,
   connect,
   CONNECT_DEFAULTS,
+  type ConnectingEvent,
   type ConnectOptions,
-  type ReconnectingOptions,
+  createClient,
+  type FailedEvent,
 } from "./client.ts";
 export { report } from "./core/tools/report.ts";

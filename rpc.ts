@@ -27,14 +27,17 @@
  * @module
  */
 import {
+  type CLIENT_DEFAULTS,
+  type ClientOptions,
   connect,
   CONNECT_DEFAULTS,
   type ConnectOptions,
-  type ReconnectingOptions,
 } from "./client.ts";
 import {
   checkHeartbeatInterval,
+  CLIENT_OPTIONS,
   CONNECT_OPTIONS,
+  ReconnectingClient,
 } from "./core/client/client.ts";
 import { Connection, keepAlive, linkOf } from "./core/connection/connection.ts";
 import {
@@ -44,7 +47,7 @@ import {
   type OptionTable,
   readOptions,
 } from "./core/tools/options.ts";
-import { bind } from "./core/platform/platform.ts";
+import { bind, dial } from "./core/platform/platform.ts";
 import { SERVER_OPTIONS } from "./core/server/server.ts";
 import { RpcClient } from "./core/rpc/client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc/contract.ts";
@@ -113,11 +116,7 @@ export interface ConnectRpcOptions
   heartbeat?: boolean;
 }
 
-const CONNECT_RPC_OPTIONS: OptionTable<
-  ConnectRpcOptions & {
-    reconnect?: ReconnectingRpcOptions["reconnect"] | false;
-  }
-> = {
+const CONNECT_RPC_OPTIONS: OptionTable<ConnectRpcOptions> = {
   ...CONNECT_OPTIONS,
   ...RPC_OPTIONS,
   heartbeat: flag(false),
@@ -131,11 +130,22 @@ export const CONNECT_RPC_DEFAULTS:
     CONNECT_RPC_OPTIONS,
   );
 
-/** Options of {@linkcode connectRpc} for a client that connects again. */
-export interface ReconnectingRpcOptions extends ConnectRpcOptions {
-  /** See `connect`. */
-  reconnect: ReconnectingOptions["reconnect"];
-}
+/**
+ * Options of {@linkcode createRpcClient}: those of `createClient` and those of a
+ * peer.
+ */
+export interface RpcClientOptions
+  extends ConnectRpcOptions, Pick<ClientOptions, "maxRetryDelay"> {}
+
+const RPC_CLIENT_OPTIONS: OptionTable<RpcClientOptions> = {
+  ...CLIENT_OPTIONS,
+  ...CONNECT_RPC_OPTIONS,
+};
+
+/** The defaults of {@linkcode RpcClientOptions}. */
+export const RPC_CLIENT_DEFAULTS:
+  & typeof CLIENT_DEFAULTS
+  & typeof CONNECT_RPC_DEFAULTS = defaultsOf(RPC_CLIENT_OPTIONS);
 
 /**
  * Speaks JSON-RPC over a connection of any kind. The peer owns the connection.
@@ -262,8 +272,7 @@ export function serveRpc<Remote = RpcUntyped>(
 
 /**
  * Connects to a server to call its methods. It takes all options of `connect`,
- * such as TLS and authentication. With `reconnect`, there is a new connection
- * when one is lost.
+ * such as TLS and authentication.
  *
  * ```ts
  * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
@@ -299,51 +308,82 @@ export function serveRpc<Remote = RpcUntyped>(
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
  * method is none.
  */
-export function connectRpc<Remote = RpcUntyped>(
-  options: ReconnectingRpcOptions,
-  methods?: RpcMethods<Remote>,
-): Promise<RpcClient<Remote>>;
+export async function connectRpc<Remote = RpcUntyped>(
+  options: ConnectRpcOptions = {},
+  methods: RpcMethods<Remote> = {},
+): Promise<RpcPeer<Remote>> {
+  const given = readOptions(CONNECT_RPC_OPTIONS, options);
+  const attach = attaching(given);
+  const settings = new RpcSettings(methods, given);
+  const peer = new RpcPeer(await connect(withoutHeartbeat(given)), settings);
+  attach(peer);
+  return peer as RpcPeer<Remote>;
+}
+
 /**
- * Connects to a server and calls its methods.
+ * Creates a client of a server's methods, which connects again when its
+ * connection is lost. It takes all options of `createClient`, and connects for
+ * the first time as that does.
+ *
+ * ```ts
+ * import { createRpcClient, serveRpc } from "@blackbelt/networking/rpc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const methods = { add: (a: number, b: number) => a + b };
+ * const first = serveRpc({ hostname: "127.0.0.1", port: 0 }, methods);
+ * await using client = await createRpcClient<typeof methods>(first.addr);
+ * assertEquals(await client.api.add(1, 2), 3);
+ * await first.shutdown();
+ * await using second = serveRpc(first.addr, methods);
+ * assertEquals(await client.api.add(3, 4), 7);
+ * ```
  *
  * @typeParam Remote Type of the server's methods: an interface, or `typeof` the
  * object that has them.
  * @param options Where to connect to, and limits.
  * @param methods What this end serves for the server to call.
+ * @throws {AuthenticationError} If the server refuses the login.
+ * @throws {Deno.errors.NotCapable} If the permission to connect there is
+ * missing.
+ * @throws {Error} If there is no such host.
+ * @throws {RangeError} If a number is out of range.
+ * @throws {TlsError} If the server cannot be trusted, or speaks no TLS.
+ * @throws {TypeError} If an option does not exist or has the wrong type, or a
+ * method is none.
  */
-export function connectRpc<Remote = RpcUntyped>(
-  options?: ConnectRpcOptions & { reconnect?: false },
-  methods?: RpcMethods<Remote>,
-): Promise<RpcPeer<Remote>>;
-export async function connectRpc<Remote>(
-  options: ConnectRpcOptions & {
-    reconnect?: ReconnectingRpcOptions["reconnect"] | false;
-  } = {},
+export async function createRpcClient<Remote = RpcUntyped>(
+  options: RpcClientOptions = {},
   methods: RpcMethods<Remote> = {},
-): Promise<RpcPeer<Remote> | RpcClient<Remote>> {
-  const given = readOptions(CONNECT_RPC_OPTIONS, options);
-  const { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat, heartbeatInterval } =
-    given;
-  const { reconnect = false, ...others } = {
-    ...readOptions(CONNECT_OPTIONS, given),
-    heartbeat: undefined,
-    heartbeatInterval: undefined,
-  };
-  checkHeartbeatInterval(heartbeatInterval, heartbeat);
+): Promise<RpcClient<Remote>> {
+  const given = readOptions(RPC_CLIENT_OPTIONS, options);
+  const attach = attaching(given);
   const settings = new RpcSettings(methods, given);
-  function attach(peer: RpcPeer): void {
-    if (!heartbeat) return;
+  const client = new ReconnectingClient(withoutHeartbeat(given), dial);
+  const rpcClient = new RpcClient<Remote>(client, settings, attach);
+  await client.open(given.signal);
+  return rpcClient;
+}
+
+/** What keeps a peer's connection, where that is asked for. */
+function attaching(
+  { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat, heartbeatInterval }:
+    ConnectRpcOptions,
+): (peer: RpcPeer) => void {
+  checkHeartbeatInterval(heartbeatInterval, heartbeat);
+  if (!heartbeat) return () => {};
+  return (peer) =>
     keepAlive(
       linkOf(peer.connection),
       () => peer.call("rpc.ping"),
       heartbeatInterval ?? CONNECT_DEFAULTS.heartbeatInterval,
     );
-  }
-  if (reconnect !== false) {
-    const client = await connect({ ...others, reconnect });
-    return new RpcClient(client, settings, attach);
-  }
-  const peer = new RpcPeer(await connect(others), settings);
-  attach(peer);
-  return peer as RpcPeer<Remote>;
+}
+
+/** What `connect` and a client take of the options; the peer has the heartbeat. */
+function withoutHeartbeat(given: RpcClientOptions): ClientOptions {
+  return {
+    ...readOptions(CLIENT_OPTIONS, given),
+    heartbeat: undefined,
+    heartbeatInterval: undefined,
+  };
 }

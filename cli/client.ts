@@ -10,6 +10,7 @@ import {
   CONNECT_DEFAULTS,
   ConnectionClosedError,
   type ConnectOptions,
+  createClient,
   type JsonValue,
 } from "../mod.ts";
 import { addressText } from "../core/tools/address.ts";
@@ -96,7 +97,15 @@ async function converse(given: Given): Promise<number> {
   const why = (error: unknown) => explain(error, server, hasLogin);
   try {
     if (isConversation) {
-      const connecting = connect({ ...options, reconnect: true });
+      // The first attempt has to succeed.
+      const failure = new AbortController();
+      const connecting = createClient({
+        ...options,
+        signal: failure.signal,
+        onEvent(event) {
+          if (event.type === "failed") failure.abort(event.error);
+        },
+      });
       const client = await told(connecting, server);
       const exitCode = await prompt(client, {
         ...{ ...manner, server },

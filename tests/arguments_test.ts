@@ -64,6 +64,11 @@ const ROWS: readonly Row[] = [
   ["serve(options)", (options) => serve(options, () => 1), []],
   ["serve(handler)", (handler) => serve(LOCAL, handler), ["a function"]],
   ["connect(options)", (options) => connect(options), [LEFT_OUT]],
+  [
+    "createClient(options)",
+    (options) => networking.createClient(options),
+    [LEFT_OUT],
+  ],
   ["serveRpc(options)", (options) => calls.serveRpc(options, {}), []],
   ["serveRpc(methods)", (methods) => calls.serveRpc(LOCAL, methods), OBJECT],
   [
@@ -75,6 +80,16 @@ const ROWS: readonly Row[] = [
   [
     "connectRpc(methods)",
     (methods) => calls.connectRpc({ ...LOCAL, port: 1 }, methods),
+    [LEFT_OUT, ...OBJECT],
+  ],
+  [
+    "createRpcClient(options)",
+    (options) => calls.createRpcClient(options),
+    [LEFT_OUT],
+  ],
+  [
+    "createRpcClient(methods)",
+    (methods) => calls.createRpcClient({ ...LOCAL, port: 1 }, methods),
     [LEFT_OUT, ...OBJECT],
   ],
   ["rpc(connection)", (value) => calls.rpc(value), []],
@@ -267,6 +282,7 @@ Deno.test("each option of a wrong type is a TypeError that names it, before anyt
     [calls.SERVE_RPC_DEFAULTS, (options) => calls.serveRpc(options, {})],
     [networking.CONNECT_DEFAULTS, (options) => connect(options)],
     [calls.CONNECT_RPC_DEFAULTS, (options) => calls.connectRpc(options)],
+    [calls.RPC_CLIENT_DEFAULTS, (options) => calls.createRpcClient(options)],
     [calls.RPC_DEFAULTS, (options) => calls.rpc(connection(), {}, options)],
     [
       networking.CONNECTION_DEFAULTS,
@@ -281,8 +297,8 @@ Deno.test("each option of a wrong type is a TypeError that names it, before anyt
       (options) => networking.sharedToken(TEXT, options),
     ],
     [
-      networking.RECONNECT_DEFAULTS,
-      (reconnect) => connect({ reconnect } as networking.ConnectOptions),
+      networking.CLIENT_DEFAULTS,
+      (options) => networking.createClient(options),
     ],
   ];
   for (const [defaults, call] of bags) {

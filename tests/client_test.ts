@@ -6,14 +6,18 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import {
+  type Address,
+  AuthenticationError,
+  type ClientOptions,
   connect,
-  type Connection,
   ConnectionClosedError,
   type ConnectOptions,
+  createClient,
   encodeFrame,
   FrameTruncatedError,
   listen,
   serve,
+  sharedSecret,
   sharedToken,
   TlsError,
 } from "../mod.ts";
@@ -21,6 +25,14 @@ import { certificates, issue } from "./certificates.ts";
 import { echo } from "./peers.ts";
 
 const LOCAL = { hostname: "127.0.0.1", port: 0 };
+
+type ErrorClass = new (message: string) => Error;
+
+/** An address at which nobody listens. */
+function nowhere(): Address {
+  using listener = listen(LOCAL);
+  return listener.addr;
+}
 
 Deno.test("connect() rejects when nobody listens", async () => {
   const listener = listen(LOCAL);
@@ -72,18 +84,105 @@ Deno.test("connect() gives up after connectTimeout, and when its signal is abort
   for (const filler of fillers) filler.close();
 });
 
-Deno.test("connect() gives a connection that its signal aborts", async () => {
-  await using server = serve(LOCAL, () => new Promise<never>(() => {}));
+Deno.test("connect() gives a connection that its signal does not abort, like Deno.connect()", async () => {
+  await using server = serve(LOCAL, echo);
   const controller = new AbortController();
-  const client = await connect({
+  await using connection = await connect({
     ...server.addr,
     signal: controller.signal,
   });
-  const reply = assertRejects(() => client.request(1), ConnectionClosedError);
+  controller.abort();
+  assertEquals(await connection.request(1), 1);
+  assertEquals(connection.signal.aborted, false);
+});
+
+Deno.test("createClient() waits for a server that starts later, and tells why it is not connected", async () => {
+  const addr = nowhere();
+  const failures: unknown[] = [];
+  const first = Promise.withResolvers<void>();
+  const connecting = createClient({
+    ...addr,
+    maxRetryDelay: 1,
+    onEvent(event) {
+      if (event.type !== "failed") return;
+      failures.push(event.error);
+      first.resolve();
+    },
+  });
+  await first.promise;
+  await using server = serve(addr, echo);
+  await using client = await connecting;
+  assertEquals(await client.request(1), 1);
+  assertInstanceOf(failures[0], Deno.errors.ConnectionRefused);
+  assertEquals(server.stats().accepted, 1);
+});
+
+Deno.test("createClient() waits for the socket of a server that starts later", async () => {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/socket`;
+  const failed = Promise.withResolvers<unknown>();
+  const connecting = createClient({
+    path,
+    maxRetryDelay: 1,
+    onEvent: (event) => event.type === "failed" && failed.resolve(event.error),
+  });
+  assertInstanceOf(await failed.promise, Deno.errors.NotFound);
+  await using _server = serve({ path }, echo);
+  await using client = await connecting;
+  assertEquals(await client.request(1), 1);
+  await client.close();
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("createClient() rejects at once what no other attempt would change", async () => {
+  const { ca, server: { cert, key } } = certificates();
+  const authenticate = sharedSecret("a secret of the tests");
+  await using server = serve(
+    { ...LOCAL, tls: { cert, key }, authenticate },
+    echo,
+  );
+  const options = { ...server.addr, tls: { ca }, authenticate };
+  const cases: [ClientOptions, ErrorClass, string][] = [
+    [{ hostname: "a..b" }, URIError, "invalid host"],
+    [{ port: -1 }, RangeError, "received -1"],
+    [{ ...options, tls: true }, TlsError, "Cannot secure the connection"],
+    [
+      { ...options, authenticate: sharedSecret("another secret of the tests") },
+      AuthenticationError,
+      "the server refused",
+    ],
+  ];
+  for (const [options, type, text] of cases) {
+    await assertRejects(() => createClient(options), type, text);
+  }
+  await using client = await createClient(options);
+  assertEquals(await client.request(1), 1);
+});
+
+Deno.test("createClient() gives up its first connection with its signal, and that alone", async () => {
+  const addr = nowhere();
+  const controller = new AbortController();
+  const { signal } = controller;
   const reason = new Error("enough");
+  const failed = Promise.withResolvers<void>();
+  const connecting = assertRejects(
+    () =>
+      createClient({
+        ...addr,
+        signal,
+        onEvent: ({ type }) => type === "failed" && failed.resolve(),
+      }),
+    Error,
+  );
+  await failed.promise;
   controller.abort(reason);
-  assertStrictEquals((await reply).cause, reason);
-  assertEquals(await client.closed, { clean: false, cause: reason });
+  assertStrictEquals(await connecting, reason);
+  await using server = serve(addr, echo);
+  assertEquals(server.stats().accepted, 0);
+  const later = new AbortController();
+  await using client = await createClient({ ...addr, signal: later.signal });
+  later.abort(reason);
+  assertEquals(await client.request(1), 1);
 });
 
 Deno.test("connect() rejects wrong options before it dials", async () => {
@@ -109,7 +208,6 @@ Deno.test("connect() rejects options of the wrong type before it dials, and igno
     ["signal", [null, false, {}, new AbortController()]],
     ["onEvent", [null, false, {}, "log"]],
     ["hostname", [null, false, 0, 127, {}]],
-    ["reconnect", [null, "", 0, 1, "yes", () => {}]],
   ];
   for (const [name, values] of cases) {
     for (const value of values) {
@@ -121,10 +219,6 @@ Deno.test("connect() rejects options of the wrong type before it dials, and igno
       );
     }
   }
-  await assertRejects(
-    () => connect({ port, reconnect: { minDelay: 0 } }),
-    RangeError,
-  );
   // Had any of them dialed, it would be the first to be accepted.
   const last = await Deno.connect({ port });
   const first = await listener.accept();
@@ -156,17 +250,6 @@ Deno.test("connect({ tls }) checks an IPv6 address with or without brackets", as
       'the certificate is not valid for "::1"',
     );
   }
-});
-
-Deno.test("connect({ reconnect: false }) gives a connection, like connect() without it", async () => {
-  await using server = serve(LOCAL, (message) => message);
-  const client: Connection = await connect({
-    ...server.addr,
-    reconnect: false,
-  });
-  assert(!("connected" in client));
-  assertEquals(await client.request(1), 1);
-  await client.close();
 });
 
 Deno.test("request() rejects when the server leaves, and says how", async () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import { connect, CONNECT_DEFAULTS } from "../client.ts";
+import { connect, CONNECT_DEFAULTS, createClient } from "../client.ts";
 import {
   listen,
   LISTEN_DEFAULTS,
@@ -10,6 +10,7 @@ import {
 import {
   CONNECT_RPC_DEFAULTS,
   connectRpc,
+  createRpcClient,
   SERVE_RPC_DEFAULTS,
   serveRpc,
 } from "../rpc.ts";
@@ -30,7 +31,9 @@ const LISTENING: Record<string, Open> = {
 };
 const CONNECTING: Record<string, Open> = {
   "connect()": (options) => connect(options),
+  "createClient()": (options) => createClient(options),
   "connectRpc()": (options) => connectRpc(options),
+  "createRpcClient()": (options) => createRpcClient(options),
 };
 const ALL = { ...LISTENING, ...CONNECTING };
 
@@ -98,16 +101,6 @@ const ROWS: readonly Row[] = [
     'Cannot use option "heartbeatInterval": no "heartbeat" is given',
   ],
   [
-    { ...LOCAL, reconnect: { minDelay: 40_000 } },
-    CONNECTING,
-    'Cannot use option "minDelay": received 40000, expected at most maxDelay, which is 30000',
-  ],
-  [
-    { ...LOCAL, reconnect: { minDelay: 3, maxDelay: 2 } },
-    CONNECTING,
-    'Cannot use option "minDelay": received 3, expected at most maxDelay, which is 2',
-  ],
-  [
     { ...LOCAL, prefixBytes: 1, maxFrameBytes: 256 },
     ALL,
     'Cannot use option "maxFrameBytes": received 256, expected Infinity or a whole number from 1 to 255',
@@ -125,33 +118,23 @@ async function failureOf(call: () => unknown): Promise<unknown> {
 Deno.test("options that do not go together are refused before anything is opened", async () => {
   for (const [options, openers, message] of ROWS) {
     for (const [name, open] of Object.entries(openers)) {
-      const variants = openers === LISTENING || "reconnect" in options
-        ? [options]
-        : [options, { ...options, ...again(name) }];
-      for (const variant of variants) {
-        const events: unknown[] = [];
-        const error = await failureOf(() =>
-          open({
-            ...variant,
-            onEvent: (event: unknown) => events.push(event),
-          } as never)
-        );
-        assertInstanceOf(error, Error, name);
-        assert(
-          error instanceof TypeError || error instanceof RangeError,
-          error.message,
-        );
-        assertEquals(error.message, message, name);
-        assertEquals(events, [], name);
-      }
+      const events: unknown[] = [];
+      const error = await failureOf(() =>
+        open({
+          ...options,
+          onEvent: (event: unknown) => events.push(event),
+        } as never)
+      );
+      assertInstanceOf(error, Error, name);
+      assert(
+        error instanceof TypeError || error instanceof RangeError,
+        error.message,
+      );
+      assertEquals(error.message, message, name);
+      assertEquals(events, [], name);
     }
   }
 });
-
-/** A connection is also tried as one that connects again. */
-function again(name: string): object {
-  return name in CONNECTING ? { reconnect: true } : {};
-}
 
 Deno.test("the defaults of each function go together, and with any address", async () => {
   const directory = await Deno.makeTempDir();

@@ -38,6 +38,6 @@ export class ClientEventLog {
       this.count("connecting"),
       this.count("connected") + this.count("failed"),
     );
-    assertEquals(this.count("connected"), this.count("disconnected"));
+    assertEquals(this.count("connected"), this.count("closed"));
   }
 }

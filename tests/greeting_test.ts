@@ -5,6 +5,7 @@ import {
   connect,
   type Connection,
   type ConnectOptions,
+  createClient,
   listen,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
@@ -16,7 +17,10 @@ const COUNTS = [1, 3, 40, 1_000];
 const LONG = "x".repeat(1_000);
 
 /** Ways to connect: how to listen, and what the client is told. */
-const WAYS: Record<string, () => { listening: object; options: object }> = {
+const WAYS: Record<
+  string,
+  () => { listening: object; options: object; open?: typeof createClient }
+> = {
   "TCP": () => ({ listening: LOCAL, options: {} }),
   "TLS"() {
     const { ca, server: { cert, key } } = certificates();
@@ -31,7 +35,8 @@ const WAYS: Record<string, () => { listening: object; options: object }> = {
   }),
   "a client that connects again": () => ({
     listening: LOCAL,
-    options: { reconnect: true },
+    options: {},
+    open: createClient,
   }),
 };
 
@@ -58,7 +63,7 @@ for (const [name, way] of Object.entries(WAYS)) {
   faultTest(
     `what a server has sent before the first request is no reply to it, over ${name}`,
     async () => {
-      const { listening, options } = way();
+      const { listening, options, open = connect } = way();
       using stack = new DisposableStack();
       if ("path" in listening) {
         const folder = String(listening.path).slice(0, -"/socket".length);
@@ -68,7 +73,7 @@ for (const [name, way] of Object.entries(WAYS)) {
       for (const count of COUNTS) {
         for (let round = 0; round < ROUNDS; round++) {
           const accepted = listener.accept();
-          const client = await connect(
+          const client = await open(
             { ...listener.addr, ...options } as ConnectOptions,
           );
           const server = await accepted;

@@ -4,10 +4,11 @@ import {
   connect,
   type Connection,
   type ConnectOptions,
+  createClient,
   type JsonValue,
   listen,
 } from "../mod.ts";
-import { connectRpc, rpc } from "../rpc.ts";
+import { connectRpc, createRpcClient, rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
 import { Clock, faultTest } from "./ledger.ts";
 import { linkOf } from "../core/connection/connection.ts";
@@ -113,7 +114,7 @@ const WAYS: Record<
   "a client that connects again": {
     pair: (answer) =>
       open({}, async (options, connected) => {
-        const client = await connect({ ...options, reconnect: true });
+        const client = await createClient(options);
         answerAll(await connected, answer);
         return () => client.close();
       }),
@@ -121,9 +122,8 @@ const WAYS: Record<
   "a client that connects again, with a heartbeat": {
     pair: (answer) =>
       open({}, async (options, connected) => {
-        const client = await connect({
+        const client = await createClient({
           ...options,
-          reconnect: true,
           heartbeat: "beat",
           heartbeatInterval: INTERVAL,
         });
@@ -155,9 +155,8 @@ const WAYS: Record<
     isRpc: true,
     pair: (answer) =>
       open({}, async (options) => {
-        const client = await connectRpc({
+        const client = await createRpcClient({
           ...options,
-          reconnect: { minDelay: 30_000 },
           heartbeat: true,
           heartbeatInterval: INTERVAL,
         }, { answer });
@@ -233,9 +232,9 @@ faultTest(
       (connection) =>
         connection.send("hello").then(() => connection.closeWrite()),
     );
-    const client = await connect({
+    const client = await createClient({
       ...listener.addr,
-      reconnect: { minDelay: 1, maxDelay: 1 },
+      maxRetryDelay: 1,
       onEvent(event) {
         if (event.type === "connected") ends.push(event.connection.closed);
       },

@@ -9,7 +9,7 @@ import {
   type Address,
   connect,
   ConnectionClosedError,
-  type ReconnectOptions,
+  createClient,
   serve,
 } from "../mod.ts";
 import { Clock, delay, faultTest, until } from "./ledger.ts";
@@ -18,7 +18,7 @@ import type { Running } from "./process.ts";
 import { startScript } from "./scripts.ts";
 
 /** Comes back at once. */
-const AT_ONCE: ReconnectOptions = { minDelay: 1, maxDelay: 1 };
+const AT_ONCE = { maxRetryDelay: 1 };
 
 /** A server in a process of its own, that can be frozen. */
 async function startEcho(): Promise<Running & { addr: Address }> {
@@ -68,11 +68,11 @@ faultTest(
   async () => {
     using clock = new Clock(1_000);
     await using child = await startEcho();
-    await using client = await connect({
+    await using client = await createClient({
       ...child.addr,
       heartbeat: "are you there?",
       heartbeatInterval: 1_000,
-      reconnect: AT_ONCE,
+      ...AT_ONCE,
     });
     const connection = await client.connected();
     child.kill("SIGSTOP");

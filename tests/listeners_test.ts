@@ -2,13 +2,13 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   type Address,
-  type Client,
   connect,
+  createClient,
   listen,
   serve,
   sharedSecret,
 } from "../mod.ts";
-import { connectRpc, rpc, serveRpc } from "../rpc.ts";
+import { connectRpc, createRpcClient, rpc, serveRpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
 import { memoryConnections } from "./connection_pairs.ts";
 import { faultTest, until } from "./ledger.ts";
@@ -51,8 +51,10 @@ const USES: Record<string, Use> = {
   async connect(signal, held) {
     await using server = serve(LOCAL, echo);
     const client = await connect({ ...server.addr, signal });
+    assertEquals(waitersOf(signal), 0);
+    const reply = client.request(1, { signal });
     held();
-    assertEquals(await client.request(1, { signal }), 1);
+    assertEquals(await reply, 1);
     await client.close();
   },
   async "connect, handshake"(signal) {
@@ -76,14 +78,14 @@ const USES: Record<string, Use> = {
     await assertRejects(() => connect({ path: "/nowhere", signal }));
     await assertRejects(() => connect({ port: -1, signal }));
   },
-  async "connect({ reconnect })"(signal, held) {
+  async createClient(signal) {
     await using server = serve(LOCAL, echo);
-    const client: Client = await connect({
+    const client = await createClient({
       ...server.addr,
       signal,
-      reconnect: { minDelay: 1 },
+      maxRetryDelay: 1,
     });
-    held();
+    assertEquals(waitersOf(signal), 0);
     for (let i = 0; i < 3; i++) {
       assertEquals(await client.request(i, { signal }), i);
       const { closed } = await client.connected({ signal });
@@ -94,11 +96,16 @@ const USES: Record<string, Use> = {
     await client.close();
     await assertRejects(() => client.request(1, { signal }));
   },
-  async "connect({ reconnect }), failed"(signal) {
-    const options = { ...nowhere(), signal };
+  async "createClient, failed"(signal) {
+    await using server = serve({ ...LOCAL, authenticate: SECRET }, echo);
+    const options = {
+      ...server.addr,
+      authenticate: sharedSecret("another secret of the tests"),
+      signal,
+    };
     for (let i = 0; i < 3; i++) {
-      await assertRejects(() => connect({ ...options, reconnect: true }));
-      await assertRejects(() => connectRpc({ ...options, reconnect: true }));
+      await assertRejects(() => createClient(options));
+      await assertRejects(() => createRpcClient(options));
     }
   },
   async request(signal, held) {
@@ -142,20 +149,20 @@ const USES: Record<string, Use> = {
     await lost;
     await assertRejects(() => client.call("wait", [], { signal }));
   },
-  async connectRpc(signal, held) {
+  async connectRpc(signal) {
     await using server = serveRpc(LOCAL, { answer: () => 1 });
     const client = await connectRpc({ ...server.addr, signal });
-    held();
+    assertEquals(waitersOf(signal), 0);
     await client.close();
   },
-  async "connectRpc({ reconnect })"(signal, held) {
+  async createRpcClient(signal) {
     await using server = serveRpc(LOCAL, { answer: () => 1 });
-    const client = await connectRpc({
+    const client = await createRpcClient({
       ...server.addr,
       signal,
-      reconnect: { minDelay: 1 },
+      maxRetryDelay: 1,
     });
-    held();
+    assertEquals(waitersOf(signal), 0);
     assertEquals(await client.call("answer", [], { signal }), 1);
     for (const { connection } of server.peers) connection.abort();
     assertEquals(

@@ -3,6 +3,7 @@ import {
   AuthenticationError,
   connect,
   type Connection,
+  createClient,
   type JsonValue,
   listen,
   serve,
@@ -179,9 +180,9 @@ Deno.test("a client that is told later may try again, and one that is refused ma
   );
   assert(later.mayRetry);
   isDown = false;
-  await using client = await connect({
+  await using client = await createClient({
     ...options,
-    reconnect: { minDelay: 1, maxDelay: 1 },
+    maxRetryDelay: 1,
   });
   const { closed } = await client.connected();
   isDown = true;

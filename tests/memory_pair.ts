@@ -1,5 +1,6 @@
 /** Two ends of a stream of bytes in memory, that fail on demand. */
 import { copy } from "@std/bytes/copy";
+import type { Socket } from "../core/platform/platform.ts";
 import type { ByteDuplex, Connection } from "../mod.ts";
 
 /** One direction: what one end writes and the other reads. */
@@ -131,4 +132,16 @@ export async function written(connection: Connection): Promise<void> {
   while (connection.stats().bytesQueued > 0) {
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
+}
+
+const ADDRESS = { transport: "tcp", hostname: "memory", port: 1 };
+
+/** An end as what dialing gives. */
+export function socketOf(end: MemoryEnd): Socket {
+  return Object.assign(end, {
+    localAddr: ADDRESS,
+    remoteAddr: ADDRESS,
+    ref() {},
+    unref() {},
+  });
 }

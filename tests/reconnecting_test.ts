@@ -4,17 +4,15 @@ import {
   assertInstanceOf,
   assertLessOrEqual,
   assertRejects,
-  assertStrictEquals,
 } from "@std/assert";
 import {
   type Address,
   AuthenticationError,
   type Client,
-  connect,
+  type ClientEvent,
   ConnectionClosedError,
+  createClient,
   type JsonValue,
-  NO_REPLY,
-  type ReconnectOptions,
   serve,
   type ServeOptions,
   type Server,
@@ -28,7 +26,7 @@ import { ClientEventLog } from "./event_logs.ts";
 const SECRET = sharedSecret("a secret of the tests");
 
 /** Comes back at once. */
-const AT_ONCE: ReconnectOptions = { minDelay: 1, maxDelay: 1 };
+const AT_ONCE = { maxRetryDelay: 1 };
 
 /** Serves on the port of a server that is no more. */
 function serveAgain(addr: Address, options: ServeOptions = {}): Server {
@@ -46,7 +44,7 @@ function mostTogether(numbers: number[], distance: number): number {
 }
 
 faultTest(
-  "connect({ reconnect }) brings 100 clients back after a restart, and not together",
+  "createClient() brings 100 clients back after a restart, and not together",
   seeded(async (random) => {
     console.log(`TEST_SEED=${SEED}`);
     const { random: original } = Math;
@@ -60,20 +58,21 @@ faultTest(
 );
 
 async function restartUnder100Clients(): Promise<void> {
+  /** Of the first attempt of each after its loss. */
   const delays: number[] = [];
   const arrivals: number[] = [];
   const first = serve(LOCAL, echo);
   const clients = await Promise.all(
-    Array.from({ length: 100 }, () =>
-      connect({
+    Array.from({ length: 100 }, () => {
+      let attempts = 0;
+      return createClient({
         ...first.addr,
-        reconnect: { minDelay: 250 },
         onEvent(event) {
-          if (event.type === "waiting" && event.attempt === 1) {
-            delays.push(event.delay);
-          }
+          if (event.type !== "connecting") return;
+          if (++attempts === 2) delays.push(event.delay);
         },
-      })),
+      });
+    }),
   );
   const staying = clients.map(async (client) => {
     for await (const _connection of client);
@@ -94,7 +93,7 @@ async function restartUnder100Clients(): Promise<void> {
     } came`,
   );
   assertEquals(delays.length, 100);
-  assertLessOrEqual(planned, 20);
+  assertLessOrEqual(planned, 30);
   assertEquals(
     await Promise.all(clients.map((client, i) => client.request(i))),
     clients.map((_, i) => i),
@@ -133,9 +132,9 @@ faultTest(
     const log = new ClientEventLog();
     const clients = await Promise.all(
       Array.from({ length: 4 }, () =>
-        connect({
+        createClient({
           ...server.addr,
-          reconnect: AT_ONCE,
+          ...AT_ONCE,
           onEvent: log.onEvent,
         })),
     );
@@ -196,11 +195,11 @@ faultTest(
     (async () => {
       for await (const conn of listener) answer(conn);
     })();
-    await using client = await connect({
+    await using client = await createClient({
       ...LOCAL,
       port: listener.addr.port,
       frameTimeout: 40,
-      reconnect: AT_ONCE,
+      ...AT_ONCE,
     });
     await assertRejects(() => client.request(1), ConnectionClosedError);
     await assertRejects(() => client.request(2), ConnectionClosedError);
@@ -222,11 +221,11 @@ faultTest(
     );
     const { port } = full.addr;
     const log = new ClientEventLog();
-    const connecting = connect({
+    const connecting = createClient({
       ...LOCAL,
       port,
       connectTimeout: Infinity,
-      reconnect: AT_ONCE,
+      ...AT_ONCE,
       onEvent: log.onEvent,
     });
     const conn = await full.accept();
@@ -243,9 +242,8 @@ faultTest(
     full.close();
 
     const server = serve(LOCAL, echo);
-    const waiting = await connect({
+    const waiting = await createClient({
       ...server.addr,
-      reconnect: { minDelay: 600_000, maxDelay: 600_000 },
     });
     const { closed } = await waiting.connected();
     await server.shutdown();
@@ -266,9 +264,9 @@ faultTest(
   async () => {
     await using server = serve(LOCAL, echo);
     const log = new ClientEventLog();
-    const client: Client = await connect({
+    const client: Client = await createClient({
       ...server.addr,
-      reconnect: AT_ONCE,
+      ...AT_ONCE,
       onEvent(event) {
         log.onEvent(event);
         if (log.count("connected") === 2) client.close();
@@ -284,71 +282,54 @@ faultTest(
 );
 
 faultTest(
-  "Client stops when its signal is aborted, with the reason",
-  async () => {
-    const asked = Promise.withResolvers<void>();
-    const gate = Promise.withResolvers<symbol>();
-    await using server = serve(LOCAL, () => {
-      asked.resolve();
-      return gate.promise;
-    });
-    const controller = new AbortController();
-    const client = await connect({
-      ...server.addr,
-      reconnect: AT_ONCE,
-      signal: controller.signal,
-    });
-    const connection = await client.connected();
-    const reply = assertRejects(() => client.request(1), ConnectionClosedError);
-    await asked.promise;
-    const reason = new Error("enough");
-    controller.abort(reason);
-    assertStrictEquals((await reply).cause, reason);
-    assertStrictEquals((await connection.closed).cause, reason);
-    await assertRejects(() => client.request(2), ConnectionClosedError);
-    gate.resolve(NO_REPLY);
-  },
-  {},
-);
-
-faultTest(
-  "Client tries once, and never again, when it is not let in any more",
+  "Client that is not let in any more tells so, tries again after its longest delay, and is let in when that has changed",
   async () => {
     const first = serve({ ...LOCAL, authenticate: SECRET }, echo);
     const log = new ClientEventLog();
-    await using client = await connect({
+    let failures = 0;
+    const refused = Promise.withResolvers<unknown>();
+    await using client = await createClient({
       ...first.addr,
       authenticate: SECRET,
-      reconnect: AT_ONCE,
-      onEvent: log.onEvent,
+      maxRetryDelay: 50,
+      onEvent(event) {
+        log.onEvent(event);
+        if (event.type === "failed" && ++failures === 2) {
+          refused.resolve(event.error);
+        }
+      },
     });
     assertEquals(await client.request(1), 1);
     const { closed } = await client.connected();
     await first.shutdown();
     await closed;
-    await using second = serveAgain(first.addr, {
+    const second = serveAgain(first.addr, {
       authenticate: sharedSecret("another secret of the tests"),
     });
-    const refusal = await assertRejects(
-      () => client.request(2),
-      AuthenticationError,
+    const late = assertRejects(
+      () => client.request(2, { timeout: 20 }),
+      DOMException,
+      "Cannot send request: not connected after 20 ms (timeout)",
     );
-    const asked = [
-      () => client.request(3),
-      () => client.send(4),
-      () => client.connected(),
-      () => Array.fromAsync(client),
-    ];
-    for (const ask of asked) {
-      assertStrictEquals(await assertRejects(ask), refusal);
-    }
-    assertEquals(second.stats().accepted, 1);
-    assertEquals(second.stats().rejected, 1);
-    // It waits for nothing more.
-    assertEquals(log.events.at(-1)?.type, "failed");
-    assertEquals(log.count("failed"), 1);
+    const reply = client.request(3);
+    await late;
+    assertInstanceOf(await refused.promise, AuthenticationError);
+    await second.shutdown();
+    await using _third = serveAgain(first.addr, { authenticate: SECRET });
+    assertEquals(await reply, 3);
+    const delays = log.events.flatMap((event, i) =>
+      event.type === "connecting" && i > 0 &&
+        isRefusal(log.events[i - 1])
+        ? [event.delay]
+        : []
+    );
+    assertEquals(new Set(delays), new Set([50]));
   },
 );
+
+function isRefusal(event: ClientEvent): boolean {
+  return event.type === "failed" && event.error instanceof AuthenticationError;
+}
 
 faultTest(
   "Client comes back as soon as before each time that a server that serves has closed an idle connection",
@@ -356,9 +337,8 @@ faultTest(
     using clock = new Clock(1_000);
     await using server = serve({ ...LOCAL, idleTimeout: 1_000 }, echo);
     const log = new ClientEventLog();
-    await using client = await connect({
+    await using client = await createClient({
       ...server.addr,
-      reconnect: { minDelay: 1 },
       onEvent: log.onEvent,
     });
     for (let i = 0; i < 8; i++) {
@@ -367,11 +347,10 @@ faultTest(
       clock.advance(2_000);
       assertEquals(await closed, { clean: true });
     }
-    assertEquals(
-      log.events.flatMap((event) =>
-        event.type === "waiting" ? [event.attempt] : []
-      ),
-      Array(7).fill(1),
+    const delays = log.events.flatMap((event) =>
+      event.type === "connecting" ? [event.delay] : []
     );
+    assertEquals(delays.length, 8);
+    assertLessOrEqual(Math.max(...delays), 100);
   },
 );

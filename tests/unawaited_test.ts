@@ -9,21 +9,19 @@ import {
   ConnectionMessageReader,
   ConnectionMessageWriter,
 } from "../adapters/vscode_jsonrpc.ts";
-import { Client } from "../core/client/client.ts";
+import { ReconnectingClient } from "../core/client/client.ts";
 import {
   type Connection,
   ConnectionClosedError,
   fromDuplex,
-  Settings,
 } from "../core/connection/connection.ts";
-import { Events } from "../core/tools/events.ts";
 import { RpcClient } from "../core/rpc/client.ts";
 import type { RpcMethods } from "../core/rpc/contract.ts";
 import { RpcSettings } from "../core/rpc/options.ts";
 import { listen, serve } from "../mod.ts";
 import { RpcPeer, serveRpc } from "../rpc.ts";
 import { delay, faultTest, settled } from "./ledger.ts";
-import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
+import { type MemoryEnd, memoryPair, socketOf } from "./memory_pair.ts";
 import { bytesOf, frame, LOCAL } from "./peers.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -185,27 +183,23 @@ subject<RpcPeer>("RpcPeer", {
 });
 
 /** A client that has one connection, and finds none after that. */
-async function clientOf(link: Link): Promise<Client> {
+async function clientOf(link: Link): Promise<ReconnectingClient> {
   let isFirst = true;
-  const client = new Client(
+  const client = new ReconnectingClient(
+    { ...CONNECTION_OPTIONS, maxRetryDelay: 1 },
     () => {
       if (!isFirst) return Promise.reject(new Error("refused"));
       isFirst = false;
-      return Promise.resolve(connectionOf(link));
+      return Promise.resolve(socketOf(link.near));
     },
-    () => false,
-    new Events("test", undefined),
-    { minDelay: 1, maxDelay: 1, maxAttempts: 2 },
-    new Settings(CONNECTION_OPTIONS),
   );
   return await client.open();
 }
 
-subject<Client>("Client", {
+subject<ReconnectingClient>("Client", {
   make: clientOf,
   abort: (client) => client.abort(new Error("enough")),
   calls: {
-    open() {}, // awaited before anybody has the client
     connected: (client) => client.connected(),
     send(client) {
       for (let i = 0; i < 10; i++) client.send("0123456789");
@@ -224,7 +218,7 @@ subject<Client>("Client", {
   },
 });
 
-const CLIENTS = new WeakMap<RpcClient, Client>();
+const CLIENTS = new WeakMap<RpcClient, ReconnectingClient>();
 
 subject<RpcClient>("RpcClient", {
   async make(link) {
@@ -379,7 +373,7 @@ for (const [name, { make, abort, calls }] of Object.entries(SUBJECTS)) {
           await Promise.resolve(run(link)).catch(() => {});
           await delay(0);
           call(target);
-          await delay(5); // whoever connects again has given up
+          await delay(5); // the client that connects again has tried to
           call(target);
           link.abort();
         });

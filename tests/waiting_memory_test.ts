@@ -30,16 +30,18 @@ Deno.test("what waits for a client to connect takes as much memory as SECURITY.m
   for (const [name, way] of Object.entries({ ...WAYS, ...CALLS })) {
     await using script = await startScript(
       `
-      import { connectRpc } from "${new URL("../rpc.ts", import.meta.url)}";
+      import { createRpcClient } from "${new URL(
+        "../rpc.ts",
+        import.meta.url,
+      )}";
       const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
       const address = {
         ...{ hostname: "127.0.0.1", port: listener.addr.port },
-        reconnect: { minDelay: 2 ** 30, maxDelay: 2 ** 30 },
       };
       // Each loses its first connection, and waits for the next.
-      const client = await networking.connect(address);
+      const client = await networking.createClient(address);
       const accepted = [await listener.accept()];
-      const caller = await connectRpc(address);
+      const caller = await createRpcClient(address);
       accepted.push(await listener.accept());
       listener.close();
       const { closed } = await client.connected();

@@ -4,40 +4,49 @@
  * @module
  */
 import type { Framing, JsonValue } from "../framing/framing.ts";
-import { abortable, pause } from "../tools/abort.ts";
+import { abortable, onAbort } from "../tools/abort.ts";
 import {
-  AuthenticationError,
   type Connection,
   ConnectionClosedError,
   type ConnectionEnd,
   linkOf,
-  REQUEST_DEFAULTS,
   REQUEST_OPTIONS,
   type RequestOptions,
-  type Settings,
   unsent,
 } from "../connection/connection.ts";
-import type { Events } from "../tools/events.ts";
+import type { dial } from "../platform/platform.ts";
 import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/promises.ts";
+import { Dialer, isFinal } from "./dialer.ts";
 import {
-  type ClientEvent,
-  type ReconnectOptions,
-  resolveReconnect,
+  CLIENT_DEFAULTS,
+  CLIENT_OPTIONS,
+  type ClientOptions,
 } from "./options.ts";
+import type { Client, ClientStats } from "./contract.ts";
 import { type Sending, WaitingMessages } from "./waiting.ts";
+export type {
+  Client,
+  ClientEvent,
+  ClientStats,
+  ConnectingEvent,
+  FailedEvent,
+} from "./contract.ts";
 export { Dialer } from "./dialer.ts";
 export {
   checkHeartbeatInterval,
-  type ClientEvent,
+  CLIENT_DEFAULTS,
+  CLIENT_OPTIONS,
+  type ClientOptions,
   CONNECT_DEFAULTS,
   CONNECT_OPTIONS,
   type ConnectOptions,
-  RECONNECT_DEFAULTS,
-  type ReconnectOptions,
 } from "./options.ts";
 
 const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };
+
+/** Most milliseconds before the first attempt after a loss or a failure. */
+const FIRST_DELAY = 100;
 
 /** What else is done with the connections of a client, as calls are made. */
 export interface Tenant<T> {
@@ -47,95 +56,91 @@ export interface Tenant<T> {
   close(): Promise<void>;
 }
 
-/**
- * A client that connects again when its connection is lost and one is needed.
- * Made by `connect` with the option `reconnect`.
- *
- * Messages that are sent while there is no connection wait for one. They are
- * encoded during the call, sent in order, and limited by `maxQueuedBytes`.
- *
- * A request is sent at most once. If the connection is lost before the reply
- * has come, it rejects; the server may or may not have handled it. To stay
- * connected, iterate over the client: it gives one connection after the other.
- *
- * ```ts
- * import { connect, serve } from "@blackbelt/networking";
- * import { assertEquals } from "@std/assert";
- *
- * await using server = serve({ hostname: "127.0.0.1", port: 0 }, (message) => message);
- * await using client = await connect({ ...server.addr, reconnect: true });
- * assertEquals(await client.request("hello"), "hello");
- * const connection = await client.connected();
- * connection.abort(); // as if the link broke
- * await connection.closed;
- * assertEquals(await client.request("again"), "again");
- * ```
- *
- * @typeParam T Type of the server's messages. It is not checked at run time.
- */
-export class Client<T = JsonValue>
-  implements AsyncIterable<Connection<T>>, AsyncDisposable {
-  /**
-   * The layout and limits of what is sent.
-   * @internal
-   */
-  readonly framing: Framing;
-  readonly #dial: (signal: AbortSignal) => Promise<Connection<T>>;
-  readonly #isFinal: (error: unknown) => boolean;
-  readonly #events: Events<ClientEvent<T>>;
-  readonly #options: Required<ReconnectOptions>;
-  readonly #over = new AbortController();
+/** See {@linkcode Client}. */
+export class ReconnectingClient<T = JsonValue> implements Client<T> {
+  readonly #dialer: Dialer<T>;
+  readonly #maxRetryDelay: number;
   readonly #waiting: WaitingMessages<T>;
+  readonly #over = new AbortController();
+  readonly #closed = Promise.withResolvers<ConnectionEnd>();
   #tenant: Tenant<T> | undefined;
   #connection: Connection<T> | undefined;
   /** That one, and those before it that are not closed yet. */
   readonly #open = new Set<Connection<T>>();
-  /** Why the server did not let us in: who asks again is told the same. */
-  #refusal: AuthenticationError | undefined;
   #connecting: Promise<Connection<T>> | undefined;
-  #attempts = 0;
+  /** Delays drawn since a connection was good. */
+  #delays = 0;
   /** How it ends, if it does. */
   #end: ConnectionEnd = { clean: true };
+  /** Of the connections that are closed. */
+  #stats: ClientStats = {
+    connected: 0,
+    failed: 0,
+    messagesReceived: 0,
+    messagesSent: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+    bytesQueued: 0,
+  };
 
   /**
    * Makes a client that is not connected yet.
-   * @internal
+   *
+   * @param options Its options.
+   * @param dialSocket What opens a socket.
+   * @throws {RangeError} If a number is out of range.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
    */
-  constructor(
-    dial: (signal: AbortSignal) => Promise<Connection<T>>,
-    isFinal: (error: unknown) => boolean,
-    events: Events<ClientEvent<T>>,
-    options: ReconnectOptions,
-    settings: Settings,
-  ) {
-    this.#dial = dial;
-    this.#isFinal = isFinal;
-    this.#events = events;
-    this.#options = resolveReconnect(options);
-    this.framing = settings.framing;
-    this.#waiting = new WaitingMessages(settings);
+  constructor(options: ClientOptions<T>, dialSocket: typeof dial) {
+    const given = readOptions(CLIENT_OPTIONS, options);
+    this.#dialer = new Dialer(given, dialSocket);
+    this.#maxRetryDelay = given.maxRetryDelay ?? CLIENT_DEFAULTS.maxRetryDelay;
+    this.#waiting = new WaitingMessages(this.#dialer.settings);
   }
 
-  /** Aborted when the client is closed. */
+  get closed(): Promise<ConnectionEnd> {
+    return this.#closed.promise;
+  }
+
   get signal(): AbortSignal {
     return this.#over.signal;
   }
 
-  /** Connects for the first time, once. */
-  async open(): Promise<this> {
+  /** The layout and limits of what is sent. */
+  get framing(): Framing {
+    return this.#dialer.settings.framing;
+  }
+
+  /**
+   * Connects for the first time.
+   *
+   * @throws What no other attempt would change.
+   * @throws The reason of the signal, if that is aborted before it is connected.
+   */
+  async open(signal?: AbortSignal): Promise<this> {
+    const stop = onAbort(signal, (reason) => this.abort(reason));
     try {
-      this.#use(await this.#dial(this.#over.signal));
+      await this.#reach();
+      signal?.throwIfAborted();
+      return this;
     } catch (error) {
-      this.#over.abort(this.#gone());
-      throw error;
+      this.abort(error);
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      stop();
     }
-    return this;
+  }
+
+  /** Connects no more, and aborts the connection. */
+  abort(reason: unknown): void {
+    if (!this.#over.signal.aborted) this.#end = { clean: false, cause: reason };
+    for (const connection of this.#open) connection.abort(reason);
+    this.close();
   }
 
   /**
    * Has a tenant use this connection and all that follow: there is to be one at
    * all times.
-   * @internal
    */
   takeOver(tenant: Tenant<T>): void {
     this.#tenant = tenant;
@@ -143,26 +148,6 @@ export class Client<T = JsonValue>
     else tenant.use(this.#connection);
   }
 
-  /**
-   * The connection over which something new can be sent at once: it is not over,
-   * and nothing waits for it.
-   * @internal
-   */
-  get ready(): Connection<T> | undefined {
-    return isUsable(this.#connection) && this.#waiting.size === 0 &&
-        !this.#over.signal.aborted
-      ? this.#connection
-      : undefined;
-  }
-
-  /**
-   * Returns the open connection, or connects until there is one.
-   *
-   * @throws The error of the last attempt, if the client gives up.
-   * @throws {ConnectionClosedError} If the client is closed.
-   * @throws The signal's reason, if it is aborted. Others that wait for the
-   * same connection continue to wait.
-   */
   connected(
     options: Pick<RequestOptions, "signal"> = {},
   ): Promise<Connection<T>> {
@@ -187,44 +172,35 @@ export class Client<T = JsonValue>
 
   #check(): void {
     if (this.#over.signal.aborted) throw this.#gone();
-    if (this.#refusal !== undefined) throw this.#refusal;
   }
 
   async #connect(): Promise<Connection<T>> {
-    this.#check(); // it may have been closed since
-    for (let failures = 1;; failures++) {
-      await this.#pause();
+    const isFirst = this.#stats.connected === 0;
+    for (let delay = isFirst ? 0 : this.#drawDelay();;) {
+      this.#check(); // it may have been closed since
       try {
-        const connection = await this.#dial(this.#over.signal);
+        const connection = await this.#dialer.connect(this.signal, delay);
         this.#use(connection);
         this.#connecting = undefined;
         this.#sendWaiting(connection);
         return connection;
       } catch (error) {
-        if (this.#over.signal.aborted) throw this.#gone();
-        if (error instanceof AuthenticationError && !error.mayRetry) {
-          this.#refusal = error;
-        }
-        if (
-          this.#refusal !== undefined || this.#isFinal(error) ||
-          failures >= this.#options.maxAttempts
-        ) {
-          this.#attempts = 0;
-          this.#connecting = undefined;
-          this.#waiting.fail(error);
-          throw error;
-        }
+        this.#check();
+        this.#stats = { ...this.#stats, failed: this.#stats.failed + 1 };
+        if (isFinal(error)) {
+          if (isFirst) throw error;
+          delay = this.#maxRetryDelay;
+        } else delay = this.#drawDelay();
       }
     }
   }
 
-  async #pause(): Promise<void> {
-    const { minDelay, maxDelay } = this.#options;
-    const most = Math.min(minDelay * 2 ** this.#attempts, maxDelay);
-    const delay = Math.random() * most;
-    this.#events.emit({ type: "waiting", attempt: ++this.#attempts, delay });
-    await pause(delay, this.#over.signal);
-    if (this.#over.signal.aborted) throw this.#gone();
+  #drawDelay(): number {
+    const most = Math.min(
+      FIRST_DELAY * 2 ** this.#delays++,
+      this.#maxRetryDelay,
+    );
+    return Math.round(Math.random() * most);
   }
 
   #use(connection: Connection<T>): void {
@@ -232,6 +208,7 @@ export class Client<T = JsonValue>
       connection.abort();
       throw this.#gone();
     }
+    this.#stats = { ...this.#stats, connected: this.#stats.connected + 1 };
     this.#connection = connection;
     this.#open.add(connection);
     this.#tenant?.use(connection);
@@ -241,14 +218,13 @@ export class Client<T = JsonValue>
     link.over.then(() => {
       // One that says hello and leaves has to be left alone for longer, too.
       const lifetime = performance.now() - connectedAt;
-      if (link.hasAnswered || lifetime > this.#options.maxDelay) {
-        this.#attempts = 0;
-      }
+      if (link.hasAnswered || lifetime > this.#maxRetryDelay) this.#delays = 0;
       // It may have something left to write, for which nothing else waits.
       if (this.#connection === connection) this.#stay();
     });
     connection.closed.then(() => {
       this.#open.delete(connection);
+      this.#stats = sum(this.#stats, connection);
       if (this.#connection === connection) this.#connection = undefined;
     });
   }
@@ -256,9 +232,7 @@ export class Client<T = JsonValue>
   /** Connects again where that is not left to the next message. */
   #stay(): void {
     const isNeeded = this.#tenant !== undefined || this.#waiting.size > 0;
-    if (!isNeeded || this.#over.signal.aborted) return;
-    // Where there is to be no connection, the next call tells why.
-    if (this.#refusal === undefined) this.#reach();
+    if (isNeeded && !this.#over.signal.aborted) this.#reach();
   }
 
   /** Sends what waits, as fast as the link takes it. */
@@ -272,97 +246,66 @@ export class Client<T = JsonValue>
     this.#stay();
   }
 
+  stats(): ClientStats {
+    const stats = [...this.#open].reduce(sum, this.#stats);
+    return { ...stats, bytesQueued: stats.bytesQueued + this.#waiting.bytes };
+  }
+
   /**
-   * Has a message wait for a connection, behind all that waits for it already.
-   * Throws where it cannot be sent, or too much waits.
+   * The connection over which something new can be sent at once: it is not over,
+   * and nothing waits for it.
    */
+  get #ready(): Connection<T> | undefined {
+    return isUsable(this.#connection) && this.#waiting.size === 0 &&
+        !this.#over.signal.aborted
+      ? this.#connection
+      : undefined;
+  }
+
+  /** Has a message wait for a connection, behind all that waits for it already. */
   #wait<Result>(
     message: unknown,
-    limits: RequestOptions,
+    options: RequestOptions | undefined,
     send: Sending<T, Result>,
   ): Promise<Result> {
-    this.#check();
-    const queued = this.#connection?.stats().bytesQueued ?? 0;
-    const waiting = this.#waiting.add(message, limits, queued, send);
-    this.#reach();
-    return waiting;
+    try {
+      this.#check();
+      const queued = this.#connection?.stats().bytesQueued ?? 0;
+      const waiting = this.#waiting.add(message, options, queued, send);
+      this.#reach();
+      return waiting;
+    } catch (error) {
+      return unsent(error);
+    }
   }
 
-  /**
-   * Sends a message over the connection, once there is one; see
-   * {@linkcode Connection.send}.
-   */
   send(message: unknown): Promise<void> {
-    const connection = this.ready;
-    if (connection !== undefined) return connection.send(message);
-    try {
-      return this.#wait(
+    return this.#ready?.send(message) ??
+      this.#wait(
         message,
-        {},
+        undefined,
         (connection, message) => connection.send(message),
       );
-    } catch (error) {
-      return unsent(error);
-    }
   }
 
-  /**
-   * Sends a message and waits for its reply, once there is a connection; see
-   * {@linkcode Connection.request}. It is sent once at most.
-   */
   request(message: unknown, options: RequestOptions = {}): Promise<T> {
-    const connection = this.ready;
-    if (connection !== undefined) return connection.request(message, options);
-    try {
-      const limits = {
-        ...REQUEST_DEFAULTS,
-        ...readOptions(REQUEST_OPTIONS, options),
-      };
-      const { timeout } = limits;
-      return this.#wait(
+    return this.#ready?.request(message, options) ??
+      this.#wait(
         message,
-        limits,
-        // The connection has the whole timeout: it ends where a reply is missing
-        // for that long after its request was given up.
-        (connection, message, signal) =>
-          connection.request(message, { signal, timeout }),
+        options,
+        (connection, message, limits) => connection.request(message, limits),
       );
-    } catch (error) {
-      return unsent(error);
-    }
   }
 
-  /**
-   * Iterates over the connections, one after the other. It ends when the client
-   * is closed, and throws when the client gives up.
-   */
-  [Symbol.asyncIterator](): AsyncIterator<Connection<T>, void> {
-    const connections = this.#connections();
-    return {
-      next: () => quiet(connections.next()),
-      return: () => quiet(connections.return()),
-    };
-  }
-
-  async *#connections(): AsyncGenerator<Connection<T>, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection<T>, void> {
     while (!this.#over.signal.aborted) {
-      let connection: Connection<T>;
-      try {
-        connection = await this.connected();
-      } catch (error) {
-        if (this.#over.signal.aborted) return;
-        throw error;
-      }
+      const connection = await this.#reach().catch(() => undefined);
+      if (connection === undefined) return; // it is closed
       yield connection;
       await linkOf(connection).over;
     }
   }
 
-  /**
-   * Closes the connection, once everything sent before has been written, and
-   * connects no more. It may be called at any time and more than once. Requests
-   * without a reply reject, and so does everything that waits for a connection.
-   */
   async close(): Promise<void> {
     const connection = this.#connection;
     while (this.#waiting.size > 0 && isUsable(connection)) {
@@ -372,20 +315,9 @@ export class Client<T = JsonValue>
     this.#waiting.fail(this.#gone());
     await this.#tenant?.close();
     await Promise.all([...this.#open].map((connection) => connection.close()));
+    this.#closed.resolve(this.#end);
   }
 
-  /**
-   * Connects no more, and aborts the connection.
-   * @internal
-   */
-  abort(reason: unknown): void {
-    this.#end = { clean: false, cause: reason };
-    this.#over.abort(reason);
-    this.#waiting.fail(this.#gone());
-    for (const connection of this.#open) connection.abort(reason);
-  }
-
-  /** The same as {@linkcode Client.close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -403,4 +335,13 @@ function isUsable<T>(
   connection: Connection<T> | undefined,
 ): connection is Connection<T> {
   return connection !== undefined && !linkOf(connection).isOver;
+}
+
+/** Adds what went over a connection. */
+function sum<T>(total: ClientStats, connection: Connection<T>): ClientStats {
+  const added = Object.entries(connection.stats()).map(([name, count]) => [
+    name,
+    total[name as keyof ClientStats] + count,
+  ]);
+  return { ...total, ...Object.fromEntries(added) };
 }

@@ -6,20 +6,26 @@ import {
   assertThrows,
 } from "@std/assert";
 import { Clock, delay, faultTest, until } from "../../tests/ledger.ts";
-import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
+import {
+  type MemoryEnd,
+  memoryPair,
+  socketOf,
+} from "../../tests/memory_pair.ts";
 import { waitersOf } from "../../tests/listeners.ts";
 import { FrameTooLargeError, InvalidMessageError } from "../../framing.ts";
 import {
+  AuthenticationError,
   BackpressureError,
   type Connection,
   ConnectionClosedError,
   fromDuplex,
   linkOf,
-  Settings,
 } from "../connection/connection.ts";
-import { Events } from "../tools/events.ts";
-import { Client } from "./client.ts";
-import type { ClientEvent, ReconnectOptions } from "./options.ts";
+import type { Socket } from "../platform/platform.ts";
+import { TlsError } from "../tls/tls.ts";
+import { ReconnectingClient } from "./client.ts";
+import type { ClientEvent } from "./contract.ts";
+import type { ClientOptions } from "./options.ts";
 import { echoAll } from "../../tests/peers.ts";
 
 const NEVER = {
@@ -28,44 +34,42 @@ const NEVER = {
   writeTimeout: Infinity,
 };
 
+/** Comes back at once. */
+const AT_ONCE = { maxRetryDelay: 1 };
+
 /** Servers in memory: what dialing comes to, one after the other. */
 class Servers {
   /** What goes wrong with the next attempts; with others, nothing. */
   readonly failures: unknown[] = [];
-  settings = new Settings({});
   /** The far ends of the connections so far. */
   readonly peers: Connection[] = [];
   readonly ends: MemoryEnd[] = [];
   readonly events: ClientEvent[] = [];
   onEvent: ((event: ClientEvent) => void) | undefined;
   attempts = 0;
-  /** A message that belongs to the login. */
+  /** What each sends to begin with. */
   greeting: string | undefined;
   /** Whether the links take nothing. */
   isFull = false;
   /** Where attempts wait, if they shall. */
   gate: Promise<void> | undefined;
 
-  client(
-    options: ReconnectOptions = {},
-    isFinal: (error: unknown) => boolean = () => false,
-  ): Client {
-    return new Client(
-      (signal) => this.#dial(signal),
-      isFinal,
-      new Events("test", (event) => {
+  client(options: ClientOptions = {}): ReconnectingClient {
+    return new ReconnectingClient({
+      ...AT_ONCE,
+      ...options,
+      onEvent: (event) => {
         this.events.push(event);
         this.onEvent?.(event);
-      }),
-      { minDelay: 1, ...options },
-      this.settings,
-    );
+      },
+    }, (_endpoint, { signal }) => this.#dial(signal));
   }
 
-  async #dial(signal: AbortSignal): Promise<Connection> {
+  async #dial(signal: AbortSignal | undefined): Promise<Socket> {
+    signal?.throwIfAborted();
     this.attempts++;
     await this.gate;
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     const failure = this.failures.shift();
     if (failure !== undefined) throw failure;
     const [near, far] = memoryPair();
@@ -74,24 +78,22 @@ class Servers {
     const peer = fromDuplex(far, NEVER);
     this.ends.push(near);
     this.peers.push(peer);
-    const connection = fromDuplex(near, this.settings);
-    if (this.greeting !== undefined) {
-      peer.send(this.greeting);
-      await receive(connection);
-    }
-    return connection;
+    if (this.greeting !== undefined) peer.send(this.greeting);
+    return socketOf(near);
   }
 
   /** The delays that the client has waited, or would have. */
   get delays(): number[] {
     return this.events.flatMap((event) =>
-      event.type === "waiting" ? [event.delay] : []
+      event.type === "connecting" ? [event.delay] : []
     );
   }
 
   /** A client whose servers are away until the function is called. */
-  async lostClient(): Promise<{ client: Client; comeBack: () => void }> {
-    const client = await this.client().open();
+  async lostClient(
+    options: ClientOptions = {},
+  ): Promise<{ client: ReconnectingClient; comeBack: () => void }> {
+    const client = await this.client(options).open();
     const gate = Promise.withResolvers<void>();
     this.gate = gate.promise;
     this.cut();
@@ -119,24 +121,106 @@ async function withRandom(
   }
 }
 
-/** Receives one message, and lets others read. */
-async function receive(connection: Connection): Promise<unknown> {
-  for await (const message of connection) return message;
-}
+faultTest(
+  "Client makes its first connection as every later one: what may pass is tried again, and told",
+  () =>
+    withRandom(0.01, async () => {
+      const servers = new Servers();
+      const failures = [
+        new Deno.errors.ConnectionRefused("refused"),
+        new Deno.errors.NotFound("no such socket"),
+        new DOMException("no answer", "TimeoutError"),
+        new AuthenticationError("later", { mayRetry: true }),
+        new TlsError("the peer left", { mayRetry: true }),
+        new Error("failed to lookup address information: Temporary failure"),
+      ];
+      servers.failures.push(...failures);
+      const client = servers.client({ maxRetryDelay: 400 });
+      assertStrictEquals(await client.open(), client);
+      assertEquals(
+        servers.events.flatMap((event) =>
+          event.type === "failed" ? [event.error] : []
+        ),
+        failures,
+      );
+      assertEquals(servers.delays, [0, 1, 2, 4, 4, 4, 4]);
+      assertEquals(client.stats().failed, failures.length);
+      assertEquals(client.stats().connected, 1);
+      await client.close();
+    }),
+);
+
+/** What no other attempt would change. */
+const FINAL = [
+  new Deno.errors.NotCapable("not allowed"),
+  new Deno.errors.PermissionDenied("not allowed"),
+  new AuthenticationError("the server refused"),
+  new TlsError("the certificate is not trusted"),
+  new TypeError("a mistake"),
+  new URIError("no host"),
+  new Error("failed to lookup address information: Name or service not known"),
+];
 
 faultTest(
-  "Client.open() connects once, and passes on why it cannot",
+  "Client rejects where the first connection fails for good",
+  async () => {
+    for (const error of FINAL) {
+      const servers = new Servers();
+      servers.failures.push(new Error("refused"), error);
+      const client = servers.client();
+      assertStrictEquals(
+        await assertRejects(() => client.open(), Error),
+        error,
+      );
+      assertEquals(servers.attempts, 2);
+      assertEquals((await client.closed).cause, error);
+      await assertRejects(() => client.request(1), ConnectionClosedError);
+    }
+  },
+);
+
+faultTest(
+  "Client tries again after its longest delay where a later connection fails for good",
+  () =>
+    withRandom(0, async () => {
+      for (const error of FINAL) {
+        const servers = new Servers();
+        await using client = await servers.client({ maxRetryDelay: 3 }).open();
+        servers.failures.push(error, new Error("refused"), error);
+        servers.cut();
+        await (await client.connected()).closed;
+        const reply = client.request(1);
+        await client.connected();
+        assertEquals(await take(servers.peers[1], 1), [1]);
+        servers.peers[1].send("served");
+        assertEquals(await reply, "served");
+        assertEquals(servers.delays, [0, 0, 3, 0, 3]);
+      }
+    }),
+);
+
+faultTest(
+  "Client gives up its first connection with its signal, and hears no more of it then",
   async () => {
     const servers = new Servers();
+    const gate = Promise.withResolvers<void>();
+    servers.gate = gate.promise;
+    const controller = new AbortController();
+    const reason = new Error("enough");
     const client = servers.client();
-    assertStrictEquals(await client.open(), client);
-    assertEquals(servers.attempts, 1);
-    await client.close();
+    const opening = assertRejects(() => client.open(controller.signal), Error);
+    await until(() => servers.attempts === 1, "it does not connect");
+    controller.abort(reason);
+    gate.resolve();
+    assertStrictEquals(await opening, reason);
+    assertEquals(waitersOf(controller.signal), 0);
+    assert(client.signal.aborted);
 
-    servers.failures.push(new Error("refused"));
-    await assertRejects(() => servers.client().open(), Error, "refused");
-    assertEquals(servers.attempts, 2);
-    assertEquals(servers.events, []);
+    const later = new AbortController();
+    await using other = await servers.client().open(later.signal);
+    assertEquals(waitersOf(later.signal), 0);
+    later.abort(reason);
+    assertEquals(linkOf(await other.connected()).isOver, false);
   },
 );
 
@@ -160,23 +244,16 @@ faultTest(
 );
 
 faultTest(
-  "Client waits up to twice as long before each attempt, and no longer than maxDelay",
+  "Client waits up to twice as long before each attempt, and no longer than maxRetryDelay",
   () =>
-    withRandom(0.5, async () => {
+    withRandom(0.02, async () => {
       const servers = new Servers();
-      await using client = await servers.client({ minDelay: 2, maxDelay: 12 })
-        .open();
+      await using client = await servers.client({ maxRetryDelay: 600 }).open();
       servers.failures.push(...Array(5).fill(new Error("refused")));
       servers.cut();
       await (await client.connected()).closed;
       await client.connected();
-      assertEquals(servers.delays, [1, 2, 4, 6, 6, 6]);
-      assertEquals(
-        servers.events.map((event) =>
-          event.type === "waiting" && event.attempt
-        ),
-        [1, 2, 3, 4, 5, 6],
-      );
+      assertEquals(servers.delays, [0, 2, 4, 8, 12, 12, 12]);
     }),
 );
 
@@ -186,29 +263,27 @@ faultTest(
     for (const number of [0, 0.25, 0.999]) {
       await withRandom(number, async () => {
         const servers = new Servers();
-        await using client = await servers.client({ minDelay: 4 }).open();
+        await using client = await servers.client({ maxRetryDelay: 20 }).open();
         servers.cut();
         await (await client.connected()).closed;
         await client.connected();
-        assertEquals(servers.delays, [4 * number]);
+        assertEquals(servers.delays, [0, Math.round(20 * number)]);
       });
     }
   },
 );
 
 faultTest(
-  "Client goes on with longer delays after a connection that was short, and anew after one that lasted longer than maxDelay",
+  "Client goes on with longer delays after a connection that was short, and anew after one that lasted longer than maxRetryDelay",
   () =>
-    withRandom(0.5, async () => {
+    withRandom(0.01, async () => {
       const { now } = performance;
       let time = 0;
       performance.now = () => time;
       try {
         const servers = new Servers();
-        await using client = await servers.client({
-          minDelay: 2,
-          maxDelay: 60_000,
-        }).open();
+        const options = { maxRetryDelay: 60_000 };
+        await using client = await servers.client(options).open();
         for (const lifetime of [60_000, 60_000, 60_001, 1]) {
           const connection = await client.connected();
           time += lifetime;
@@ -216,7 +291,7 @@ faultTest(
           await connection.closed;
         }
         await client.connected();
-        assertEquals(servers.delays, [1, 2, 1, 2]);
+        assertEquals(servers.delays, [0, 1, 2, 1, 2]);
       } finally {
         performance.now = now;
       }
@@ -226,73 +301,31 @@ faultTest(
 faultTest(
   "Client begins anew with its delays after a connection over which a request was answered",
   () =>
-    withRandom(0.5, async () => {
+    withRandom(0.01, async () => {
       const servers = new Servers();
       servers.greeting = "you are in";
-      await using client = await servers.client({ minDelay: 2 }).open();
+      const options = { maxRetryDelay: 60_000 };
+      await using client = await servers.client(options).open();
       // A server that greets and leaves has not served.
       for (const answers of [false, false, true, true, false]) {
         const connection = await client.connected();
+        await until(
+          () => connection.stats().messagesReceived > 0,
+          "it is not greeted",
+        );
         const peer = servers.peers.at(-1)!;
-        peer.send("hello");
-        await receive(connection);
         if (answers) {
           const serving = echoAll(peer);
           assertEquals(await client.request("a request"), "a request");
           servers.cut();
           await serving.catch(() => {});
-        } else peer.close();
+        } else servers.cut();
         await connection.closed;
       }
       await client.connected();
-      assertEquals(servers.delays, [1, 2, 1, 1, 2]);
+      assertEquals(servers.delays, [0, 1, 2, 1, 1, 2]);
     }),
 );
-
-faultTest(
-  "Client gives up after maxAttempts with the last error, and begins anew when it is asked again",
-  () =>
-    withRandom(0.5, async () => {
-      const servers = new Servers();
-      await using client = await servers.client({ minDelay: 2, maxAttempts: 3 })
-        .open();
-      servers.failures.push(...[1, 2, 3].map((i) => new Error(`refusal ${i}`)));
-      servers.cut();
-      await (await client.connected()).closed;
-      await assertRejects(() => client.request(1), Error, "refusal 3");
-      await client.connected();
-      assertEquals(servers.delays, [1, 2, 4, 1]);
-    }),
-);
-
-faultTest(
-  "Client counts no attempt that succeeded for maxAttempts",
-  async () => {
-    const servers = new Servers();
-    await using client = await servers.client({ maxAttempts: 2 }).open();
-    for (let i = 0; i < 3; i++) {
-      const connection = await client.connected();
-      servers.cut();
-      await connection.closed;
-    }
-    servers.failures.push(new Error("refused"));
-    await client.connected();
-    servers.cut();
-  },
-);
-
-faultTest("Client does not try again where that would not help", async () => {
-  const servers = new Servers();
-  await using client = await servers.client(
-    {},
-    (error) => error instanceof SyntaxError,
-  ).open();
-  servers.failures.push(new Error("again"), new SyntaxError("final"));
-  servers.cut();
-  await (await client.connected()).closed;
-  await assertRejects(() => client.connected(), SyntaxError, "final");
-  assertEquals(servers.attempts, 3);
-});
 
 faultTest(
   "Client.connected() gives up with its signal, and others wait on",
@@ -325,11 +358,8 @@ faultTest(
   () =>
     withRandom(0.99, async () => {
       const servers = new Servers();
-      const client = await servers.client({
-        minDelay: 60_000,
-        maxDelay: 60_000,
-      })
-        .open();
+      const client = await servers.client({ maxRetryDelay: 60_000 }).open();
+      servers.failures.push(new Deno.errors.NotCapable("not allowed"));
       servers.cut();
       await (await client.connected()).closed;
       const waiting = assertRejects(
@@ -337,11 +367,11 @@ faultTest(
         ConnectionClosedError,
         "Cannot connect: the client is closed",
       );
-      await until(() => servers.delays.length === 1, "it does not wait");
-      assertEquals(servers.delays, [59_400]);
+      await until(() => servers.delays.length === 3, "it does not wait");
+      assertEquals(servers.delays, [0, 99, 60_000]);
       await client.close();
       await waiting;
-      assertEquals(servers.attempts, 1);
+      assertEquals(servers.attempts, 2);
     }),
 );
 
@@ -373,24 +403,16 @@ faultTest(
 faultTest(
   "Client keeps no connection that comes while it is closed",
   async () => {
-    const [near] = memoryPair();
-    let attempts = 0;
-    const client = new Client(
-      () => {
-        // As `close` may be called by whoever hears of the connection first.
-        if (++attempts === 2) client.close();
-        return Promise.resolve(fromDuplex(near));
-      },
-      () => false,
-      new Events("test", undefined),
-      { minDelay: 1 },
-      new Settings({}),
-    );
-    await client.open();
-    near.cut();
+    const servers = new Servers();
+    const client = await servers.client().open();
+    // As `close` may be called by whoever hears of the connection first.
+    servers.onEvent = ({ type }) => {
+      if (type === "connected") client.close();
+    };
+    servers.cut();
     await (await client.connected()).closed;
     await assertRejects(() => client.connected(), ConnectionClosedError);
-    assert(near.closed > 0);
+    assert(servers.ends[1].closed > 0);
   },
 );
 
@@ -435,16 +457,6 @@ faultTest(
     for await (const _connection of client) assert(false);
   },
 );
-
-faultTest("Client throws to who iterates when it gives up", async () => {
-  const servers = new Servers();
-  await using client = await servers.client({ maxAttempts: 1 }).open();
-  const iterating = (async () => {
-    for await (const _connection of client) servers.cut();
-  })();
-  servers.failures.push(new Error("refused"));
-  await assertRejects(() => iterating, Error, "refused");
-});
 
 faultTest(
   "Client notices that its connection is lost while nobody waits for a message",
@@ -508,11 +520,10 @@ faultTest(
   "Client refuses at the call what cannot be sent, and what is too much",
   async () => {
     const servers = new Servers();
-    servers.settings = new Settings({
+    const { client, comeBack } = await servers.lostClient({
       maxQueuedBytes: 14_000,
       maxFrameBytes: 5_000,
     });
-    const { client, comeBack } = await servers.lostClient();
     for (const name of ["send", "request"] as const) {
       for (const wrong of [1n, undefined, () => {}]) {
         await assertRejects(
@@ -545,8 +556,8 @@ faultTest(
   "Client bounds the number of small messages that wait, and whoever gives up makes room",
   async () => {
     const servers = new Servers();
-    servers.settings = new Settings({ maxQueuedBytes: 64_000 });
-    const { client, comeBack } = await servers.lostClient();
+    const options = { maxQueuedBytes: 64_000 };
+    const { client, comeBack } = await servers.lostClient(options);
     const controller = new AbortController();
     const { signal } = controller;
     const replies = Array.from(
@@ -665,27 +676,71 @@ faultTest(
 faultTest("Client rejects wrong options", () => {
   const servers = new Servers();
   const cases: [unknown, typeof Error, string][] = [
-    [{ minDelay: 0 }, RangeError, '"minDelay": received 0'],
-    [{ maxDelay: NaN }, RangeError, '"maxDelay": received NaN'],
-    [{ maxAttempts: 0.5 }, RangeError, '"maxAttempts": received 0.5'],
-    [{ factor: 2 }, TypeError, '"factor": it does not exist'],
+    [{ maxRetryDelay: 0 }, RangeError, '"maxRetryDelay": received 0'],
+    [{ maxRetryDelay: NaN }, RangeError, '"maxRetryDelay": received NaN'],
+    [{ maxRetryDelay: Infinity }, RangeError, "received Infinity"],
+    [{ reconnect: true }, TypeError, '"reconnect": it does not exist'],
   ];
   for (const [options, type, text] of cases) {
-    assertThrows(() => servers.client(options as ReconnectOptions), type, text);
+    assertThrows(() => servers.client(options as ClientOptions), type, text);
   }
 });
 
-Deno.test("Client makes one connection where a hook sends as the client begins to wait", async () => {
+Deno.test("Client makes one connection where a hook sends as the client begins to connect", async () => {
   const servers = new Servers();
   const client = await servers.client().open();
+  const first = await client.connected();
   servers.onEvent = ({ type }) => {
-    if (type === "waiting") client.send("from the hook");
+    if (type === "connecting") client.send("from the hook");
   };
   servers.ends[0].cut();
-  await until(() => client.ready === undefined, "the loss is not noticed");
+  await until(() => linkOf(first).isOver, "the loss is not noticed");
   await client.send("from the caller");
   await client.connected();
-  const waits = servers.events.filter(({ type }) => type === "waiting");
-  assertEquals(waits.length, 1);
+  assertEquals(servers.delays.length, 2);
   await client.close();
 });
+
+faultTest(
+  "Client.closed resolves when all is closed, and Client.stats() adds up its connections",
+  async () => {
+    const servers = new Servers();
+    const client = await servers.client().open();
+    const { closed } = client;
+    let end: unknown;
+    closed.then((value) => end = value);
+    for (let i = 1; i <= 2; i++) {
+      const connection = await client.connected();
+      const serving = echoAll(servers.peers.at(-1)!);
+      assertEquals(await client.request(i), i);
+      if (i === 2) break;
+      servers.cut();
+      await connection.closed;
+      await serving.catch(() => {});
+    }
+    assertEquals(client.stats(), {
+      connected: 2,
+      failed: 0,
+      messagesReceived: 2,
+      messagesSent: 2,
+      bytesReceived: 10,
+      bytesSent: 10,
+      bytesQueued: 0,
+    });
+    assertEquals(end, undefined);
+    await client.close();
+    assertEquals(await closed, { clean: true });
+    assertEquals(client.stats().messagesSent, 2);
+    assertEquals(
+      servers.events.map(({ type }) => type),
+      [
+        "connecting",
+        "connected",
+        "closed",
+        "connecting",
+        "connected",
+        "closed",
+      ],
+    );
+  },
+);

@@ -6,6 +6,7 @@
 import { halfOf, logIn, screenServer } from "../auth/auth.ts";
 import {
   type Address,
+  AuthenticationError,
   type Connection,
   keepAlive,
   type Link,
@@ -22,29 +23,28 @@ import {
   addressOf,
   checkEndpoint,
   type dial,
+  isHopeless,
   type Socket,
 } from "../platform/platform.ts";
-import { secureClient } from "../tls/tls.ts";
-import { onAbort, onTimeout, timeoutError } from "../tools/abort.ts";
+import { secureClient, TlsError } from "../tls/tls.ts";
+import { onTimeout, pause, timeoutError } from "../tools/abort.ts";
 import { addressText, nameEndpoint } from "../tools/address.ts";
 import { Events } from "../tools/events.ts";
+import type { ClientEvent } from "./contract.ts";
 import {
   checkHeartbeatInterval,
-  type ClientEvent,
   CONNECT_DEFAULTS,
   type ConnectOptions,
 } from "./options.ts";
 
 /** Connects to one server, as often as it is told to. */
 export class Dialer<T> {
-  /** What happens. */
-  readonly events: Events<ClientEvent<T>>;
+  readonly #events: Events<ClientEvent<T>>;
   readonly #options: typeof CONNECT_DEFAULTS & ConnectOptions<T>;
   /** The framing and limits of the connections. */
   readonly settings: Settings;
   readonly #endpoint: Address;
   readonly #steps: HandshakeSteps<T>;
-
   readonly #dial: typeof dial;
 
   /** Takes options that were read, and what opens a socket. */
@@ -77,15 +77,19 @@ export class Dialer<T> {
       encrypt: secure && ((bytes, signal) => secure(bytes, hostname, signal)),
       logIn: prove && ((link, signal) => logIn(link, prove, signal)),
     };
-    this.events = new Events("@blackbelt/networking:client", resolved.onEvent);
+    this.#events = new Events("@blackbelt/networking:client", resolved.onEvent);
   }
 
-  /** Connects, unless `signal` is aborted before that is done. */
-  async connect(signal: AbortSignal | undefined): Promise<Connection<T>> {
-    this.events.emit({ type: "connecting" });
+  /** Connects after a delay, unless `signal` is aborted before that is done. */
+  async connect(
+    signal: AbortSignal | undefined,
+    delay = 0,
+  ): Promise<Connection<T>> {
+    this.#events.emit({ type: "connecting", delay });
     let connection: Connection<T>;
     let link: Link<T>;
     try {
+      if (delay > 0) await pause(delay, signal);
       const timeout = this.#options.connectTimeout;
       const socket = await this.#dial(this.#endpoint, { timeout, signal });
       connection = await this.#shakeHands(socket, signal);
@@ -96,16 +100,18 @@ export class Dialer<T> {
       if (error !== signal?.reason) {
         nameEndpoint(error, "connect to", addressText(this.#endpoint));
       }
-      this.events.emit({ type: "failed", error });
+      this.#events.emit({ type: "failed", error });
       throw error;
     }
-    this.events.emit({ type: "connected", connection });
-    const { signal: over } = this.#options;
-    const stopListening = onAbort(over, (reason) => connection.abort(reason));
-    connection.closed.then((end) => {
-      stopListening();
-      this.events.emit({ type: "disconnected", connection, end });
-    });
+    this.#events.emit({ type: "connected", connection });
+    connection.closed.then((end) =>
+      this.#events.emit({
+        type: "closed",
+        connection,
+        end,
+        stats: link.stats(),
+      })
+    );
     const { heartbeat, heartbeatInterval } = this.#options;
     if (heartbeat !== undefined) {
       keepAlive(link, () => link.beat(heartbeat), heartbeatInterval);
@@ -151,6 +157,14 @@ export class Dialer<T> {
       stop();
     }
   }
+}
+
+/** Whether another attempt to connect would fail in the same way. */
+export function isFinal(error: unknown): boolean {
+  if (error instanceof AuthenticationError || error instanceof TlsError) {
+    return !error.mayRetry;
+  }
+  return error instanceof TypeError || isHopeless(error);
 }
 
 /** As certificates have it: the brackets are for a port behind. */

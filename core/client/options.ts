@@ -9,25 +9,23 @@ import {
   type Prover,
 } from "../auth/auth.ts";
 import {
-  type Connection,
   CONNECTION_OPTIONS,
-  type ConnectionEnd,
   type ConnectionOptions,
 } from "../connection/connection.ts";
 import { type EndpointOptions, endpointOptions } from "../platform/platform.ts";
 import type { TlsClientOptions } from "../tls/tls.ts";
 import {
   anything,
-  bag,
   defaultsOf,
   hook,
   limit,
+  MOST_TIMEOUT,
   type OptionTable,
-  readOptions,
   secretBag,
   signal,
   timeout,
 } from "../tools/options.ts";
+import type { ClientEvent } from "./contract.ts";
 import { encodeFrame, type JsonValue } from "../framing/framing.ts";
 
 /** Options of `connect`. */
@@ -82,9 +80,7 @@ export interface ConnectOptions<T = JsonValue>
    * @default {20_000}
    */
   heartbeatInterval?: number;
-  /**
-   * Gives up connecting when aborted, and later aborts the connection.
-   */
+  /** Gives up connecting when aborted; the connection is not affected. */
   signal?: AbortSignal;
   /**
    * Called with each event. An error of the function is printed, and ends
@@ -95,9 +91,7 @@ export interface ConnectOptions<T = JsonValue>
 }
 
 /** What each option may be. */
-export const CONNECT_OPTIONS: OptionTable<
-  ConnectOptions & { reconnect?: ReconnectOptions | boolean }
-> = {
+export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
   ...CONNECTION_OPTIONS,
   ...endpointOptions("localhost"),
   connectTimeout: timeout(10_000),
@@ -108,9 +102,6 @@ export const CONNECT_OPTIONS: OptionTable<
   authenticate: AUTHENTICATE_OPTION,
   heartbeat: anything(checkHeartbeat),
   heartbeatInterval: timeout(20_000),
-  reconnect: anything((name, value) =>
-    typeof value === "boolean" || bag().check(name, value)
-  ),
   signal: signal(),
   onEvent: hook(),
 };
@@ -159,87 +150,35 @@ function checkHeartbeat(name: string, message: unknown): void {
   }
 }
 
-/** How a client reconnects. */
-export interface ReconnectOptions {
+/**
+ * Options of a client that connects again: those of `connect`, for each of its
+ * connections.
+ */
+export interface ClientOptions<T = JsonValue> extends ConnectOptions<T> {
   /**
-   * Longest delay, in milliseconds, before the first attempt after a loss. It
-   * doubles with each further attempt.
-   *
-   * @default {100}
-   */
-  minDelay?: number;
-  /**
-   * Longest delay, in milliseconds, before any attempt. Each delay is random,
-   * from zero to the longest, so that clients which were lost together do not
-   * come back together. The delays start from `minDelay` again after a
-   * connection that lasted longer than this, or over which a request was
-   * answered.
+   * Longest delay, in milliseconds, before any attempt to connect. The first
+   * attempt of a client is made at once. Each later delay is random, from zero
+   * to 100 ms at first and to twice as much after each failure, so that clients
+   * which were lost together do not come back together. The delays start from
+   * 100 ms again after a connection that lasted longer than this, or over which
+   * a request was answered.
    *
    * @default {30_000}
    */
-  maxDelay?: number;
-  /**
-   * Attempts in a row before the client gives up.
-   *
-   * @default {Infinity}
-   */
-  maxAttempts?: number;
+  maxRetryDelay?: number;
+  /** Gives up the first connection when aborted; later ones are not affected. */
+  signal?: AbortSignal;
 }
 
 /** What each option may be. */
-const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
-  minDelay: timeout(100),
-  maxDelay: timeout(30_000),
-  maxAttempts: limit(Infinity),
+export const CLIENT_OPTIONS: OptionTable<ClientOptions> = {
+  ...CONNECT_OPTIONS,
+  maxRetryDelay: limit(30_000, { most: MOST_TIMEOUT, allowInfinity: false }),
 };
 
-/** The defaults of {@linkcode ReconnectOptions}. */
-export const RECONNECT_DEFAULTS: Readonly<Required<ReconnectOptions>> =
-  defaultsOf(RECONNECT_OPTIONS);
-
-/**
- * Checks how a client connects again.
- *
- * @throws {RangeError} If a number is out of range, or the first delay is more
- * than the longest.
- */
-export function resolveReconnect(
-  options: ReconnectOptions,
-): Required<ReconnectOptions> {
-  const resolved = {
-    ...RECONNECT_DEFAULTS,
-    ...readOptions(RECONNECT_OPTIONS, options),
-  };
-  const { minDelay, maxDelay } = resolved;
-  // A default gives way.
-  if (minDelay > maxDelay && minDelay !== RECONNECT_DEFAULTS.minDelay) {
-    throw new RangeError(
-      `Cannot use option "minDelay": received ${minDelay}, expected at most maxDelay, which is ${maxDelay}`,
-    );
-  }
-  return resolved;
-}
-
-/**
- * An event of a client, for logs and counters. Every `connecting` is followed
- * by `connected` or `failed`, every `connected` by `disconnected`.
- */
-export type ClientEvent<T = JsonValue> =
-  /** It connects. */
-  | { readonly type: "connecting" }
-  /** It is connected: encrypted and authenticated, where that is asked for. */
-  | { readonly type: "connected"; readonly connection: Connection<T> }
-  /** It could not connect. */
-  | { readonly type: "failed"; readonly error: unknown }
-  /** The connection ended. */
-  | {
-    readonly type: "disconnected";
-    readonly connection: Connection<T>;
-    readonly end: ConnectionEnd;
-  }
-  /** It will connect again, after so many milliseconds. */
-  | {
-    readonly type: "waiting";
-    readonly attempt: number;
-    readonly delay: number;
-  };
+/** The defaults of {@linkcode ClientOptions}. */
+export const CLIENT_DEFAULTS:
+  & typeof CONNECT_DEFAULTS
+  & Readonly<Required<Pick<ClientOptions, "maxRetryDelay">>> = defaultsOf(
+    CLIENT_OPTIONS,
+  );

@@ -12,10 +12,13 @@ import {
 import {
   BackpressureError,
   type Connection,
+  REQUEST_DEFAULTS,
+  REQUEST_OPTIONS,
   type RequestOptions,
   type Settings,
 } from "../connection/connection.ts";
 import { onTimeout, timeoutError } from "../tools/abort.ts";
+import { readOptions } from "../tools/options.ts";
 import { quiet } from "../tools/promises.ts";
 
 /**
@@ -26,12 +29,14 @@ const ENTRY_BYTES = 2_048;
 
 /**
  * Sends a message over the connection that it has waited for, and says what
- * comes of it. The signal gives it up.
+ * comes of it. The signal of the limits also counts the wait; the connection has
+ * the whole timeout, as it ends where a reply is missing for that long after its
+ * request was given up.
  */
 export type Sending<T, Result> = (
   connection: Connection<T>,
   message: unknown,
-  signal: AbortSignal,
+  limits: RequestOptions,
 ) => Promise<Result>;
 
 interface Entry<T> {
@@ -57,6 +62,11 @@ export class WaitingMessages<T> {
     this.#framing = framingOf({ ...framing, maxDepth: Infinity });
   }
 
+  /** What waits takes so many bytes. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** Messages that wait. */
   get size(): number {
     return this.#entries.size;
@@ -66,19 +76,21 @@ export class WaitingMessages<T> {
    * Adds a message behind all others.
    *
    * @param message The message.
-   * @param limits How long its call lasts: the wait, and what comes after it.
+   * @param options Of a request: how long it lasts, the wait included.
    * @param bytesQueued Bytes that wait on the connection already.
    * @param send What is done with it once there is a connection.
    * @throws {BackpressureError} If more bytes wait than on a connection may.
    * @throws {InvalidMessageError} If JSON cannot carry the message.
    * @throws {FrameTooLargeError} If it is too large for a frame.
+   * @throws {TypeError} If an option does not exist or has the wrong type.
    */
   add<Result>(
     message: unknown,
-    { timeout = Infinity, signal }: RequestOptions,
+    options: RequestOptions | undefined,
     bytesQueued: number,
     send: Sending<T, Result>,
   ): Promise<Result> {
+    const { timeout, signal } = limitsOf(options);
     const queued = this.#bytes + bytesQueued;
     if (queued > this.#maxQueuedBytes) {
       throw new BackpressureError(queued, this.#maxQueuedBytes);
@@ -95,7 +107,10 @@ export class WaitingMessages<T> {
       send: (connection) => {
         this.#remove(entry);
         sent = new AbortController();
-        const result = send(connection, encoded, sent.signal);
+        const result = send(connection, encoded, {
+          signal: sent.signal,
+          timeout,
+        });
         result.then(stop, stop);
         resolve(result);
       },
@@ -134,4 +149,12 @@ export class WaitingMessages<T> {
   fail(reason: unknown): void {
     for (const entry of this.#entries) entry.fail(reason);
   }
+}
+
+function limitsOf(
+  options: RequestOptions | undefined,
+): { timeout: number; signal?: AbortSignal } {
+  return options === undefined
+    ? { timeout: Infinity }
+    : { ...REQUEST_DEFAULTS, ...readOptions(REQUEST_OPTIONS, options) };
 }

@@ -251,6 +251,29 @@ export class Connection<T = JsonValue>
   }
 }
 
+/**
+ * A peer is connected: encrypted and authenticated, where that is asked for.
+ * One {@linkcode ClosedEvent} of the same connection follows.
+ */
+export interface ConnectedEvent<T = JsonValue> {
+  /** The kind of event. */
+  readonly type: "connected";
+  /** The connection. */
+  readonly connection: Connection<T>;
+}
+
+/** A connection has ended. */
+export interface ClosedEvent<T = JsonValue> {
+  /** The kind of event. */
+  readonly type: "closed";
+  /** The connection. */
+  readonly connection: Connection<T>;
+  /** How it has ended. */
+  readonly end: ConnectionEnd;
+  /** What went over it. */
+  readonly stats: ConnectionStats;
+}
+
 /** What only the maker of a connection knows. */
 export interface ConnectionInfo<T = JsonValue>
   extends Omit<LinkInfo<T>, "onEnd"> {

@@ -113,6 +113,19 @@ function open(endpoint: Address, signal: AbortSignal): Promise<Deno.Conn> {
     : Deno.connect(endpoint);
 }
 
+/**
+ * Whether connecting to the same address would fail again: it is not allowed, or
+ * there is no such host. That its name cannot be looked up now may pass.
+ */
+export function isHopeless(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable ||
+    error instanceof Deno.errors.PermissionDenied ||
+    error instanceof URIError || error instanceof Error &&
+      /failed to lookup address information: (?!Temporary)|No such host/.test(
+        error.message,
+      );
+}
+
 function isPassing(error: unknown): boolean {
   return error instanceof Deno.errors.WouldBlock ||
     error instanceof Error && "code" in error &&

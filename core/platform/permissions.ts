@@ -288,8 +288,3 @@ export function dropPermissions(): void {
     if (!isKept) Deno.permissions.revokeSync({ name });
   }
 }
-
-/** Whether the platform did not allow something. */
-export function isDenied(error: unknown): boolean {
-  return error instanceof Deno.errors.NotCapable;
-}

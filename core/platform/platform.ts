@@ -12,11 +12,10 @@ export {
 } from "./endpoint.ts";
 export {
   dropPermissions,
-  isDenied,
   type PermissionNeed,
   permissionsFor,
   requirePermissions,
 } from "./permissions.ts";
-export { dial } from "./dial.ts";
+export { dial, isHopeless } from "./dial.ts";
 export { closeSocket, isClosed, isOfPeer, type Socket } from "./socket.ts";
 export { bind, type Binding } from "./bind.ts";

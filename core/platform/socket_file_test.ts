@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { connect, listen, serve } from "../../mod.ts";
+import { connect, createClient, listen, serve } from "../../mod.ts";
 import { faultTest } from "../../tests/ledger.ts";
 import { start } from "../../tests/process.ts";
 import { startScript } from "../../tests/scripts.ts";
@@ -179,9 +179,9 @@ faultTest(
       try {
         Deno.chdir(directory);
         await using server = serve({ path: "test.sock" }, echo);
-        await using client = await connect({
+        await using client = await createClient({
           path: "test.sock",
-          reconnect: { minDelay: 1, maxDelay: 1 },
+          maxRetryDelay: 1,
         });
         Deno.chdir(other);
         Deno.writeTextFileSync("test.sock", "precious");

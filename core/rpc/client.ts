@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Client } from "../client/client.ts";
+import type { ReconnectingClient } from "../client/client.ts";
 import { Alarm, now } from "./alarm.ts";
 import { apiOf } from "./api.ts";
 import { Caller } from "./caller.ts";
@@ -24,19 +24,19 @@ import { callHook } from "../tools/report.ts";
 
 /**
  * A client of a server's methods that connects again when its connection is
- * lost. Made by {@linkcode connectRpc} with the option `reconnect`.
+ * lost. Made by {@linkcode createRpcClient}.
  *
  * While there is no connection, a call waits for one. It is sent at most once:
  * if the connection is lost before the answer has come, it rejects, and the
  * method may or may not have run.
  *
  * ```ts
- * import { connectRpc, serveRpc } from "@blackbelt/networking/rpc";
+ * import { createRpcClient, serveRpc } from "@blackbelt/networking/rpc";
  * import { assertEquals } from "@std/assert";
  *
  * const methods = { add: (a: number, b: number) => a + b };
  * await using server = serveRpc({ hostname: "127.0.0.1", port: 0 }, methods);
- * await using client = await connectRpc<typeof methods>({ ...server.addr, reconnect: true });
+ * await using client = await createRpcClient<typeof methods>(server.addr);
  * assertEquals(await client.api.add(1, 2), 3);
  * ```
  *
@@ -46,18 +46,18 @@ export class RpcClient<Remote = RpcUntyped>
   implements RpcRemote<Remote>, AsyncDisposable {
   /** The methods of the server, as functions. */
   readonly api: RpcApi<Remote>;
-  readonly #client: Client;
+  readonly #client: ReconnectingClient;
   readonly #caller: Caller;
   #peer: RpcPeer | undefined;
   readonly #alarm = new Alarm();
   #reaching: Promise<void> | undefined;
 
   /**
-   * Takes a client over; use {@linkcode connectRpc}. `attach` is called with the
+   * Takes a client over; use {@linkcode createRpcClient}. `attach` is called with the
    * peer of each connection.
    */
   constructor(
-    client: Client,
+    client: ReconnectingClient,
     settings: RpcSettings,
     attach: (peer: RpcPeer) => void = () => {},
   ) {

@@ -7,17 +7,20 @@ import {
 import { InvalidMessageError, type JsonValue } from "../../framing.ts";
 import { faultTest, settled, until } from "../../tests/ledger.ts";
 import { waitersOf } from "../../tests/listeners.ts";
-import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
-import { Client } from "../client/client.ts";
+import {
+  type MemoryEnd,
+  memoryPair,
+  socketOf,
+} from "../../tests/memory_pair.ts";
+import { type ClientEvent, ReconnectingClient } from "../client/client.ts";
 import {
   BackpressureError,
   type Connection,
   ConnectionClosedError,
   fromDuplex,
   linkOf,
-  Settings,
 } from "../connection/connection.ts";
-import { Events } from "../tools/events.ts";
+import type { Socket } from "../platform/platform.ts";
 import { RpcClient } from "./client.ts";
 import type { RpcMethods } from "./contract.ts";
 import { RpcPeer } from "./peer.ts";
@@ -54,28 +57,25 @@ class Servers {
     options: { maxOpenCalls?: number; maxQueuedBytes?: number } = {},
   ): Promise<RpcClient> {
     const { maxOpenCalls = 100, maxQueuedBytes = 10_000 } = options;
-    const settings = Settings.of({ maxQueuedBytes });
-    const client = new Client(
-      () => this.#dial(settings),
-      () => false,
-      new Events("test", undefined),
-      { minDelay: 1, maxDelay: 1 },
-      settings,
-    );
-    await client.open();
+    const client = await new ReconnectingClient(
+      { maxQueuedBytes, maxRetryDelay: 1, onEvent: this.#note },
+      () => this.#dial(),
+    ).open();
     return new RpcClient(client, new RpcSettings({}, { maxOpenCalls }));
   }
 
-  async #dial(settings: Settings): Promise<Connection> {
+  readonly #note = (event: ClientEvent) => {
+    if (event.type === "connected") this.connections.push(event.connection);
+  };
+
+  async #dial(): Promise<Socket> {
     await this.gate;
     const [near, far] = memoryPair();
     this.ends.push(near);
     this.peers.push(
       new RpcPeer(fromDuplex(far), new RpcSettings(this.#methods, {})),
     );
-    const connection = fromDuplex(near, settings);
-    this.connections.push(connection);
-    return connection;
+    return socketOf(near);
   }
 
   /** The servers go away until the function is called. */

@@ -24,10 +24,21 @@ import { nextRound } from "../tools/schedule.ts";
  * ```
  */
 export class TlsError extends Error {
+  /**
+   * Whether the link broke before it was encrypted, and may not the next time:
+   * neither end has refused the other.
+   */
+  readonly mayRetry: boolean;
+
   /** Makes the error. */
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(
+    message: string,
+    { mayRetry = false, ...options }: ErrorOptions & { mayRetry?: boolean } =
+      {},
+  ) {
     super(message, options);
     this.name = "TlsError";
+    this.mayRetry = mayRetry;
   }
 }
 
@@ -219,6 +230,7 @@ export class TlsDuplex implements ByteDuplex {
         this.#handshake === undefined
           ? "Cannot receive: the connection ended, but not its encryption, so bytes may be missing"
           : "Cannot secure the connection: the peer left during the handshake",
+        { mayRetry: this.#handshake !== undefined },
       ),
     );
   }
@@ -228,7 +240,7 @@ export class TlsDuplex implements ByteDuplex {
     this.#fail(
       this.#handshake === undefined ? error : new TlsError(
         "Cannot secure the connection: it broke during the handshake",
-        { cause: error },
+        { cause: error, mayRetry: true },
       ),
     );
   }

@@ -120,7 +120,7 @@ export function onTimeout(
 /** Resolves after so many milliseconds, or as soon as `signal` is aborted. */
 export async function pause(
   milliseconds: number,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const stop = onTimeout(

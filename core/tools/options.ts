@@ -130,7 +130,7 @@ export function such<Value>(
 }
 
 /** Longest time that the platform's timers can measure, in milliseconds. */
-const MOST_TIMEOUT = 2 ** 31 - 1;
+export const MOST_TIMEOUT = 2 ** 31 - 1;
 
 function isNumber(value: unknown): value is number {
   return typeof value === "number";
