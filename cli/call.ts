@@ -27,6 +27,8 @@ export interface CallOptions extends ExchangeOptions {
   method: string;
   /** The parameters of each call. */
   params: Messages;
+  /** Whether no answer is waited for. */
+  isNotification: boolean;
 }
 
 /** The parameters of each call: of one without any, where none are given. */
@@ -60,10 +62,10 @@ export async function call(
   options: CallOptions,
 ): Promise<number> {
   const { timeout } = options;
-  await using peer = rpc(connection, {}, { timeout });
-  return await interruptible(async (signal) => {
+  const peer = rpc(connection, {}, { timeout });
+  const progress = new Progress();
+  const exitCode = await interruptible(async (signal) => {
     const stop = AbortSignal.any([signal, connection.signal]);
-    const progress = new Progress();
     try {
       return await abortable(callAll(peer, options, signal, progress), stop);
     } catch (error) {
@@ -71,8 +73,13 @@ export async function call(
       throw isLate(error) ? lateReply(timeout) : error;
     } finally {
       progress.stop();
+      await peer.close();
     }
   });
+  // Nothing else tells this to a client that only notifies.
+  const { reason } = connection.signal;
+  if (reason?.cause instanceof AuthenticationError) throw reason;
+  return exitCode;
 }
 
 async function callAll(
@@ -81,11 +88,15 @@ async function callAll(
   signal: AbortSignal,
   progress: Progress,
 ): Promise<number> {
+  const { method, isNotification, format } = options;
   let exitCode = 0;
   for await (const params of eachOf(options)) {
     try {
-      const result = await peer.call(options.method, params, { signal });
-      await printResult(result, options.format);
+      if (isNotification) await peer.notify(method, params);
+      else {await printResult(
+          await peer.call(method, params, { signal }),
+          format,
+        );}
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
       // What the method has against these says nothing of the next ones.
@@ -99,28 +110,10 @@ async function callAll(
 }
 
 async function printResult(result: unknown, format: Format): Promise<void> {
-  if (isStream(result)) {
-    for await (const item of result) await print(`${compact(item)}\n`);
+  if (Symbol.asyncIterator in Object(result)) {
+    const items = result as AsyncIterable<unknown>;
+    for await (const item of items) await print(`${compact(item)}\n`);
   } else await print(`${format.text(result)}\n`, format.paint);
-}
-
-/** Calls a method that is not to answer. */
-export async function notify(
-  connection: Connection,
-  options: CallOptions,
-): Promise<number> {
-  const peer = rpc(connection);
-  try {
-    for await (const params of eachOf(options)) {
-      await peer.notify(options.method, params);
-    }
-  } finally {
-    await peer.close();
-  }
-  // It answers no call, so nothing else tells a client that only notifies.
-  const { reason } = connection.signal;
-  if (reason?.cause instanceof AuthenticationError) throw reason;
-  return 0;
 }
 
 /** An error that the method answered with, in words. */
@@ -131,8 +124,4 @@ function answered({ code, message, data }: RpcError): string {
 
 function isLate(error: unknown): boolean {
   return error instanceof DOMException && error.name === "TimeoutError";
-}
-
-function isStream(value: unknown): value is AsyncIterable<unknown> {
-  return Symbol.asyncIterator in Object(value);
 }

@@ -14,7 +14,7 @@ import {
   type JsonValue,
 } from "../mod.ts";
 import { addressText } from "../core/tools/address.ts";
-import { call, notify, paramsOf } from "./call.ts";
+import { call, paramsOf } from "./call.ts";
 import { endpointOf, requirePermission } from "./endpoint.ts";
 import { exchange } from "./exchange.ts";
 import { clause, Failure } from "./failure.ts";
@@ -117,8 +117,9 @@ async function converse(given: Given): Promise<number> {
     }
     const connection = await told(connect(options), server);
     if (method !== undefined && params !== undefined) {
-      const use = given.has("call") ? call : notify;
-      return await use(connection, { ...manner, method, params });
+      const isNotification = given.has("notify");
+      const calls = { ...manner, method, params, isNotification };
+      return await call(connection, calls);
     }
     if (isListener) await listen(connection, input.messages([]));
     else await exchange(connection, input.messages([HELLO]), manner);
