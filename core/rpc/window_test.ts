@@ -2,6 +2,7 @@
 import {
   assert,
   assertEquals,
+  assertInstanceOf,
   assertLess,
   assertRejects,
   assertStrictEquals,
@@ -394,6 +395,29 @@ Deno.test("what waits is told when the link ends, and notifications leave before
   const rest = await raw.receive(sent.length + 1) as Request[];
   assertEquals(rest.at(-1)!.method, "note");
   await assertRejects(() => waits);
+  await raw.close();
+  await closing;
+});
+
+Deno.test("notifications that wait leave before the end as far as maxQueuedBytes allows, and the others reject", async () => {
+  const raw = new RawPeer({}, {}, { maxQueuedBytes: 100_000 });
+  raw.peer.call("a", ["x".repeat(262_144)]).catch(() => {});
+  assertEquals((await raw.receive(1)).length, 1);
+  const sent: number[] = [];
+  const notes = Array.from({ length: 20 }, async (_, i) => {
+    await raw.peer.notify("note", [i, "x".repeat(20_000)]);
+    sent.push(i);
+  });
+  const closing = raw.peer.close();
+  const results = await Promise.allSettled(notes);
+  assertEquals(sent, [0, 1, 2, 3, 4]);
+  for (const result of results.slice(sent.length)) {
+    assert(result.status === "rejected");
+    assertInstanceOf(result.reason, BackpressureError);
+  }
+  const [cancel, ...received] = await raw.receive(1 + sent.length) as Request[];
+  assertEquals(cancel.method, "$/cancelRequest");
+  assertEquals(received.map(({ params }) => params[0]), sent);
   await raw.close();
   await closing;
 });
