@@ -1697,7 +1697,7 @@ Deno.test("FrameEncoderStream ends with the error when a message cannot be sent"
   }
 });
 
-Deno.test("FrameDecoderStream and FrameEncoderStream ask for no more when nobody reads", async () => {
+Deno.test("FrameDecoderStream and FrameEncoderStream ask for no more while they are not read", async () => {
   const cases: [unknown, TransformStream][] = [
     [frame("1"), new FrameDecoderStream()],
     [1, new FrameEncoderStream()],

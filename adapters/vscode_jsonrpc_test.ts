@@ -343,7 +343,7 @@ Deno.test("listen() throws when the connection has a reader already", async () =
   await Promise.all([one.close(), other.close()]);
 });
 
-Deno.test("dispose() calls nobody any more and leaves the connection open", async () => {
+Deno.test("dispose() calls no listener any more, and leaves the connection open", async () => {
   const { one, other } = memoryConnections();
   const calls: string[] = [];
   const reader = new ConnectionMessageReader(one);

@@ -116,7 +116,7 @@ Deno.test("load() finds a reply too many behind the last, at once or later", asy
   }
 });
 
-Deno.test("load() tells that nobody listens", async () => {
+Deno.test("load() says that no server listens", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();

@@ -79,7 +79,7 @@ Deno.test("LineEditor remembers what was entered, and what was not yet", async (
   }
 });
 
-Deno.test("LineEditor takes JSON over several lines, and what is none at once", async () => {
+Deno.test("LineEditor takes JSON over several lines, and other text at once", async () => {
   const rows: [input: string, ...texts: string[]][] = [
     ['{"a":\r[1,\r2]\r}\r', '{"a":\n[1,\n2]\n}'],
     ['["]",\r"\\"["]\r', '["]",\n"\\"["]'],

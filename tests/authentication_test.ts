@@ -58,7 +58,7 @@ const LATER = frame('{"$login":"later"}').toHex();
 const HELLO = frame(`{"$login":"secret","nonce":"${"0".repeat(64)}"}`);
 
 faultTest(
-  "serve({ authenticate }) gives the same bytes and the same end to all whom it refuses, and no handler sees them",
+  "serve({ authenticate }) gives the same bytes and the same end to all that it refuses, and no handler sees them",
   async () => {
     const message = (value: JsonValue) => frame(JSON.stringify(value));
     const attempts = [
@@ -156,7 +156,7 @@ faultTest(
 );
 
 faultTest(
-  "serve({ authenticate }) drops who says nothing, or too slowly, at handshakeTimeout",
+  "serve({ authenticate }) drops peers that send nothing, or too slowly, at handshakeTimeout",
   async () => {
     await using guarded = new Guarded({
       authenticate: SECRET,
@@ -256,7 +256,7 @@ faultTest(
 );
 
 faultTest(
-  "serve({ authenticate }) lets 100 of one address in who log in at once",
+  "serve({ authenticate }) accepts 100 clients of one address that log in at once",
   async () => {
     const slow: Verifier = async (message, peer) => {
       await delay(1);
@@ -282,7 +282,7 @@ faultTest(
 );
 
 faultTest(
-  "serve({ authenticate }) bars nobody for those who leave before they have tried",
+  "serve({ authenticate }) does not bar an address for peers that leave before they have tried",
   async () => {
     await using guarded = new Guarded({ authenticate: SECRET });
     leaveAll(await challengeAll(guarded.addr, 10));
@@ -302,7 +302,7 @@ faultTest(
   },
 );
 
-faultTest("sharedSecret() lets in no recorded login, 100 of 100", async () => {
+faultTest("sharedSecret() rejects a recorded login, 100 of 100", async () => {
   const directory = await Deno.makeTempDir();
   const path = `${directory}/test.sock`;
   const recorded: Uint8Array[] = [];
@@ -357,7 +357,7 @@ faultTest("sharedSecret() lets in no recorded login, 100 of 100", async () => {
 });
 
 faultTest(
-  "serve({ authenticate }) lets nobody in whatever a verifier does but say yes",
+  "serve({ authenticate }) accepts no peer unless the verifier says yes",
   async () => {
     const refusing: Verifier[] = [
       () => 1,
@@ -437,7 +437,7 @@ faultTest(
 );
 
 faultTest(
-  "the server program lets in who knows the secret, and tells it to nobody",
+  "the server program accepts clients that know the secret, and shows it nowhere",
   async () => {
     const directory = await Deno.makeTempDir();
     const good = `${directory}/good`;
@@ -502,7 +502,7 @@ faultTest("login.py logs in with a token", async () => {
 });
 
 faultTest(
-  "the server program prints a line a second about those whom it rejects, and how many there were",
+  "the server program prints a line a second about the peers that it rejects, and their number",
   async () => {
     const file = await Deno.makeTempFile();
     await Deno.writeTextFile(file, TEXT);

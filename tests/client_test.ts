@@ -34,7 +34,7 @@ function nowhere(): Address {
   return listener.addr;
 }
 
-Deno.test("connect() rejects when nobody listens", async () => {
+Deno.test("connect() rejects when no server listens", async () => {
   const listener = listen(LOCAL);
   listener.close();
   await assertRejects(

@@ -185,7 +185,7 @@ test("the replies that were sent arrive when the server shuts down, however many
   }
 });
 
-test("send() that nobody awaits does no harm where the peer is gone, is being closed, or reads nothing", async () => {
+test("send() that is not awaited does no harm where the peer is gone, is being closed, or reads nothing", async () => {
   await using watched = watch(echo);
   const { server } = watched;
   using bad = await Peer.connect(watched.addr);

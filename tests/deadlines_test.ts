@@ -113,7 +113,7 @@ test("heartbeats keep a connection over many times idleTimeout, on both sides", 
   assertEquals(watched.ends, []);
 });
 
-test("handshakeTimeout ends who does not say who it is, and 16 KiB are enough to say it", async () => {
+test("handshakeTimeout ends peers that do not log in, and 16 KiB are enough for a login", async () => {
   let handled = 0;
   const rejected: string[] = [];
   const large = frame(JSON.stringify({ $login: "x".repeat(16 * KIB) }));
@@ -174,7 +174,7 @@ test("heartbeats find a server that is frozen, which takes what is sent and says
   server.kill("SIGCONT");
 });
 
-test("connect() and request() end in time where the server accepts nobody", async () => {
+test("connect() and request() time out where the server does not accept", async () => {
   using listener = Deno.listen(LOCAL);
   const { port } = listener.addr;
   using clock = new Clock(1_000);
@@ -203,7 +203,7 @@ test("connect() and request() end in time where the server accepts nobody", asyn
   assertNotBefore(again, 100);
 });
 
-test("connectTimeout ends connecting where nobody answers", async () => {
+test("connectTimeout ends connecting where no answer comes", async () => {
   using full = Deno.listen(
     { ...LOCAL, tcpBacklog: 0 } as Deno.TcpListenOptions,
   );
@@ -239,7 +239,7 @@ test("request() that is given up in time costs no other request its reply", asyn
   }
 });
 
-test("no clock that jumps makes anybody late", async () => {
+test("a clock that jumps makes nothing late", async () => {
   using clock = new Clock(1_000);
   await using watched = watch(echo, {
     idleTimeout: 1_000,

@@ -212,7 +212,7 @@ test("request() rejects wherever a link is cut in its reply, and takes none for 
   }
 });
 
-test("serve() frees the slot of a peer that resets in a frame, aborts the signal of its handlers, and disturbs nobody", async () => {
+test("serve() frees the slot of a peer that resets in a frame, aborts the signal of its handlers, and goes on for others", async () => {
   let aborted = 0;
   await using watched = watch((message, { signal }) => {
     if (message !== "hang") return message;
@@ -331,7 +331,7 @@ test("abort() in the middle of a frame leaves the peer whole messages and at mos
   assert(broken > 100, `${broken} of 1000 were cut in a frame`);
 });
 
-test("abort() behind a write that the peer has blocked ends the link, and whoever waits", async () => {
+test("abort() behind a write that the peer has blocked ends the link, and rejects everything that waits", async () => {
   for (let i = 0; i < 10; i++) {
     using listener = Deno.listen(LOCAL);
     const client = await connect({

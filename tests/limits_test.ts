@@ -153,7 +153,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() keeps maxConnectionsPerIp of one address, and lets others in",
+  "serve() keeps maxConnectionsPerIp of one address, and accepts others",
   async () => {
     const log = new ServerEventLog();
     await using server = serve(
@@ -193,7 +193,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() takes an IPv4 address that IPv6 carries for the same peer, and counts nobody behind a Unix socket",
+  "serve() takes an IPv4 address within IPv6 for the same peer, and counts no peer behind a Unix socket",
   async () => {
     const log = new ServerEventLog();
     await using server = serve({
@@ -233,7 +233,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() never has more than maxPending peers in their handshakes, drops the oldest, and lets a client in",
+  "serve() never has more than maxPending handshakes, drops the oldest, and accepts a client",
   async () => {
     const log = new ServerEventLog();
     let most = 0;
@@ -274,7 +274,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() lets a client in while 200 peers come and say nothing",
+  "serve() accepts a client while 200 peers come and send nothing",
   async () => {
     await using server = serve({
       ...LOCAL,
@@ -301,7 +301,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() lets clients in where more peers say nothing, or were refused and stay, than connections may be open",
+  "serve() accepts clients while more peers send nothing, or were rejected and stay, than connections may be open",
   async () => {
     const log = new ServerEventLog();
     await using server = serve({
@@ -454,7 +454,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() counts nobody as refused who left without a word",
+  "serve() does not count peers as rejected that left without sending anything",
   async () => {
     await using server = serve({ ...LOCAL, authenticate: SECRET }, echo);
     for (let i = 0; i < 20; i++) (await Peer.connect(server.addr)).conn.close();
@@ -468,7 +468,7 @@ faultTest(
 );
 
 faultTest(
-  "accept() may be called many times before anybody comes",
+  "accept() may be called many times before a peer comes",
   async () => {
     using listener = listen(LOCAL);
     const accepted = Promise.all(

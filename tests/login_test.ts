@@ -140,7 +140,7 @@ function fakeServer(payloads: string[]): {
   return { addr: { hostname: "127.0.0.1", port }, heard: talk() };
 }
 
-Deno.test("connect() sends nothing to a server that only claims to have let it in", async () => {
+Deno.test("connect() sends nothing to a server that only claims to have accepted it", async () => {
   const challenge = `{"$login":"challenge","challenge":"${"0".repeat(64)}"}`;
   const accepted = '{"$login":"accepted"}';
   const proved = `{"$login":"accepted","proof":"${"0".repeat(64)}"}`;

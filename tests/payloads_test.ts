@@ -102,7 +102,7 @@ test("serve() answers for what is no message, tells none of it, and goes on; wit
   assertEquals(errors.length, BAD_PAYLOADS.length);
 });
 
-test("connect() rejects the request whose reply is no message, tells none of it, and goes on", async () => {
+test("connect() rejects a request whose reply is not a message, shows none of it, and goes on", async () => {
   using listener = Deno.listen(LOCAL);
   await using client = await connect({ port: listener.addr.port });
   using peer = new Peer(await listener.accept());

@@ -87,7 +87,7 @@ async function logInFrom(
 }
 
 faultTest(
-  "serve() lets clients log in over several round trips while another address floods it",
+  "serve() accepts logins of several round trips while another address floods it",
   async () => {
     await using server = serve({
       ...LOCAL,

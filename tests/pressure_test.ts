@@ -93,7 +93,7 @@ test("serve() keeps no more than the high-water mark and one reply for a peer th
   assertLess(handled, 1_000);
 });
 
-test("send() that nobody awaits rejects beyond maxQueuedBytes, and what it has taken arrives in order", async () => {
+test("send() that is not awaited rejects beyond maxQueuedBytes, and what it has taken arrives in order", async () => {
   using listener = Deno.listen(LOCAL);
   await using client = await connect({ port: listener.addr.port });
   using peer = new Peer(await listener.accept());

@@ -334,7 +334,7 @@ Deno.test("server --log json prints nothing but JSON", async () => {
   ]);
 });
 
-Deno.test("server serves, and ends at SIGTERM, while nobody reads its log", async () => {
+Deno.test("server serves, and ends at SIGTERM, while its log is not read", async () => {
   const directory = await Deno.makeTempDir();
   const path = `${directory}/server.sock`;
   // The pipe is full before the server prints its first line.

@@ -260,7 +260,7 @@ faultTest(
 );
 
 faultTest(
-  "Client closed by whoever hears of the new connection keeps none",
+  "Client that is closed in the event of a new connection keeps none",
   async () => {
     await using server = serve(LOCAL, echo);
     const log = new ClientEventLog();

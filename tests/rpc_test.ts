@@ -98,7 +98,7 @@ Deno.test("serveRpc() and connectRpc() speak over TCP, TLS and a Unix socket", a
   await Deno.remove(folder, { recursive: true });
 });
 
-Deno.test("serveRpc() lets in only who is authenticated", async () => {
+Deno.test("serveRpc() accepts only authenticated clients", async () => {
   const authenticate = sharedToken("a token that is long enough");
   await using server = serveRpc({ ...LOCAL, authenticate }, methods);
   await assertRejects(
@@ -396,7 +396,7 @@ Deno.test("createRpcClient() rejects calls when it is closed", async () => {
   );
 });
 
-Deno.test("connectRpc() finds out that a server is gone without a word", async () => {
+Deno.test("connectRpc() finds a server that has disappeared without closing", async () => {
   using clock = new Clock(1_000);
   using listener = listen(LOCAL);
   const client = await connectRpc({
@@ -482,7 +482,7 @@ function waiting(): {
   };
 }
 
-Deno.test("serveRpc() aborts the methods at work for a client that is gone without a word", async () => {
+Deno.test("serveRpc() aborts the methods at work for a client that disappears without closing", async () => {
   for (const [i, method] of ["wait", "events"].entries()) {
     const { methods, aborted } = waiting();
     using clock = new Clock(SERVE_DEFAULTS.idleTimeout / 3);

@@ -327,7 +327,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() lets no more than maxConnections in, and the next when one leaves",
+  "serve() accepts no more than maxConnections, and the next when one leaves",
   async () => {
     const log = eventLog();
     await using server = serve(

@@ -93,7 +93,7 @@ faultTest(
 );
 
 faultTest(
-  "shutdown() ends those who wait in the backlog, and no handler sees what they sent",
+  "shutdown() ends peers that wait in the backlog, and no handler sees what they sent",
   async () => {
     const seen: JsonValue[] = [];
     const server = serve({ ...LOCAL, maxConnections: 1 }, (message) => {
@@ -114,7 +114,7 @@ faultTest(
 );
 
 faultTest(
-  "shutdown() drops pending peers, and leaves nothing of those who were refused",
+  "shutdown() drops pending peers, and leaves nothing of those that were rejected",
   async () => {
     const server = serve({
       ...LOCAL,
@@ -190,7 +190,7 @@ for (
   ] as const
 ) {
   faultTest(
-    `shutdown() takes on nobody who comes in the same turn: ${kind}`,
+    `shutdown() accepts no peer that comes in the same tick: ${kind}`,
     async () => {
       const log = new ServerEventLog();
       const { listen: original } = Deno;
@@ -230,7 +230,7 @@ for (
 }
 
 faultTest(
-  "close() in an event leaves no connection behind that nobody waited for",
+  "close() in an event leaves no connection behind",
   async () => {
     const log = new ServerEventLog();
     const listener = listen({

@@ -28,7 +28,7 @@ const ROOT = new URL("../", import.meta.url);
 const { ca, otherCa, folder, server: IDENTITY, client: CLIENT, otherClient } =
   certificates();
 faultTest(
-  "serve({ tls }) lets a client in while 50 peers say nothing",
+  "serve({ tls }) accepts a client while 50 peers send nothing",
   async () => {
     await using guarded = new Guarded({
       tls: IDENTITY,
@@ -220,7 +220,7 @@ async function letIn(
 }
 
 faultTest(
-  "connect({ tls }) trusts nobody else, and never goes on without TLS",
+  "connect({ tls }) trusts no other authority, and never goes on without TLS",
   async () => {
     const cases: [ServeOptions["tls"], object, string, string][] = [
       [
@@ -283,7 +283,7 @@ faultTest(
 );
 
 faultTest(
-  "serve({ tls: { ca } }) shows the handler and the verifier who the peer is",
+  "serve({ tls: { ca } }) shows the peer's certificate to the handler and the verifier",
   async () => {
     const subjects: unknown[] = [];
     await using server = serve({
@@ -522,7 +522,7 @@ faultTest(
 );
 
 faultTest(
-  "the client program trusts --tls-ca, and says why it trusts nobody else",
+  "the client program trusts --tls-ca, and says why it rejects other servers",
   async () => {
     await using server = await startTlsServer(
       [...TLS_FILES, "ca.pem"],

@@ -78,7 +78,7 @@ Deno.test("what waits for a client to connect takes as much memory as SECURITY.m
   }
 });
 
-Deno.test("send() that nobody awaits keeps little beside its bytes", async () => {
+Deno.test("send() that is not awaited keeps little beside its bytes", async () => {
   await using script = await startScript(
     `
     const writable = new WritableStream({ write: () => new Promise(() => {}) });

@@ -153,7 +153,7 @@ async function both(
   return { outcomes, ends };
 }
 
-Deno.test("sharedToken() lets in who knows the token, in one message each way", async () => {
+Deno.test("sharedToken() accepts clients that know the token, in one message each way", async () => {
   const { outcomes, ends } = await both(sharedToken(TOKEN), sharedToken(TOKEN));
   assertEquals(outcomes, [
     { status: "fulfilled", value: true },
@@ -164,7 +164,7 @@ Deno.test("sharedToken() lets in who knows the token, in one message each way", 
   assertEquals(writtenBy(near), [...frameOf(ACCEPTED)]);
 });
 
-Deno.test("sharedSecret() lets in who knows the secret, which does not cross the wire", async () => {
+Deno.test("sharedSecret() accepts clients that know the secret, which is never sent", async () => {
   const { outcomes, ends: [near, far] } = await both(
     sharedSecret(TOKEN),
     sharedSecret(TOKEN),
@@ -267,7 +267,7 @@ Deno.test("logIn() and admit() fail with one message when the secrets differ", a
   }
 });
 
-Deno.test("admit() gives one reply, byte for byte, to everybody whom it refuses", async () => {
+Deno.test("admit() gives the same reply, byte for byte, to all that it refuses", async () => {
   const token = verifier(sharedToken(TOKEN));
   const secret = verifier(sharedSecret(TOKEN));
   const text = JSON.stringify;
@@ -949,7 +949,7 @@ Deno.test("logIn() and admit() serve functions of one's own", async () => {
   await Promise.all([server.close(), client.close()]);
 });
 
-Deno.test("sharedToken() and sharedSecret() refuse a text that is no good secret, without telling it", () => {
+Deno.test("sharedToken() and sharedSecret() refuse a text that is not a good secret, without showing it", () => {
   const rows: [text: unknown, type: typeof TypeError, fault: string][] = [
     ["", TypeError, "it is empty"],
     [undefined, TypeError, "received undefined, expected a string"],
@@ -999,7 +999,7 @@ Deno.test("sharedToken() and sharedSecret() refuse a text that is no good secret
   );
 });
 
-Deno.test("sharedToken() and sharedSecret() show their secrets to nobody", async () => {
+Deno.test("sharedToken() and sharedSecret() show their secrets nowhere", async () => {
   for (const make of [sharedToken, sharedSecret]) {
     const right = make(TOKEN);
     const wrong = make("another text of some length");

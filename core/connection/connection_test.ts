@@ -172,7 +172,7 @@ Deno.test("send() rejects what cannot be sent, writes nothing of it, and the lin
   await Promise.all([one.close(), other.close()]);
 });
 
-Deno.test("send() that nobody awaits does no harm when the link breaks", async () => {
+Deno.test("send() that is not awaited does no harm when the link breaks", async () => {
   const { near, one, other } = connectionPair();
   near.hold();
   one.send("x".repeat(70_000));
@@ -199,7 +199,7 @@ Deno.test("Connection counts messages and bytes", async () => {
   await Promise.all([one.close(), other.close()]);
 });
 
-Deno.test("Connection reads nothing while nobody waits for a message", async () => {
+Deno.test("Connection reads nothing while no message is asked for", async () => {
   const { near, one, other } = connectionPair();
   await other.send(1);
   await turn();
@@ -747,7 +747,7 @@ Deno.test("Connection reads no more than 16 MiB of what follows a fault", async 
   assertLess(near.reads.length, 270);
 });
 
-Deno.test("watch() notices the end of the peer although nobody waits, and leaves messages for who asks later", async () => {
+Deno.test("watch() notices the end of the peer while nothing is asked for, and keeps messages for later", async () => {
   const { far, one } = connectionPair();
   linkOf(one).watch();
   await far.write(encodeFrame("unasked"));

@@ -39,7 +39,7 @@ function assertTimeout(end: ConnectionEnd, message: string): void {
   assertEquals(end.cause.message, message);
 }
 
-Deno.test("idleTimeout ends a connection whose peer says nothing, and whoever waits hears of it", async () => {
+Deno.test("idleTimeout ends a connection whose peer sends nothing, and rejects what waits", async () => {
   const { far, one } = connection({ idleTimeout: TIMEOUT });
   const message = one[Symbol.asyncIterator]().next();
   await turn();
@@ -96,7 +96,7 @@ Deno.test("idleTimeout does not count while no read is pending", async () => {
   assert((await server.closed).clean);
 });
 
-Deno.test("idleTimeout does not count while nobody waits for a message", async () => {
+Deno.test("idleTimeout does not count while no message is asked for", async () => {
   const { one } = connection({ idleTimeout: TIMEOUT });
   tick(50);
   await one.close();

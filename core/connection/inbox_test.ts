@@ -123,7 +123,7 @@ Deno.test("request() in the body of an iteration is a TypeError, and works when 
   await close(one, other);
 });
 
-Deno.test("who wants to read in the body of an iteration is told so at once, and the iteration goes on", async () => {
+Deno.test("a second reader in the body of an iteration is refused at once, and the iteration goes on", async () => {
   const seconds: Record<string, (connection: Connection) => unknown> = {
     "an iteration": (one) => take(one),
     "rpc()": (one) => rpc(one),
@@ -213,7 +213,7 @@ Deno.test("a heartbeat takes no message from an iteration or from rpc()", async 
   }
 });
 
-Deno.test("who takes a connection over gets what has come before, in order", async () => {
+Deno.test("what takes a connection over gets the messages that came before, in order", async () => {
   for (const taking of ["rpc", "iterate", "respond"]) {
     const [one, other] = pair();
     const reply = one.request("hello");
@@ -250,7 +250,7 @@ Deno.test("who takes a connection over gets what has come before, in order", asy
   }
 });
 
-Deno.test("messages that nobody asks for end a connection beyond 1 MiB, which says so", async () => {
+Deno.test("unrequested messages beyond 1 MiB end a connection, which says so", async () => {
   const text = "x".repeat(65_534);
   for (const kind of ["requests", "watched"]) {
     const [one, other] = pair();
@@ -468,7 +468,7 @@ Deno.test("request() rejects where 65 536 are open, those that were given up inc
   await other.close();
 });
 
-Deno.test("messages of no bytes that nobody asks for are bounded, too", async () => {
+Deno.test("unrequested messages of no bytes are bounded, too", async () => {
   const [near, far] = memoryPair();
   const one = fromDuplex(near);
   const reply = one.request("are you there?");

@@ -423,7 +423,7 @@ Deno.test("dropPermissions() leaves what is open, and opens nothing more", async
   assertThrows(() => Deno.statSync(path), Deno.errors.NotFound);
 });
 
-Deno.test("dropPermissions() gives up every kind, and at a terminal nobody is asked under --no-prompt", async () => {
+Deno.test("dropPermissions() gives up every kind, and Deno does not ask at a terminal under --no-prompt", async () => {
   await using program = await Program.write(`${REFUSED}
     permissions.dropPermissions();
     permissions.dropPermissions();

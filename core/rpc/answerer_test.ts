@@ -445,7 +445,7 @@ Deno.test("Answerer stops a call that the caller gives up", async () => {
   await raw.close();
 });
 
-Deno.test("Answerer stops a call whose time is over, and frees its slot", async () => {
+Deno.test("Answerer stops a call that timed out, and frees its slot", async () => {
   const { methods, aborted, open } = gated();
   const options = { maxInFlight: 1, handlerTimeout: 40 };
   const raw = new RawPeer(methods, options);
@@ -498,7 +498,7 @@ Deno.test("Answerer stops all calls when the link is lost", async () => {
   await raw.close();
 });
 
-Deno.test("Answerer aborts a signal also for who asks for it late", async () => {
+Deno.test("Answerer aborts a signal that is asked for late, too", async () => {
   const gate = Promise.withResolvers<void>();
   const seen: unknown[] = [];
   const raw = new RawPeer({
@@ -553,7 +553,7 @@ Deno.test("Answerer works on so many calls at a time, and on the next in their o
   await raw.close();
 });
 
-Deno.test("Answerer has no more methods at work than twice as many, whoever gives up", async () => {
+Deno.test("Answerer has at most twice as many methods at work, however many calls are given up", async () => {
   let running = 0;
   let most = 0;
   const gate = Promise.withResolvers<void>();
@@ -1221,7 +1221,7 @@ Deno.test("Answerer is done when answers that came late are sent", async () => {
   await client.close();
 });
 
-Deno.test("Answerer says nothing of answers that nobody is left to read", async () => {
+Deno.test("Answerer says nothing of answers that cannot be read any more", async () => {
   const errors: unknown[] = [];
   const gate = Promise.withResolvers<void>();
   const { client, server, near } = rpcPair({

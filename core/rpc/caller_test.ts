@@ -127,7 +127,7 @@ Deno.test("Caller limits how long a stream may take to begin, and all of it if t
   assertEquals(await stream.next(), { done: true, value: "done" });
 });
 
-Deno.test("Caller gives up a stream that nobody reads in time, and keeps one that is read", async () => {
+Deno.test("Caller gives up a stream that is not read in time, and keeps one that is read", async () => {
   const { caller: calls, sent } = caller();
   const unread = calls.call("a", undefined, undefined);
   const late = calls.call("b", undefined, undefined);
@@ -310,7 +310,7 @@ Deno.test("Caller gives each of 100 000 calls an id of its own", () => {
   assertEquals([ids.size, calls.size, calls.strays], [100_000, 0, 0]);
 });
 
-Deno.test("Caller rejects a notification that has no room, which nobody has to hear of", async () => {
+Deno.test("Caller rejects a notification that has no room, also if it is not awaited", async () => {
   const calls = callerOver(
     {
       enqueue() {
@@ -454,7 +454,7 @@ Deno.test("Caller has twice as many calls open where methods make them", async (
   );
 });
 
-Deno.test("Caller fails a call whose answer is none, and nothing is answered to that", async () => {
+Deno.test("Caller rejects a call whose answer is not a response, and does not answer it", async () => {
   const raw = new RawPeer();
   for (const [i, response] of [{}, { method: null }, { error: 1 }].entries()) {
     const call = raw.peer.call("a");

@@ -104,7 +104,7 @@ Deno.test("IncomingStream gives credit for half a window of bytes", async () => 
   assertEquals(calls, [2, 2]); // there is nobody to take credit
 });
 
-Deno.test("IncomingStream fails behind what has come, with the stack of who waits", async () => {
+Deno.test("IncomingStream fails behind what has come, with the stack of the reader", async () => {
   const { stream } = incoming();
   stream.push([1], 1);
   stream.fail(() => new Error("broken"));

@@ -277,7 +277,7 @@ Deno.test("a stream of large items holds few of them", async () => {
   await client.close();
 });
 
-Deno.test("a hundred streams nobody reads leave room for calls", async () => {
+Deno.test("a hundred streams that are not read leave room for calls", async () => {
   const { methods, state } = counting();
   const { client } = rpcPair<Streams & { echo(n: number): number }>(methods);
   const streams = await Promise.all(

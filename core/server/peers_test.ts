@@ -25,7 +25,7 @@ Deno.test("peerOf() takes the first 64 bits of an IPv6 address", () => {
   }
 });
 
-Deno.test("peerOf() knows nobody behind a Unix socket", () => {
+Deno.test("peerOf() knows no address behind a Unix socket", () => {
   assertEquals(peerOf({ transport: "unix", path: "" }), undefined);
 });
 

@@ -324,7 +324,7 @@ Deno.test("Responder asks onError about a reply that throws when it is looked at
   }
 });
 
-Deno.test("Responder closes the connection behind the replies before, where nobody answers for an error", async () => {
+Deno.test("Responder closes the connection behind the earlier replies, where no hook answers for an error", async () => {
   const failure = new Error("failure");
   const kinds: [string, unknown, ErrorHandler | undefined][] = [
     ["no onError", failure, undefined],

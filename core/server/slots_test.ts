@@ -41,7 +41,7 @@ Deno.test("Slots loses no slot that comes in the moment when a wait is given up"
   assert(!slots.isFull);
 });
 
-Deno.test("Slots tells when one is free, or that nobody waits for that any more", async () => {
+Deno.test("Slots tells when one is free, or that it is not waited for any more", async () => {
   const slots = new Slots(1);
   await slots.untilFree(NEVER);
   slots.take(NEVER);

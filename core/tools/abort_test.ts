@@ -34,7 +34,7 @@ Deno.test("onAbort() calls at once where the signal is aborted, and never where 
   assertEquals(heard, ["before"]);
 });
 
-Deno.test("abortable() rejects with the reason, and nobody hears of the promise after that", async () => {
+Deno.test("abortable() rejects with the reason, and ignores the promise after that", async () => {
   const controller = new AbortController();
   const { promise, reject } = Promise.withResolvers<number>();
   const waiting = abortable(promise, controller.signal);

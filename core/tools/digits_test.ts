@@ -21,7 +21,7 @@ Deno.test("escapeDigits() leaves the JSON the same", () => {
   assertEquals(escapeDigits('["12","a",3]'), '["\\u00312","a",3]');
 });
 
-Deno.test("escapeDigits() makes no JSON of what is none", () => {
+Deno.test("escapeDigits() makes no JSON of other text", () => {
   for (const text of ['"a"1"', '"1', '1"', '"1""2"', "'1'"]) {
     let value: unknown;
     try {
