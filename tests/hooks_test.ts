@@ -22,6 +22,7 @@ import {
 import {
   type Connection,
   makeConnection,
+  settingsOf,
 } from "../core/connection/connection.ts";
 import { rpc } from "../rpc.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
@@ -82,7 +83,7 @@ const CALLBACKS: Record<
   ) => unknown
 > = {
   "onEnd of a connection": (fail) => {
-    makeConnection(memoryPair()[0], {}, { onEnd: fail }).abort();
+    makeConnection(memoryPair()[0], settingsOf({}), { onEnd: fail }).abort();
   },
   "onmessage of MCP": (fail, one, other) => {
     const transport = new ConnectionTransport(one);

@@ -16,7 +16,11 @@ import { type MemoryEnd, memoryPair, written } from "./memory_pair.ts";
 import { LOCAL, portOf, prefix } from "./peers.ts";
 import { tick, TIMEOUT } from "./ticks.ts";
 import { turn } from "./turns.ts";
-import { linkOf, makeConnection } from "../core/connection/connection.ts";
+import {
+  linkOf,
+  makeConnection,
+  settingsOf,
+} from "../core/connection/connection.ts";
 
 function sent(peer: MemoryEnd, bytes: Uint8Array): void {
   peer.write(bytes);
@@ -151,7 +155,7 @@ const ENDS: {
 for (const { name, options, act, reason } of ENDS) {
   Deno.test(`after ${name}, every error says why`, async () => {
     const [near, far] = memoryPair();
-    const connection = makeConnection(near, options, {
+    const connection = makeConnection(near, settingsOf(options ?? {}), {
       remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 1 },
       peerName: "localhost:8080",
     });
@@ -180,7 +184,7 @@ Deno.test("errors call the peer by its address where they have no name of it, or
   ] as const;
   for (const [remoteAddr, text] of cases) {
     const [near] = memoryPair();
-    const connection = makeConnection(near, {}, { remoteAddr });
+    const connection = makeConnection(near, settingsOf({}), { remoteAddr });
     near.cut();
     await assertRejects(() => connection.request(1), Error, text);
   }

@@ -33,6 +33,7 @@ import {
   fromDuplex,
   linkOf,
   makeConnection,
+  settingsOf,
 } from "../connection/connection.ts";
 
 const TOKEN = "Kröte-0123456789abcdef";
@@ -452,7 +453,7 @@ Deno.test("admit() rejects when the peer leaves", async () => {
 Deno.test("admit() shows the verifier the message and the peer, and lets it ask", async () => {
   const [near, far] = memoryPair();
   const remoteAddr: Address = { transport: "unix", path: "" };
-  const connection = makeConnection(near, {}, {
+  const connection = makeConnection(near, settingsOf({}), {
     localAddr: LOOPBACK,
     remoteAddr,
   });

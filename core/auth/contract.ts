@@ -124,7 +124,7 @@ export async function receive<T>(
   signal: AbortSignal,
 ): Promise<JsonValue> {
   signal.throwIfAborted();
-  const messages = link.iterate();
+  const messages = link.inbox.iterate();
   try {
     const { done, value } = await abortable(messages.next(), signal);
     if (!done) return value as JsonValue;

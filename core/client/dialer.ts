@@ -12,7 +12,8 @@ import {
   type Link,
   linkOf,
   makeConnection,
-  Settings,
+  type Settings,
+  settingsOf,
 } from "../connection/connection.ts";
 import {
   type Handshake,
@@ -57,7 +58,7 @@ export class Dialer<T> {
       options.heartbeatInterval,
       options.heartbeat !== undefined,
     );
-    this.settings = new Settings(options);
+    this.settings = settingsOf(options);
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     const secure = tls && secureClient(tls === true ? {} : tls);
     if (

@@ -3,30 +3,21 @@
  *
  * @module
  */
+import type { Closing } from "./closing.ts";
 import { LOOKING_ROUNDS, nextRound, QUIET_ROUNDS } from "../tools/schedule.ts";
-
-/** Reads one link, and goes on as long as something is there. */
-export interface ArrivalsOwner {
-  /** Bytes received so far. */
-  readonly bytesReceived: number;
-  /** Whether a read is pending. */
-  readonly isListening: boolean;
-  /** Whether more may come. */
-  readonly isReceiving: boolean;
-}
 
 /**
  * Resolves when all that had arrived at this machine has been read: the platform
  * has looked for it, and a read waits for more. Never rejects.
  */
-export async function arrivalsRead(owner: ArrivalsOwner): Promise<void> {
-  let seen = owner.bytesReceived;
+export async function arrivalsRead<T>(link: Closing<T>): Promise<void> {
+  let seen = link.bytesReceived;
   let quiet = 0;
   for (let i = 1; i < LOOKING_ROUNDS || quiet < QUIET_ROUNDS; i++) {
     await nextRound();
-    if (!owner.isReceiving) return;
-    const { bytesReceived } = owner;
-    quiet = owner.isListening && bytesReceived === seen ? quiet + 1 : 0;
+    if (!link.isReceiving) return;
+    const { bytesReceived } = link;
+    quiet = link.isListening && bytesReceived === seen ? quiet + 1 : 0;
     seen = bytesReceived;
   }
 }

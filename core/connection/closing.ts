@@ -14,8 +14,6 @@ import { setImmediate } from "node:timers";
 import { addressText } from "../tools/address.ts";
 import { quiet } from "../tools/promises.ts";
 import { callHook, guard } from "../tools/report.ts";
-import type { Tickers } from "../tools/ticker.ts";
-import { Deadlines } from "./deadlines.ts";
 import type { ByteDuplex } from "./duplex.ts";
 import { markFailure } from "./failures.ts";
 import { Inbox } from "./inbox.ts";
@@ -55,19 +53,18 @@ export abstract class Closing<T> {
   /** Address of the peer, if it is known. */
   readonly remoteAddr: Address | undefined;
   /** The bytes, whose end is here alone. */
-  protected readonly duplex: ByteDuplex;
+  readonly duplex: ByteDuplex;
   /** Framing and limits. */
-  protected readonly settings: Settings;
+  readonly settings: Settings;
   /** Who reads, and what nobody has read yet. */
-  protected readonly inbox: Inbox<T>;
+  readonly inbox: Inbox<T>;
   /** What is sent. */
-  protected readonly outbox: Outbox;
+  readonly outbox: Outbox;
   /** What is wrong with the first message of the peer. */
   protected screened: Error | undefined;
   /** Whether the peer has answered a request or a call, and so serves. */
   hasAnswered = false;
 
-  readonly #deadlines: Deadlines | undefined;
   readonly #peerName: string | undefined;
   readonly #onEnd: ClosingInfo["onEnd"];
   #receiving: Receiving = "open";
@@ -92,22 +89,17 @@ export abstract class Closing<T> {
 
   /** Takes the bytes over. */
   constructor(duplex: ByteDuplex, settings: Settings, info: ClosingInfo) {
-    const { framing, maxQueuedBytes, ticker } = settings;
-    const inbox = new Inbox<T>(this);
-    const outbox = new Outbox(duplex, framing, maxQueuedBytes, this);
     this.duplex = duplex;
     this.settings = settings;
-    this.inbox = inbox;
-    this.outbox = outbox;
+    this.inbox = new Inbox(this);
+    this.outbox = new Outbox(
+      duplex,
+      settings,
+      (cause) => this.writeFailed(cause),
+    );
     this.remoteAddr = info.remoteAddr;
     this.#peerName = info.peerName;
     this.#onEnd = info.onEnd;
-    this.#deadlines = ticker && new Deadlines(
-      this,
-      { duplex, settings, inbox, outbox },
-      ticker,
-      info.canProbe === true,
-    );
   }
 
   /** Whole frames received. */
@@ -120,13 +112,10 @@ export abstract class Closing<T> {
   abstract readonly isListening: boolean;
   /** Resolves when nothing is read. */
   protected abstract readonly pumped: Promise<void>;
+  /** What ticks until the link ends. */
+  protected abstract readonly deadlines: { stop(): void } | undefined;
   /** Reads on, now that somebody waits for a message. */
   abstract wanted(): void;
-
-  /** The tickers of deadlines. */
-  get tickers(): Tickers {
-    return this.settings.tickers;
-  }
 
   /** Resolves when the link has ended, whatever the reason; never rejects. */
   get closed(): Promise<ConnectionEnd> {
@@ -313,11 +302,6 @@ export abstract class Closing<T> {
     this.#close(end);
   }
 
-  /** Closes, as what comes cannot be handed out. */
-  unreadable(cause: unknown): void {
-    this.closeFor({ clean: false, cause });
-  }
-
   #close(end: ConnectionEnd): Promise<void> {
     if (this.isEnded) return this.#closing ?? Promise.resolve();
     if (this.#state !== "open") {
@@ -387,7 +371,7 @@ export abstract class Closing<T> {
     this.#state = "closed";
     this.#end = end;
     if (!this.isSealed) this.#sending = "sealed";
-    this.#deadlines?.stop();
+    this.deadlines?.stop();
     // One that fails was closed already.
     guard(() => this.duplex.close(), () => {});
     this.endReceiving(end);

@@ -4,24 +4,23 @@
  * @module
  */
 import type { JsonValue } from "../framing/framing.ts";
-import type { ByteDuplex } from "./duplex.ts";
+import { type ByteDuplex, type ByteStreams, duplexOf } from "./duplex.ts";
 import { Link, type LinkInfo } from "./link.ts";
 import {
   type Address,
+  CONNECTION_OPTIONS,
   type ConnectionEnd,
   type ConnectionOptions,
   type ConnectionStats,
   type RequestOptions,
-  Settings,
+  type Settings,
+  settingsOf,
   type TlsInfo,
 } from "./options.ts";
-import { type ByteStreams, duplexOf } from "./streams.ts";
-import { checkArgument } from "../tools/options.ts";
+import { checkArgument, readOptions } from "../tools/options.ts";
 
-export type { ByteDuplex } from "./duplex.ts";
-export type { ByteStreams } from "./streams.ts";
+export type { ByteDuplex, ByteStreams } from "./duplex.ts";
 export type { Consumer } from "./inbox.ts";
-export { isMistake, unsent } from "./unsent.ts";
 export type { Link, LinkInfo } from "./link.ts";
 export { keepAlive } from "./keepalive.ts";
 export {
@@ -37,13 +36,14 @@ export {
   REQUEST_DEFAULTS,
   REQUEST_OPTIONS,
   type RequestOptions,
-  Settings,
+  type Settings,
+  settingsOf,
   type TlsCertificate,
   type TlsInfo,
   type TlsName,
   type TlsVersion,
 } from "./options.ts";
-export { isFailureOf, markFailure } from "./failures.ts";
+export { isFailureOf, isMistake, markFailure, unsent } from "./failures.ts";
 
 /**
  * The engine behind a connection.
@@ -198,7 +198,7 @@ export class Connection<T = JsonValue>
    * @throws {TypeError} If something else reads the connection.
    */
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
-    return this.#link.iterate();
+    return this.#link.inbox.iterate();
   }
 
   /**
@@ -287,15 +287,19 @@ export interface ConnectionInfo<T = JsonValue>
 /** Makes a connection of which more is known than the bytes. */
 export function makeConnection<T = JsonValue>(
   duplex: ByteDuplex,
-  options: ConnectionOptions | Settings = {},
+  settings: Settings,
   { onEnd, ...info }: ConnectionInfo<T> = {},
 ): Connection<T> {
-  const link = new Link<T>(duplex, Settings.of(options), {
+  const link = new Link<T>(duplex, settings, {
     ...info,
     onEnd: onEnd && ((end) => onEnd(connection, end)),
   });
   const connection = connectionOf(link);
   return connection;
+}
+
+function checked(options: ConnectionOptions): Settings {
+  return settingsOf(readOptions(CONNECTION_OPTIONS, options));
 }
 
 /**
@@ -342,7 +346,7 @@ export function fromDuplex<T = JsonValue>(
     [read, write, close].every((method) => typeof method === "function"),
     "an object with read, write and close",
   );
-  return makeConnection<T>(duplex, options);
+  return makeConnection<T>(duplex, checked(options));
 }
 
 /**
@@ -371,5 +375,5 @@ export function fromStreams<T = JsonValue>(
   streams: ByteStreams,
   options: ConnectionOptions = {},
 ): Connection<T> {
-  return makeConnection<T>(duplexOf(streams), options);
+  return makeConnection<T>(duplexOf(streams), checked(options));
 }

@@ -5,10 +5,7 @@
  */
 import type { Ticker, Ticking } from "../tools/ticker.ts";
 import { timeoutError } from "../tools/abort.ts";
-import type { ByteDuplex } from "./duplex.ts";
-import type { ConnectionEnd, Settings } from "./options.ts";
-import type { Outbox } from "./outbox.ts";
-import { rateBelow } from "./rate.ts";
+import type { Closing } from "./closing.ts";
 
 /**
  * Milliseconds for which a link without `idleTimeout` stays open when its peer
@@ -19,48 +16,26 @@ const HALF_CLOSED_TIMEOUT = 60_000;
 /** Writing it asks whether the link still is. */
 const NOTHING = new Uint8Array(0);
 
-/** The link whose deadlines are counted. */
-export interface DeadlinesOwner {
-  /** What errors call the peer. */
-  readonly peerName: string;
-  /** Whole frames received. */
-  readonly messagesReceived: number;
-  /** Bytes that have come of a frame that is not whole. */
-  readonly bytesOfFrame: number;
-  /** Whether a read is pending. */
-  readonly isListening: boolean;
-  /** Whether the peer has ended its side between two frames. */
-  readonly hasPeerEnded: boolean;
-  /** Whether nothing more may be sent. */
-  readonly isSealed: boolean;
-  /** Closes once everything sent before has left. */
-  closeFor(end: ConnectionEnd): void;
-  /** Closes at once. */
-  abort(reason: unknown): void;
-  /** Ends the link for a write that failed. */
-  writeFailed(cause: unknown): void;
-}
+/**
+ * Most bytes that a platform takes at once when a peer reads slowly: it has room
+ * again once a third of its buffer is free, on Linux of 4 MiB by default.
+ */
+const MOST_UNSEEN_BYTES = 4 * 2 ** 20 / 3;
 
-/** Who reads the messages of the link. */
-interface Reading {
-  readonly consumer: { readonly size: number } | undefined;
-  readonly isAwaited: boolean;
-  readonly isRead: boolean;
-  readonly isWatched: boolean;
-}
-
-/** What a link is made of. */
-interface Parts {
-  readonly duplex: ByteDuplex;
-  readonly inbox: Reading;
-  readonly outbox: Outbox;
-  readonly settings: Settings;
+/**
+ * The rate below which a peer reads of which nothing was seen for so many
+ * milliseconds, for a person.
+ */
+export function rateBelow(milliseconds: number): string {
+  const rate = MOST_UNSEEN_BYTES / milliseconds * 1_000;
+  return rate < 1_000
+    ? `${Math.ceil(rate)} B/s`
+    : `${Math.round(rate / 1_000)} KB/s`;
 }
 
 /** Ends a link that is idle, or whose peer stops within a frame, or reading. */
-export class Deadlines implements Ticking {
-  readonly #owner: DeadlinesOwner;
-  readonly #parts: Parts;
+export class Deadlines<T> implements Ticking {
+  readonly #link: Closing<T>;
   readonly #ticker: Ticker;
   /** Whether a probe would tell of a reset, and none is under way. */
   #canProbe: boolean;
@@ -72,14 +47,8 @@ export class Deadlines implements Ticking {
   #writeTicks = 0;
 
   /** Counts the ticks of `ticker` until {@linkcode Deadlines.stop}. */
-  constructor(
-    owner: DeadlinesOwner,
-    parts: Parts,
-    ticker: Ticker,
-    canProbe: boolean,
-  ) {
-    this.#owner = owner;
-    this.#parts = parts;
+  constructor(link: Closing<T>, ticker: Ticker, canProbe: boolean) {
+    this.#link = link;
     this.#ticker = ticker;
     this.#canProbe = canProbe;
     ticker.add(this);
@@ -92,17 +61,16 @@ export class Deadlines implements Ticking {
 
   /** Counts a tick in which something has happened, or nothing. */
   tick(): void {
-    const { isListening, isSealed, hasPeerEnded } = this.#owner;
-    const { inbox, outbox, settings } = this.#parts;
+    const { isListening, isSealed, hasPeerEnded, inbox, outbox } = this.#link;
     const { bytesQueued, bytesWritten } = outbox;
     this.#writeTicks = bytesQueued > 0 && bytesWritten === this.#bytesSeen
       ? this.#writeTicks + 1
       : 0;
     this.#bytesSeen = bytesWritten;
-    const { writeTimeout } = settings;
+    const { writeTimeout } = this.#link.settings;
     if (this.#isLate(this.#writeTicks, writeTimeout)) {
-      return this.#owner.abort(timeoutError(
-        `Cannot send message: ${this.#owner.peerName} took none of ${bytesQueued} bytes for ${writeTimeout} ms, it reads less than ${
+      return this.#link.abort(timeoutError(
+        `Cannot send message: ${this.#link.peerName} took none of ${bytesQueued} bytes for ${writeTimeout} ms, it reads less than ${
           rateBelow(writeTimeout)
         } (writeTimeout)`,
       ));
@@ -117,8 +85,8 @@ export class Deadlines implements Ticking {
   }
 
   #tickReceiving(): void {
-    const { isListening, messagesReceived, bytesOfFrame } = this.#owner;
-    const { inbox, outbox, settings } = this.#parts;
+    const { isListening, messagesReceived, bytesOfFrame } = this.#link;
+    const { inbox, outbox, settings } = this.#link;
     if (!isListening || messagesReceived !== this.#messagesSeen) {
       this.#messagesSeen = messagesReceived;
       this.#idleTicks = this.#frameTicks = 0;
@@ -139,20 +107,20 @@ export class Deadlines implements Ticking {
   }
 
   #late(did: string): void {
-    const { peerName } = this.#owner;
+    const { peerName } = this.#link;
     const cause = timeoutError(`Cannot receive message: ${peerName} ${did}`);
-    this.#owner.closeFor({ clean: false, cause });
+    this.#link.closeFor({ clean: false, cause });
   }
 
   /** Counts the ticks in which nothing was sent after the peer's end. */
   #tickHalfClosed(): void {
     const { outbox: { messages, bytesQueued }, settings: { idleTimeout } } =
-      this.#parts;
+      this.#link;
     if (messages !== this.#messagesSeen || bytesQueued > 0) this.#idleTicks = 0;
     this.#messagesSeen = messages;
     const most = idleTimeout === Infinity ? HALF_CLOSED_TIMEOUT : idleTimeout;
     if (this.#isLate(++this.#idleTicks, most)) {
-      this.#owner.closeFor({ clean: true });
+      this.#link.closeFor({ clean: true });
     }
   }
 
@@ -161,12 +129,12 @@ export class Deadlines implements Ticking {
    * link: no read is pending that would tell.
    */
   #probe(): void {
-    const { duplex, inbox } = this.#parts;
-    if (!this.#canProbe || !inbox.isRead && !this.#owner.hasPeerEnded) return;
+    const { duplex, inbox, hasPeerEnded } = this.#link;
+    if (!this.#canProbe || !inbox.isRead && !hasPeerEnded) return;
     this.#canProbe = false;
     duplex.write(NOTHING).then(
       () => this.#canProbe = true,
-      (cause) => this.#owner.writeFailed(cause),
+      (cause) => this.#link.writeFailed(cause),
     );
   }
 }

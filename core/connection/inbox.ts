@@ -52,8 +52,8 @@ export interface Consumer<T> {
 
 /** Where the messages of an inbox come from. */
 export interface InboxOwner {
-  /** The tickers of deadlines. */
-  readonly tickers: Tickers;
+  /** What deadlines tick by. */
+  readonly settings: { readonly tickers: Tickers };
   /** Bytes received so far. */
   readonly bytesReceived: number;
   /** Whether the peer has answered a request. */
@@ -61,7 +61,7 @@ export interface InboxOwner {
   /** Called when more is to be read. */
   wanted(): void;
   /** Called when the connection cannot go on, for the reason given. */
-  unreadable(cause: unknown): void;
+  closeFor(end: ConnectionEnd): void;
 }
 
 type Result<T> = IteratorResult<T, undefined>;
@@ -201,11 +201,10 @@ export class Inbox<T> {
     } else if (
       this.#bytes > MOST_UNCLAIMED_BYTES && this.#iteration === undefined
     ) {
-      this.#owner.unreadable(
-        new RangeError(
-          `Cannot receive message: ${this.#bytes} bytes of messages wait that no request or iteration takes, limit is ${MOST_UNCLAIMED_BYTES} bytes`,
-        ),
+      const cause = new RangeError(
+        `Cannot receive message: ${this.#bytes} bytes of messages wait that no request or iteration takes, limit is ${MOST_UNCLAIMED_BYTES} bytes`,
       );
+      this.#owner.closeFor({ clean: false, cause });
     } else {
       (this.#unclaimed ??= new Queue()).push({ message, bytes });
       this.#bytes += costOf(bytes);
@@ -265,8 +264,8 @@ export class Inbox<T> {
   /** Waits for the reply to a request that is sent now. */
   request(limits: RequestLimits, isHeartbeat = false): Promise<T> {
     this.#requests ??= new Requests(
-      this.#owner.tickers,
-      (cause) => this.#owner.unreadable(cause),
+      this.#owner.settings.tickers,
+      (cause) => this.#owner.closeFor({ clean: false, cause }),
     );
     const reply = this.#requests.add(
       limits,

@@ -4,19 +4,7 @@
  * @module
  */
 import { timeoutError } from "../tools/abort.ts";
-import type { Tickers } from "../tools/ticker.ts";
-
-/** What is kept alive: a link. */
-interface Watched {
-  readonly tickers: Tickers;
-  readonly isOver: boolean;
-  readonly isListening: boolean;
-  stats(): { messagesReceived: number; messagesSent: number };
-  readonly peerName: string;
-  readonly closed: Promise<unknown>;
-  watch(): void;
-  abort(reason: unknown): void;
-}
+import type { Link } from "./link.ts";
 
 /**
  * Calls `beat` whenever nothing was sent, or nothing has come, for `interval`
@@ -24,12 +12,12 @@ interface Watched {
  * asks the peer something that looks like any other message; whatever it answers
  * is proof enough.
  */
-export function keepAlive(
-  link: Watched,
+export function keepAlive<T>(
+  link: Link<T>,
   beat: () => Promise<unknown>,
   interval: number,
 ): void {
-  const ticker = link.tickers.for(interval);
+  const ticker = link.settings.tickers.for(interval);
   if (ticker === undefined) return;
   const most = ticker.ticks(interval);
   let { messagesReceived, messagesSent } = link.stats();

@@ -19,6 +19,7 @@ import { readOptions } from "../tools/options.ts";
 import { BACK_WITHIN, giveWay, REPLY_RUN, Share } from "../tools/schedule.ts";
 import { arrivalsRead } from "./arrivals.ts";
 import { Closing, type ClosingInfo } from "./closing.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { ByteDuplex } from "./duplex.ts";
 import type { Consumer } from "./inbox.ts";
 import {
@@ -32,7 +33,7 @@ import {
   type TlsInfo,
 } from "./options.ts";
 import type { RequestLimits } from "./requests.ts";
-import { unsent } from "./unsent.ts";
+import { unsent } from "./failures.ts";
 
 /** What only the maker of a link knows. */
 export interface LinkInfo<T = JsonValue> extends ClosingInfo {
@@ -69,6 +70,7 @@ export class Link<T = JsonValue> extends Closing<T> {
   /** What TLS found out. */
   readonly tls: TlsInfo | undefined;
 
+  protected readonly deadlines: Deadlines<T> | undefined;
   readonly #decoder: FrameDecoder<T>;
   readonly #share = new Share();
   /** Until the first message has come. */
@@ -91,6 +93,10 @@ export class Link<T = JsonValue> extends Closing<T> {
     this.localAddr = info.localAddr;
     this.tls = info.tls;
     this.#screen = info.screen;
+    const { tickers, idleTimeout, frameTimeout, writeTimeout } = settings;
+    const ticker = tickers.for(idleTimeout, frameTimeout, writeTimeout);
+    this.deadlines = ticker &&
+      new Deadlines(this, ticker, info.canProbe === true);
   }
 
   /**
@@ -185,16 +191,6 @@ export class Link<T = JsonValue> extends Closing<T> {
     } catch (error) {
       return unsent(error);
     }
-  }
-
-  /**
-   * An iteration over the messages, which begins at once; nothing is read before
-   * the first message is asked for.
-   *
-   * @throws {TypeError} If something else reads the connection.
-   */
-  iterate(): AsyncIterator<T, undefined> {
-    return this.inbox.iterate();
   }
 
   /**
@@ -374,24 +370,9 @@ export class Link<T = JsonValue> extends Closing<T> {
     return this.outbox.push(message, patient);
   }
 
-  /** Gives the size of a message in bytes; throws where it cannot be sent. */
-  measure(message: unknown): number {
-    return this.outbox.measure(message);
-  }
-
-  /** Sends nothing any more that is nested deeper than `maxDepth`. */
-  limitDepth(): void {
-    this.outbox.limitDepth();
-  }
-
   /** The layout and limits of what is sent. */
   get framing(): Framing {
     return this.settings.framing;
-  }
-
-  /** Milliseconds after which a quiet peer is given up. */
-  get idleTimeout(): number {
-    return this.settings.idleTimeout;
   }
 
   /**

@@ -7,15 +7,14 @@
 import {
   type Framing,
   FRAMING_OPTIONS,
-  framingOf,
   type FramingOptions,
+  resolveFraming,
 } from "../framing/framing.ts";
-import { type Ticker, TICKERS, type Tickers } from "../tools/ticker.ts";
+import { TICKERS, type Tickers } from "../tools/ticker.ts";
 import {
   defaultsOf,
   limit,
   type OptionTable,
-  readOptions,
   signal,
   timeout,
 } from "../tools/options.ts";
@@ -284,50 +283,30 @@ export class AuthenticationError extends Error {
   }
 }
 
-/**
- * Connection options that are checked.
- * @internal
- */
-export class Settings {
+/** Connection options that are checked, and what measures time. */
+export interface Settings
+  extends Readonly<Required<Omit<ConnectionOptions, keyof FramingOptions>>> {
   /** The framing of both directions. */
   readonly framing: Framing;
-  /** Bytes that may wait to be written at all. */
-  readonly maxQueuedBytes: number;
-  /** Milliseconds without a frame. */
-  readonly idleTimeout: number;
-  /** Milliseconds for a frame. */
-  readonly frameTimeout: number;
-  /** Milliseconds without progress in writing. */
-  readonly writeTimeout: number;
-  /** What measures the three, if any of them is to be measured. */
-  readonly ticker: Ticker | undefined;
+  /** Deadlines tick by these. */
+  readonly tickers: Tickers;
+}
 
-  /** Takes options that were read, and what measures time. */
-  constructor(
-    given: ConnectionOptions,
-    readonly tickers: Tickers = TICKERS,
-  ) {
-    const resolved = { ...CONNECTION_DEFAULTS, ...given };
-    const { idleTimeout, frameTimeout, writeTimeout } = resolved;
-    // Other options of an endpoint may stand beside those of framing.
-    const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } = given;
-    this.framing = framingOf({
-      prefixBytes,
-      littleEndian,
-      maxFrameBytes,
-      maxDepth,
-    });
-    this.maxQueuedBytes = resolved.maxQueuedBytes;
-    this.idleTimeout = idleTimeout;
-    this.frameTimeout = frameTimeout;
-    this.writeTimeout = writeTimeout;
-    this.ticker = tickers.for(idleTimeout, frameTimeout, writeTimeout);
-  }
-
-  /** Reads and checks options of a user; those that are checked stay. */
-  static of(options: ConnectionOptions | Settings): Settings {
-    return options instanceof Settings
-      ? options
-      : new Settings(readOptions(CONNECTION_OPTIONS, options));
-  }
+/** Takes options that were read. */
+export function settingsOf(
+  given: ConnectionOptions,
+  tickers: Tickers = TICKERS,
+): Settings {
+  const { maxQueuedBytes, idleTimeout, frameTimeout, writeTimeout } = {
+    ...CONNECTION_DEFAULTS,
+    ...given,
+  };
+  return {
+    framing: resolveFraming(given),
+    tickers,
+    maxQueuedBytes,
+    idleTimeout,
+    frameTimeout,
+    writeTimeout,
+  };
 }

@@ -4,12 +4,8 @@
  * @module
  */
 import type { Writer } from "@std/io/types";
-import {
-  FrameEncoder,
-  type Framing,
-  limitDepth,
-  measure,
-} from "../framing/framing.ts";
+import { FrameEncoder, limitDepth, measure } from "../framing/framing.ts";
+import type { Settings } from "./options.ts";
 import { BACK_WITHIN, WORTH_A_WRITE } from "../tools/schedule.ts";
 
 type Space = Uint8Array<ArrayBuffer>;
@@ -54,12 +50,6 @@ interface Waiting {
   reject(reason: unknown): void;
 }
 
-/** Whom an outbox tells that a write has failed; it expects to be stopped. */
-export interface OutboxOwner {
-  /** Called with what the write failed with. */
-  writeFailed(cause: unknown): void;
-}
-
 /**
  * Writes messages as whole frames, in order, one write at a time, as many
  * together as there are.
@@ -68,7 +58,7 @@ export class Outbox {
   readonly #writer: Writer;
   readonly #encoder: FrameEncoder;
   readonly #highWaterMark: number;
-  readonly #owner: OutboxOwner;
+  readonly #writeFailed: (cause: unknown) => void;
   #state: "idle" | "soon" | "writing" | "stopped" = "idle";
   #patient = false;
   #isHeld = false;
@@ -78,18 +68,20 @@ export class Outbox {
   #messagesTaken = 0;
   #bytesWritten = 0;
 
-  /** Makes an empty outbox; nothing is written before something is pushed. */
+  /**
+   * Makes an empty outbox; nothing is written before something is pushed. It is
+   * to be stopped when `writeFailed` is called.
+   */
   constructor(
     writer: Writer,
-    framing: Framing,
-    maxQueuedBytes: number,
-    owner: OutboxOwner,
+    { framing, maxQueuedBytes }: Settings,
+    writeFailed: (cause: unknown) => void,
   ) {
     this.#writer = writer;
     this.#encoder = new FrameEncoder(framing);
     // Who waits for room is to find some.
     this.#highWaterMark = Math.min(HIGH_WATER_MARK, maxQueuedBytes);
-    this.#owner = owner;
+    this.#writeFailed = writeFailed;
   }
 
   /** Messages pushed so far. */
@@ -196,17 +188,17 @@ export class Outbox {
     try {
       this.#writer.write(rest).then(
         (count) => this.#written(rest, count, space),
-        (cause) => this.#owner.writeFailed(cause),
+        (cause) => this.#writeFailed(cause),
       );
     } catch (cause) {
-      this.#owner.writeFailed(cause);
+      this.#writeFailed(cause);
     }
   }
 
   #written(rest: Uint8Array, count: number, space: Space | undefined): void {
     // A stream that was not made by the platform may give anything.
     if (!(count >= 0 && count <= rest.length)) {
-      return this.#owner.writeFailed(
+      return this.#writeFailed(
         new TypeError(
           `Cannot write bytes: the stream took ${count} of ${rest.length}`,
         ),

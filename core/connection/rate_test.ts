@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { CONNECTION_DEFAULTS } from "./options.ts";
-import { rateBelow } from "./rate.ts";
+import { rateBelow } from "./deadlines.ts";
 
 Deno.test("rateBelow() gives a rate in a unit that fits", () => {
   assertEquals(rateBelow(1_000), "1398 KB/s");

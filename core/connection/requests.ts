@@ -21,7 +21,7 @@ interface Slot<T> {
   /** Whether nobody misses its reply if somebody else takes it. */
   readonly isHeartbeat: boolean;
   readonly timeout: number;
-  readonly countdown: Countdown | undefined;
+  /** When the reply is late, and once the request is given up, missing. */
   deadline: number;
   /** Nothing once the request is given up. */
   settlers: PromiseWithResolvers<T> | undefined;
@@ -37,48 +37,16 @@ export interface RequestLimits {
   timeout: number;
 }
 
-/** Counts the ticks of one ticker while requests are open. */
-class Countdown implements Ticking {
-  readonly ticker: Ticker;
-  readonly #late: (countdown: Countdown) => void;
-  ticks = 0;
-  /** The tick at which the first is late; it may have its reply by then. */
-  earliest = Infinity;
-  isCounting = false;
-
-  constructor(ticker: Ticker, late: (countdown: Countdown) => void) {
-    this.ticker = ticker;
-    this.#late = late;
-  }
-
-  /** The tick that is at least so many milliseconds from now. */
-  after(timeout: number): number {
-    if (!this.isCounting) {
-      this.isCounting = true;
-      this.ticker.add(this);
-    }
-    const deadline = this.ticks + this.ticker.ticks(timeout) + 1;
-    if (deadline < this.earliest) this.earliest = deadline;
-    return deadline;
-  }
-
-  tick(): void {
-    if (++this.ticks >= this.earliest) this.#late(this);
-  }
-
-  stop(): void {
-    this.isCounting = false;
-    this.ticker.delete(this);
-  }
-}
-
 /** The open requests of one connection, in order. */
-export class Requests<T> {
+export class Requests<T> implements Ticking {
   readonly #slots = new Queue<Slot<T>>();
-  readonly #countdowns: Countdown[] = [];
-  /** The last one that was asked for, and for what: most are asked for alike. */
-  #countdown: Countdown | undefined;
-  #timeout = Infinity;
+  /** Fine enough for the shortest timeout, while there is one. */
+  #ticker: Ticker | undefined;
+  /** Milliseconds that have ticked away, and when the first may be late. */
+  #time = 0;
+  #earliest = Infinity;
+  /** The least timeout that may be open. */
+  #shortest = Infinity;
   #heartbeats = 0;
   /** Whether the requests were not sent yet, so that no message is a reply. */
   isHeld = false;
@@ -119,58 +87,75 @@ export class Requests<T> {
     after: number,
     isHeartbeat: boolean,
   ): Promise<T> {
-    const countdown = this.#countdownFor(timeout);
     const settlers = Promise.withResolvers<T>();
     const slot: Slot<T> = {
       after,
       isHeartbeat,
       timeout,
-      countdown,
-      deadline: countdown === undefined ? Infinity : countdown.after(timeout),
+      deadline: this.#deadlineOf(timeout),
       settlers,
       leave: undefined,
     };
     this.#slots.push(slot);
     if (isHeartbeat) this.#heartbeats++;
     if (signal !== undefined) {
-      slot.leave = onAbort(signal, (reason) => giveUp(slot, reason));
+      slot.leave = onAbort(signal, (reason) => this.#giveUp(slot, reason));
     }
     return settlers.promise;
   }
 
-  #countdownFor(timeout: number): Countdown | undefined {
-    if (timeout === this.#timeout) return this.#countdown;
-    const ticker = this.#tickers.for(timeout);
-    let countdown = this.#countdowns.find((one) => one.ticker === ticker);
-    if (countdown === undefined && ticker !== undefined) {
-      countdown = new Countdown(ticker, (one) => this.#lookForLate(one));
-      this.#countdowns.push(countdown);
+  #deadlineOf(timeout: number): number {
+    if (timeout === Infinity) return Infinity;
+    if (this.#ticker === undefined || timeout < this.#shortest) {
+      this.#shortest = timeout;
+      this.#tickBy(this.#tickers.for(timeout));
     }
-    this.#timeout = timeout;
-    return this.#countdown = countdown;
+    const deadline = this.#time + timeout;
+    if (deadline < this.#earliest) this.#earliest = deadline;
+    return deadline;
   }
 
-  #lookForLate(countdown: Countdown): void {
-    countdown.earliest = Infinity;
+  #tickBy(ticker: Ticker | undefined): void {
+    if (ticker === this.#ticker) return;
+    this.#ticker?.delete(this);
+    this.#ticker = ticker;
+    ticker?.add(this);
+  }
+
+  /** Gives up what is late. */
+  tick(): void {
+    // The first tick may come at once: so each deadline is one tick later.
+    const now = this.#time;
+    this.#time += this.#ticker!.period;
+    if (now < this.#earliest) return;
+    this.#earliest = Infinity;
+    let shortest = Infinity;
     for (const slot of this.#slots) {
-      if (slot.countdown !== countdown) continue;
-      if (slot.deadline <= countdown.ticks) {
-        const { timeout } = slot;
+      const { timeout } = slot;
+      if (slot.deadline <= now) {
         if (slot.settlers === undefined) {
           return this.#onMissing(timeoutError(
             `Cannot receive reply: it is missing ${timeout} ms after its request was given up (timeout), and replies are matched by their order`,
           ));
         }
-        giveUp(
+        this.#giveUp(
           slot,
           timeoutError(
             `Cannot receive reply: timed out after ${timeout} ms (timeout)`,
           ),
         );
       }
-      countdown.earliest = Math.min(countdown.earliest, slot.deadline);
+      this.#earliest = Math.min(this.#earliest, slot.deadline);
+      shortest = Math.min(shortest, timeout);
     }
-    if (countdown.earliest === Infinity) countdown.stop();
+    this.#shortest = shortest;
+    this.#tickBy(this.#tickers.for(shortest));
+  }
+
+  /** Keeps nothing of a request but its slot. */
+  #giveUp(slot: Slot<T>, reason: unknown): void {
+    slot.deadline = this.#deadlineOf(slot.timeout);
+    reject(slot, reason);
   }
 
   /**
@@ -198,22 +183,17 @@ export class Requests<T> {
 
   /** Rejects all. */
   end(reason: unknown): void {
-    for (const countdown of this.#countdowns) countdown.stop();
+    this.#tickBy(undefined);
     for (let slot; (slot = this.#slots.shift()) !== undefined;) {
-      giveUp(slot, reason);
+      reject(slot, reason);
     }
     this.#heartbeats = 0;
   }
 }
 
-/** Keeps nothing of a request but its slot. */
-function giveUp<T>(slot: Slot<T>, reason: unknown): void {
-  const { settlers, leave, countdown } = slot;
-  if (settlers === undefined) return;
+function reject<T>(slot: Slot<T>, reason: unknown): void {
+  const { settlers, leave } = slot;
   slot.settlers = slot.leave = undefined;
   leave?.();
-  rejectQuietly(settlers, reason);
-  if (countdown?.isCounting) {
-    slot.deadline = countdown.after(slot.timeout);
-  }
+  if (settlers !== undefined) rejectQuietly(settlers, reason);
 }

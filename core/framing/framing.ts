@@ -25,4 +25,5 @@ export {
   FRAMING_OPTIONS,
   framingOf,
   type FramingOptions,
+  resolveFraming,
 } from "./options.ts";

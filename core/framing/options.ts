@@ -65,15 +65,20 @@ export type Framing = Readonly<Required<FramingOptions>>;
 
 const CHECKED = new WeakSet<FramingOptions>();
 
+/** Reads and checks options of a user; those that are checked stay. */
+export function framingOf(options: FramingOptions): Framing {
+  return CHECKED.has(options)
+    ? options as Framing
+    : resolveFraming(readOptions(FRAMING_OPTIONS, options));
+}
+
 /**
- * Reads and checks options of a user, and gives the limit that both the user and
- * the prefix allow; those that are checked stay.
+ * Takes options that were read, among others, with the limit that both the user
+ * and the prefix allow.
  *
  * @throws {RangeError} If the prefix cannot express the limit.
  */
-export function framingOf(options: FramingOptions): Framing {
-  if (CHECKED.has(options)) return options as Framing;
-  const given = readOptions(FRAMING_OPTIONS, options);
+export function resolveFraming(given: FramingOptions): Framing {
   const { prefixBytes, littleEndian, maxFrameBytes, maxDepth } = {
     ...FRAMING_DEFAULTS,
     ...given,

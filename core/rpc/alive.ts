@@ -29,8 +29,8 @@ export interface Owed {
  * only a write tells whether the peer is still there.
  */
 export function stayAlive(link: Link, owed: Owed): void {
-  const interval = Math.min(link.idleTimeout / 3, MOST_QUIET);
-  const ticker = link.tickers.for(interval)!;
+  const interval = Math.min(link.settings.idleTimeout / 3, MOST_QUIET);
+  const ticker = link.settings.tickers.for(interval)!;
   const most = ticker.ticks(interval);
   let seen = 0;
   let ticks = 0;

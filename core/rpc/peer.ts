@@ -112,7 +112,7 @@ export class RpcPeer<Remote = RpcUntyped>
     this.#dispatcher = new Dispatcher(connection, settings, caller);
     this.#caller = this.#dispatcher.caller;
     const link = linkOf(connection);
-    link.limitDepth();
+    link.outbox.limitDepth();
     withinMethod(() => link.consume(this.#dispatcher));
   }
 

@@ -119,7 +119,7 @@ export class Replies {
 
   /** Gives the size of an answer in bytes; throws where it cannot be sent. */
   measure(response: RpcResponse): number {
-    return this.#link.measure(response) -
+    return this.#link.outbox.measure(response) -
       this.#link.framing.prefixBytes;
   }
 
@@ -137,7 +137,7 @@ export class Replies {
     if (this.#sendNow(answer, method, isReplaced)) return;
     try {
       // What waits is no larger than what can be sent.
-      this.#link.measure(answer);
+      this.#link.outbox.measure(answer);
     } catch (error) {
       return this.#replace(error, answer, method, isReplaced);
     }

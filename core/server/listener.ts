@@ -11,7 +11,8 @@ import {
   isFailureOf,
   linkOf,
   makeConnection,
-  Settings,
+  type Settings,
+  settingsOf,
 } from "../connection/connection.ts";
 import type { JsonValue } from "../framing/framing.ts";
 import {
@@ -142,7 +143,7 @@ export class Listener<T = JsonValue>
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
     this.#slots = new Slots(resolved.maxConnections);
-    this.#settings = new Settings(given);
+    this.#settings = settingsOf(given);
     const encrypt = tls && secureServer(tls);
     const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
     checkForAddress(given, endpoint);

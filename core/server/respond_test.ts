@@ -22,6 +22,7 @@ import {
   fromDuplex,
   linkOf,
   makeConnection,
+  settingsOf,
 } from "../connection/connection.ts";
 import {
   type ErrorHandler,
@@ -515,7 +516,7 @@ Deno.test("Responder keeps replies that came late until the peer reads, and lose
 Deno.test("Connection probes no link for reading its signal, and one that an iteration is at work for", async () => {
   using clock = new Clock(10_000);
   const [near, far] = memoryPair();
-  const connection = makeConnection(near, {}, { canProbe: true });
+  const connection = makeConnection(near, settingsOf({}), { canProbe: true });
   const { signal } = connection;
   clock.advance(clock.period);
   assertEquals(near.writes, []);
@@ -537,7 +538,7 @@ Deno.test("Connection probes a link that can be probed, and only while it neithe
   for (const canProbe of [false, true]) {
     using clock = new Clock(10_000);
     const [near, far] = memoryPair();
-    const connection = makeConnection(near, {}, { canProbe });
+    const connection = makeConnection(near, settingsOf({}), { canProbe });
     const gate = Promise.withResolvers<symbol>();
     new Responder(connection, () => gate.promise, undefined, 1, Infinity);
     const client = fromDuplex(far);
