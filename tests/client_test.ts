@@ -149,7 +149,7 @@ Deno.test("createClient() rejects at once what no other attempt would change", a
     [
       { ...options, authenticate: sharedSecret("another secret of the tests") },
       AuthenticationError,
-      "the server refused",
+      "the server rejected the login",
     ],
   ];
   for (const [options, type, text] of cases) {
