@@ -42,7 +42,7 @@ export class Alarm {
       () => this.#look(),
       Math.min(Math.max(1, Math.ceil(deadline - now())), MOST_DELAY),
     );
-    // Whoever waits for a connection keeps the process alive.
+    // Waiting for a connection keeps the process alive.
     if (!this.#keepsAlive) this.#timer.unref();
   }
 

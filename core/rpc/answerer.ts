@@ -72,7 +72,7 @@ export class Answerer {
     return this.#queue.streamSlots.taken;
   }
 
-  /** Methods at work for which somebody waits. */
+  /** Methods at work whose answers are wanted. */
   get working(): number {
     return this.#queue.slots.taken + this.#queue.streamSlots.taken;
   }
@@ -177,7 +177,7 @@ export class Answerer {
     this.#finish(call, failureOf(call.id!, RPC_ERRORS.internalError));
   }
 
-  /** Sends what comes from an iterable, if anybody waits for it. */
+  /** Sends the items of an iterable, unless the call has no answer or is over. */
   #stream(call: IncomingCall, items: Streamable): void {
     const { id } = call;
     const stream = new OutgoingStream(items, sinkOf(this.#link, id));
@@ -211,7 +211,7 @@ export class Answerer {
     this.#goOn();
   }
 
-  /** Nobody waits for a call any more; it was taken from the table. */
+  /** Ends a call that was taken from the table before its method is done. */
   #stop(call: IncomingCall, reason: unknown, cause?: Cause): void {
     if (call.isWaiting) this.#queue.leave(call);
     this.#answer(call, cause && failureOf(call.id!, cause));
@@ -291,7 +291,7 @@ export class Answerer {
     this.#restIfDone();
   }
 
-  /** Stops all calls: there is nobody left to answer. */
+  /** Stops all calls: the link is gone. */
   abort(reason: unknown): void {
     const calls = this.#calls.takeAll();
     for (const call of calls) if (call.isWaiting) this.#queue.leave(call);

@@ -49,9 +49,9 @@ export class IncomingCall implements RpcContext {
   /** With what it is answered together. */
   readonly batch: Batch | undefined;
   /**
-   * Where it is: `new` if nobody else knows of it, `parked` until there is a
+   * Where it is: `new` before it has a slot or waits, `parked` until there is a
    * slot for it, `working` in one of {@linkcode IncomingCall.slots}, `over` if
-   * nobody waits for it.
+   * its answer was sent or is not wanted.
    */
   state: "new" | "parked" | "working" | "over" = "new";
   /** Those among which it has one, or had when it was over. */
@@ -123,7 +123,7 @@ export class IncomingCall implements RpcContext {
     return (this.#controller ??= controllerOf(this.#told)).signal;
   }
 
-  /** Aborted when nobody waits for it any more: calls within it are given up. */
+  /** Aborted when its answer is not wanted any more: calls within it are given up. */
   get over(): AbortSignal {
     return (this.#overController ??= controllerOf(this.#abortion)).signal;
   }
@@ -165,7 +165,7 @@ export class IncomingCall implements RpcContext {
     this.#controller?.abort(reason);
   }
 
-  /** Nobody waits for the answer any more. */
+  /** Its answer is not wanted any more. */
   abort(reason: unknown): void {
     this.#abortion = reason;
     this.endSoon(reason);

@@ -102,7 +102,7 @@ export class IncomingQueue {
 
   /**
    * Tells once, where a call finds no slot for those that were given up: their
-   * methods do not heed the signal, which nobody would notice otherwise.
+   * methods do not heed the signal, which would go unnoticed otherwise.
    */
   #tellOfAbandoned({ method, bytes }: IncomingCall, slots: Slots): void {
     const abandoned = slots.working - slots.taken;

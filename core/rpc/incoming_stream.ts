@@ -25,7 +25,7 @@ export const WINDOW_BYTES = 262_144;
 const MOST_BYTES = 3 * WINDOW_BYTES;
 /**
  * Bytes that all streams of a connection hold, before the frame at hand: 16
- * windows that are full, of streams that nobody reads.
+ * windows that are full, of streams that are not read.
  */
 export const MOST_STREAM_BYTES = 4_194_304;
 
@@ -35,15 +35,15 @@ export interface StreamTotal {
   bytes: number;
 }
 
-/** Makes the error for one who waits, where it is waited for. */
+/** Makes an error where it is awaited, so that its stack leads there. */
 export type Failure = () => unknown;
 
-/** Throws what a failure makes, with the stack of who waits. */
+/** Throws what a failure makes. */
 export function raise(failure: Failure): never {
   throw failure();
 }
 
-/** The error of one who iterates over a call that has one result. */
+/** The error of iterating over a call that has one result. */
 export function notAStream(): TypeError {
   return new TypeError(
     "Cannot iterate over reply: the method answered with one value, not with a stream",
@@ -56,7 +56,7 @@ export interface StreamSource {
   credit(items: number): void;
   /** No more is wanted. */
   cancel(): void;
-  /** Somebody reads it. Called once. */
+  /** Its reading has begun. Called once. */
   begin(): void;
 }
 
@@ -82,7 +82,7 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   #bytesHeld = 0;
   #itemsTaken = 0;
   #bytesTaken = 0;
-  /** What whoever reads it may do before the next item. */
+  /** How long the reader may go on before others have to run. */
   #share: Share | undefined;
   #isOver = false;
   /** What comes behind the last item, until it was handed out. */
@@ -157,8 +157,8 @@ export class IncomingStream<T, R> implements AsyncGenerator<T, R, void> {
   }
 
   /**
-   * Gives those who wait what there is: items, then the end as it is, then the
-   * end of an iteration.
+   * Settles the reads that wait: with items, then once with how it ended, then
+   * with the end of an iteration.
    */
   #serve(): void {
     while (this.#waiting.size > 0 && (this.itemsHeld > 0 || this.#isOver)) {

@@ -35,14 +35,6 @@ export function tableOf(
   methods: RpcMethods,
   discover: boolean,
 ): MethodTable {
-  if (
-    typeof methods !== "object" || methods === null || Array.isArray(methods) ||
-    methods instanceof Promise
-  ) {
-    throw new TypeError(
-      `Cannot serve methods: received ${show(methods)}, expected an object`,
-    );
-  }
   const problem = problemOfAll(methods);
   if (problem !== undefined) throw new TypeError(`Cannot serve ${problem}`);
   const table = new Map<string, Invoke>();
@@ -77,7 +69,11 @@ export const FENCE = "rpc.sync";
  * What is wrong with methods together. Those of a class would need `this` to be
  * the instance, and not the call.
  */
-function problemOfAll(methods: object): string | undefined {
+function problemOfAll(methods: unknown): string | undefined {
+  if (
+    typeof methods !== "object" || methods === null || Array.isArray(methods) ||
+    methods instanceof Promise
+  ) return `methods: received ${show(methods)}, expected an object`;
   for (
     let prototype = Object.getPrototypeOf(methods);
     prototype !== null && prototype !== Object.prototype;

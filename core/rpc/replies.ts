@@ -147,7 +147,7 @@ export class Replies {
 
   /**
    * Hands an answer to the connection, or an error in its place; gives whether
-   * there was room for it. Where the connection has ended, nobody reads it.
+   * there was room for it. Where the connection has ended, it is dropped.
    */
   #sendNow(answer: Answer, method?: string, isReplaced = false): boolean {
     try {

@@ -62,13 +62,13 @@ export class Slots {
     this.bytes += bytes + this.#limits.overhead;
   }
 
-  /** A call leaves its slot: nobody waits for it any more. */
+  /** A call leaves its slot: it is answered, or given up. */
   leave(bytes: number): void {
     this.taken--;
     this.bytesTaken -= bytes + this.#limits.overhead;
   }
 
-  /** The method of a call is done, whether anybody waits or not. */
+  /** The method of a call is done, whether it was given up or not. */
   rest(bytes: number): void {
     this.working--;
     this.bytes -= bytes + this.#limits.overhead;
