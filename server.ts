@@ -80,6 +80,7 @@ export {
  * ```
  *
  * @typeParam T Type of the peers' messages. It is not checked at run time.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  * @param options Where to listen, framing and limits.
  * @param handler Handles one connection.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
@@ -88,10 +89,10 @@ export {
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
-export function listen<T = JsonValue>(
-  options: ServerOptions<T>,
-  handler: ConnectionHandler<T>,
-): Server<T>;
+export function listen<T = JsonValue, I = unknown>(
+  options: ServerOptions<T, I>,
+  handler: ConnectionHandler<T, I>,
+): Server<T, I>;
 /**
  * Listens for connections, which the program accepts one by one. Catch what the
  * code for a connection throws: an iteration throws when the link breaks.
@@ -111,15 +112,16 @@ export function listen<T = JsonValue>(
  * ```
  *
  * @typeParam T Type of the peers' messages. It is not checked at run time.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  * @param options Where to listen, framing and limits.
  */
-export function listen<T = JsonValue>(
-  options?: ListenOptions<T>,
-): Listener<T>;
-export function listen<T = JsonValue>(
-  options: ServerOptions<T> = {},
-  handler?: ConnectionHandler<T>,
-): Listener<T> | Server<T> {
+export function listen<T = JsonValue, I = unknown>(
+  options?: ListenOptions<T, I>,
+): Listener<T, I>;
+export function listen<T = JsonValue, I = unknown>(
+  options: ServerOptions<T, I> = {},
+  handler?: ConnectionHandler<T, I>,
+): Listener<T, I> | Server<T, I> {
   if (handler === undefined) return new Listener(options, bind);
   const given = readOptions(SERVER_OPTIONS, options);
   checkArgument(
@@ -149,6 +151,7 @@ export function listen<T = JsonValue>(
  * ```
  *
  * @typeParam T Type of the clients' messages. It is not checked at run time.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  * @param options Where to listen, framing and limits.
  * @param handler Answers a message.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
@@ -157,24 +160,27 @@ export function listen<T = JsonValue>(
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
-export function serve<T = JsonValue>(
-  options: ServeOptions<T>,
-  handler: Handler<T>,
-): Server<T>;
+export function serve<T = JsonValue, I = unknown>(
+  options: ServeOptions<T, I>,
+  handler: Handler<T, I>,
+): Server<T, I>;
 /**
  * Answers messages on port 8080 of all addresses of this machine.
  *
  * @typeParam T What the messages of the clients are taken to be; nothing checks
  * it.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  * @param handler Answers a message.
  */
-export function serve<T = JsonValue>(handler: Handler<T>): Server<T>;
-export function serve<T = JsonValue>(
-  ...args: [Handler<T>] | [ServeOptions<T>, Handler<T>]
-): Server<T> {
+export function serve<T = JsonValue, I = unknown>(
+  handler: Handler<T, I>,
+): Server<T, I>;
+export function serve<T = JsonValue, I = unknown>(
+  ...args: [Handler<T, I>] | [ServeOptions<T, I>, Handler<T, I>]
+): Server<T, I> {
   const [options, handler] = args.length === 1 && typeof args[0] === "function"
     ? [{}, args[0]]
-    : args as [ServeOptions<T>, Handler<T>];
+    : args as [ServeOptions<T, I>, Handler<T, I>];
   const { maxInFlight = SERVE_DEFAULTS.maxInFlight, onError, ...rest } =
     readOptions(SERVE_OPTIONS, options);
   checkArgument(

@@ -47,10 +47,15 @@ export interface AuthenticationPeer {
  * rejects it, an array and an `Error` included, and so does a question that is
  * not awaited. If it throws or rejects, the peer is told to try again later.
  */
-export type Verifier = (
+export type Verifier<I = unknown> = (
   message: JsonValue,
   peer: AuthenticationPeer,
-) => unknown;
+) =>
+  | I
+  | false
+  | null
+  | undefined
+  | PromiseLike<I | false | null | undefined>;
 
 /**
  * The client's half of a login. It returns, or resolves to, the last message to
@@ -61,11 +66,11 @@ export type Verifier = (
 export type Prover = (peer: AuthenticationPeer) => unknown;
 
 /** Both halves of a way to authenticate. */
-export interface Authentication {
+export interface Authentication<I = unknown> {
   /** The client's half. */
   readonly prove: Prover;
   /** The server's half. */
-  readonly verify: Verifier;
+  readonly verify: Verifier<I>;
   /**
    * Whether who listens in could authenticate later: it is refused over TCP
    * without TLS, except within one machine.

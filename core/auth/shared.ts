@@ -62,7 +62,7 @@ const LEAST_BYTES = 16;
 export function sharedToken(
   token: string,
   options: SharedTokenOptions = {},
-): Authentication {
+): Authentication<true> {
   checkSecret("token", token);
   const { allowPlaintext } = readOptions(SHARED_TOKEN_OPTIONS, options);
   return {
@@ -109,7 +109,7 @@ export function sharedToken(
  * @throws {TypeError} If the secret is empty, begins or ends with white space,
  * or is not in Unicode normal form C.
  */
-export function sharedSecret(secret: string): Authentication {
+export function sharedSecret(secret: string): Authentication<true> {
   checkSecret("secret", secret);
   return secretLogin(secret, randomBytes);
 }
@@ -118,7 +118,7 @@ export function sharedSecret(secret: string): Authentication {
 export function secretLogin(
   secret: string,
   makeNonce: () => Uint8Array,
-): Authentication {
+): Authentication<true> {
   return {
     needsEncryption: false,
     async prove(peer) {

@@ -81,8 +81,9 @@ let connectionOf: <T>(link: Link<T>) => Connection<T>;
  * ```
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  */
-export class Connection<T = JsonValue>
+export class Connection<T = JsonValue, I = unknown>
   implements AsyncIterable<T>, AsyncDisposable {
   readonly #link: Link<T>;
 
@@ -109,8 +110,8 @@ export class Connection<T = JsonValue>
    * Who the peer is: what `authenticate` of the server returned. It is
    * `undefined` without `authenticate`.
    */
-  get identity(): unknown {
-    return this.#link.identity;
+  get identity(): I {
+    return this.#link.identity as I;
   }
 
   /** What TLS negotiated; `undefined` over a link that is not encrypted. */

@@ -8,6 +8,7 @@ import {
   isFailureOf,
   linkOf,
 } from "../connection/connection.ts";
+import type { JsonValue } from "../framing/framing.ts";
 import { report } from "../tools/report.ts";
 
 /**
@@ -15,17 +16,20 @@ import { report } from "../tools/report.ts";
  * promise is settled. What it sends after that is refused.
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  */
-export type ConnectionHandler<T> = (connection: Connection<T>) => unknown;
+export type ConnectionHandler<T = JsonValue, I = unknown> = (
+  connection: Connection<T, I>,
+) => unknown;
 
 /**
  * Calls the handler, and closes the connection when it is done. Never rejects:
  * what the peer breaks ends its connection alone, and any other error is
  * reported, too.
  */
-export async function handle<T>(
-  connection: Connection<T>,
-  handler: ConnectionHandler<T>,
+export async function handle<T, I>(
+  connection: Connection<T, I>,
+  handler: ConnectionHandler<T, I>,
 ): Promise<void> {
   const link = linkOf(connection);
   try {

@@ -52,6 +52,9 @@ import { Totals } from "./totals.ts";
 /** Opens a socket that listens. */
 export type Bind = (address: Address, removeStale: boolean) => Binding;
 
+/** Takes each connection. */
+type Consume<T, I = unknown> = (connection: Connection<T, I>) => void;
+
 /** Options of {@linkcode Listener.accept}. */
 export interface AcceptOptions {
   /** Gives up waiting when aborted. */
@@ -65,9 +68,9 @@ const ACCEPT_OPTIONS: OptionTable<AcceptOptions> = { signal: signalOption() };
  * Accepts for a server until the listener is closed, and rejects if the socket
  * fails before.
  */
-export let run: <T>(listener: Listener<T>) => Promise<void>;
+export let run: <T, I>(listener: Listener<T, I>) => Promise<void>;
 /** Closes the listener, and lets what is open end once it is answered. */
-export let drain: <T>(listener: Listener<T>) => void;
+export let drain: <T, I>(listener: Listener<T, I>) => void;
 
 /**
  * Accepts connections until it is closed, made by `listen` without a handler.
@@ -86,11 +89,11 @@ export let drain: <T>(listener: Listener<T>) => void;
  * }
  * ```
  */
-export class Listener<T = JsonValue>
-  implements AsyncIterable<Connection<T>>, Disposable {
+export class Listener<T = JsonValue, I = unknown>
+  implements AsyncIterable<Connection<T, I>>, Disposable {
   readonly #binding: Binding;
   /** Who takes each connection; without it, `accept` gives them. */
-  readonly #consume: ((connection: Connection<T>) => void) | undefined;
+  readonly #consume: Consume<T> | undefined;
   /** Connections that nobody has accepted yet, and who waits for one. */
   readonly #ready = new Queue<Connection<T>>();
   readonly #waiting = new Set<PromiseWithResolvers<Connection<T>>>();
@@ -131,14 +134,14 @@ export class Listener<T = JsonValue>
 
   /** Opens the socket; use `listen`. */
   constructor(
-    options: ListenOptions<T>,
+    options: ListenOptions<T, I>,
     bind: Bind,
-    consume?: (connection: Connection<T>) => void,
+    consume?: Consume<T, I>,
   ) {
-    const given = readOptions(LISTEN_OPTIONS, options);
+    const given = readOptions(LISTEN_OPTIONS, options as ListenOptions<T>);
     const resolved = { ...LISTEN_DEFAULTS, ...given };
     const { tls, authenticate } = resolved;
-    this.#consume = consume;
+    this.#consume = consume as Consume<T>;
     this.#acceptBackoff = resolved.acceptBackoff;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
@@ -171,8 +174,8 @@ export class Listener<T = JsonValue>
   }
 
   /** The connections that are open. */
-  get connections(): ReadonlySet<Connection<T>> {
-    return this.#connections;
+  get connections(): ReadonlySet<Connection<T, I>> {
+    return this.#connections as ReadonlySet<Connection<T, I>>;
   }
 
   /** Counts, so far and at the moment. */
@@ -187,10 +190,10 @@ export class Listener<T = JsonValue>
    * @throws {Deno.errors.BadResource} If the listener is closed.
    * @throws The signal's reason, if it is aborted.
    */
-  accept(options: AcceptOptions = {}): Promise<Connection<T>> {
+  accept(options: AcceptOptions = {}): Promise<Connection<T, I>> {
     try {
       const { signal } = readOptions(ACCEPT_OPTIONS, options);
-      return quiet(this.#next(signal));
+      return quiet(this.#next(signal)) as Promise<Connection<T, I>>;
     } catch (error) {
       return Promise.reject(error);
     }
@@ -358,7 +361,7 @@ export class Listener<T = JsonValue>
    * Iterates over the connections as they come, and ends when the listener is
    * closed. Leaving the loop closes the listener.
    */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Connection<T>, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection<T, I>, void> {
     try {
       for (;;) yield await this.accept();
     } catch (error) {

@@ -56,11 +56,11 @@ export type RejectionReason =
  * An event of a server, for logs and counters. Every `connected` is followed by
  * one `closed` of the same connection.
  */
-export type ServerEvent<T = JsonValue> =
+export type ServerEvent<T = JsonValue, I = unknown> =
   /** The server accepts connections from now on. */
   | { readonly type: "listening"; readonly addr: Address }
   /** A peer connected: encrypted and authenticated, where that is asked for. */
-  | { readonly type: "connected"; readonly connection: Connection<T> }
+  | { readonly type: "connected"; readonly connection: Connection<T, I> }
   /** A peer was rejected. */
   | {
     readonly type: "rejected";
@@ -71,7 +71,7 @@ export type ServerEvent<T = JsonValue> =
   /** A connection ended. */
   | {
     readonly type: "closed";
-    readonly connection: Connection<T>;
+    readonly connection: Connection<T, I>;
     readonly end: ConnectionEnd;
     readonly stats: ConnectionStats;
   }
@@ -116,7 +116,7 @@ export interface ServerStats {
 }
 
 /** Options of `listen`. */
-export interface ListenOptions<T = JsonValue>
+export interface ListenOptions<T = JsonValue, I = unknown>
   extends ConnectionOptions, EndpointOptions {
   /**
    * Address to listen on.
@@ -171,7 +171,7 @@ export interface ListenOptions<T = JsonValue>
    * Accepts or rejects each peer: `sharedToken`, `sharedSecret`, or a function
    * that gets the first message. No handler runs before.
    */
-  authenticate?: Authentication | Verifier;
+  authenticate?: Authentication<I> | Verifier<I>;
   /**
    * Whether to remove the Unix socket that a killed server of this package left
    * behind. A socket of another program or of a running server is never
@@ -192,11 +192,12 @@ export interface ListenOptions<T = JsonValue>
    * nothing. The events are also published on the channel
    * `@blackbelt/networking:server` of `node:diagnostics_channel`.
    */
-  onEvent?: (event: ServerEvent<T>) => void;
+  onEvent?: (event: ServerEvent<T, I>) => void;
 }
 
 /** Options of `listen` with a handler. */
-export interface ServerOptions<T = JsonValue> extends ListenOptions<T> {
+export interface ServerOptions<T = JsonValue, I = unknown>
+  extends ListenOptions<T, I> {
   /**
    * Milliseconds that `Server.shutdown` gives the connections to end.
    *
@@ -211,7 +212,8 @@ export interface ServerOptions<T = JsonValue> extends ListenOptions<T> {
 }
 
 /** Options of `serve`. */
-export interface ServeOptions<T = JsonValue> extends ServerOptions<T> {
+export interface ServeOptions<T = JsonValue, I = unknown>
+  extends ServerOptions<T, I> {
   /**
    * Messages of one connection that have no reply yet. While there are as many,
    * or they have more bytes than `maxFrameBytes`, nothing more is read from it.
@@ -223,7 +225,7 @@ export interface ServeOptions<T = JsonValue> extends ServerOptions<T> {
    * Answers when the handler fails. Without it, the error is printed unless the
    * peer caused it, and the connection is closed.
    */
-  onError?: ErrorHandler<T>;
+  onError?: ErrorHandler<T, I>;
 }
 
 /** What each option may be. */

@@ -60,10 +60,11 @@ export type Reply =
  * {@linkcode ErrorHandler} answers.
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  */
-export type Handler<T = JsonValue> = (
+export type Handler<T = JsonValue, I = unknown> = (
   message: T,
-  connection: Connection<T>,
+  connection: Connection<T, I>,
 ) => Reply | PromiseLike<Reply>;
 
 /**
@@ -74,9 +75,9 @@ export type Handler<T = JsonValue> = (
  * closed once the earlier replies are written: with a reply missing, every later
  * one would be taken for the wrong request's.
  */
-export type ErrorHandler<T = JsonValue> = (
+export type ErrorHandler<T = JsonValue, I = unknown> = (
   error: unknown,
-  connection: Connection<T>,
+  connection: Connection<T, I>,
 ) => unknown;
 
 interface Pending {
@@ -116,12 +117,12 @@ function orFailure(reply: unknown, error: unknown): unknown {
  * Hands the messages of one connection to a handler and sends its replies in
  * order; closes it when it is at an end and all are sent.
  */
-export class Responder<T> implements Consumer<T> {
+export class Responder<T, I = unknown> implements Consumer<T> {
   readonly name = "serve()";
-  readonly #connection: Connection<T>;
+  readonly #connection: Connection<T, I>;
   readonly #link: Link<T>;
-  readonly #handler: Handler<T>;
-  readonly #onError: ErrorHandler<T> | undefined;
+  readonly #handler: Handler<T, I>;
+  readonly #onError: ErrorHandler<T, I> | undefined;
   readonly #maxInFlight: number;
   readonly #maxBytesInFlight: number;
   readonly #replies = new Queue<Pending>();
@@ -134,9 +135,9 @@ export class Responder<T> implements Consumer<T> {
   #ended: ConnectionEnd | undefined;
 
   constructor(
-    connection: Connection<T>,
-    handler: Handler<T>,
-    onError: ErrorHandler<T> | undefined,
+    connection: Connection<T, I>,
+    handler: Handler<T, I>,
+    onError: ErrorHandler<T, I> | undefined,
     maxInFlight: number,
     maxBytesInFlight: number,
   ) {

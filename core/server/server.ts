@@ -58,14 +58,14 @@ export { type AcceptOptions, Listener };
  * await server.finished;
  * ```
  */
-export class Server<T = JsonValue> implements AsyncDisposable {
+export class Server<T = JsonValue, I = unknown> implements AsyncDisposable {
   /**
    * Resolves when the server has shut down and its last connection is closed.
    * It rejects at that moment if the server shut down because its socket
    * failed.
    */
   readonly finished: Promise<void>;
-  readonly #listener: Listener<T>;
+  readonly #listener: Listener<T, I>;
   readonly #shutdownTimeout: number;
   readonly #closed = Promise.withResolvers<void>();
   #isDraining = false;
@@ -78,9 +78,9 @@ export class Server<T = JsonValue> implements AsyncDisposable {
    * @internal
    */
   constructor(
-    options: ServerOptions<T>,
+    options: ServerOptions<T, I>,
     bind: Bind,
-    take: (connection: Connection<T>) => void,
+    take: (connection: Connection<T, I>) => void,
   ) {
     const {
       shutdownTimeout = SERVE_DEFAULTS.shutdownTimeout,
@@ -101,7 +101,7 @@ export class Server<T = JsonValue> implements AsyncDisposable {
   }
 
   /** The connections that are open. */
-  get connections(): ReadonlySet<Connection<T>> {
+  get connections(): ReadonlySet<Connection<T, I>> {
     return this.#listener.connections;
   }
 

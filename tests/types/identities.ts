@@ -1,0 +1,54 @@
+/** What `identity` is, by what `authenticate` gives. */
+import {
+  type JsonValue,
+  listen,
+  serve,
+  type Server,
+  sharedToken,
+} from "../../mod.ts";
+import { same } from "./calls.ts";
+
+interface User {
+  name: string;
+}
+
+declare const find: (token: JsonValue) => Promise<User | undefined>;
+
+export function identities(): void {
+  serve({ authenticate: (message) => find(message) }, (_, { identity }) => {
+    same<User, typeof identity>(true);
+    return identity.name;
+  });
+  serve(
+    { authenticate: () => ({ name: "a" }), port: 0 },
+    (_, { identity }) => identity.name,
+  );
+  serve({ authenticate: sharedToken("a") }, (_, { identity }) => {
+    same<true, typeof identity>(true);
+    return identity;
+  });
+  serve({ authenticate: (message) => message === 1 }, (_, { identity }) => {
+    same<true, typeof identity>(true);
+    return identity;
+  });
+  serve({ port: 0 }, (_, { identity }) => {
+    same<unknown, typeof identity>(true);
+    return null;
+  });
+  serve<User>({ authenticate: sharedToken("a") }, ({ name }) => name);
+  serve(
+    { authenticate: find, onEvent() {}, onError: (_, c) => c.identity.name },
+    () => 1,
+  );
+  const server: Server = serve({ authenticate: find }, () => 1);
+  for (const { identity } of server.connections) {
+    same<unknown, typeof identity>(true);
+  }
+  listen({ authenticate: find }, ({ identity }) => identity.name);
+}
+
+export async function acceptedIdentities(): Promise<void> {
+  const listener = listen({ authenticate: find });
+  (await listener.accept()).identity.name;
+  for await (const { identity } of listener) identity.name;
+}
