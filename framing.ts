@@ -84,7 +84,7 @@ export class FrameDecoderStream<T = JsonValue>
       ArrayBuffer | ArrayBufferView
     >();
     this.writable = bytes.writable;
-    // Driven by who reads: an error would take the messages before it along
+    // Driven by the reader: an error would take the messages before it along
     // that are not read yet.
     this.readable = ReadableStream.from(decodeAll(bytes.readable, decoder));
   }

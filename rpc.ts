@@ -172,7 +172,7 @@ export const RPC_CLIENT_DEFAULTS:
  * @param options Limits of calls.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
- * method is none.
+ * method is invalid.
  */
 export function rpc<Remote = RpcUntyped>(
   connection: Connection,
@@ -261,7 +261,7 @@ export class RpcServer<Remote = RpcUntyped> extends Server {
  * missing.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
- * method is none.
+ * method is invalid.
  */
 export function serveRpc<Remote = RpcUntyped>(
   options: ServeRpcOptions,
@@ -306,7 +306,7 @@ export function serveRpc<Remote = RpcUntyped>(
  * `connectTimeout`.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
- * method is none.
+ * method is invalid.
  */
 export async function connectRpc<Remote = RpcUntyped>(
   options: ConnectRpcOptions = {},
@@ -346,7 +346,7 @@ export async function connectRpc<Remote = RpcUntyped>(
  * @throws {RangeError} If a number is out of range.
  * @throws {TlsError} If the server cannot be trusted, or speaks no TLS.
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
- * method is none.
+ * method is invalid.
  */
 export async function createRpcClient<Remote = RpcUntyped>(
   options: RpcClientOptions = {},

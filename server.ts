@@ -167,8 +167,7 @@ export function serve<T = JsonValue, I = unknown>(
 /**
  * Answers messages on port 8080 of all addresses of this machine.
  *
- * @typeParam T What the messages of the clients are taken to be; nothing checks
- * it.
+ * @typeParam T Type of the clients' messages. It is not checked at run time.
  * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  * @param handler Answers a message.
  */

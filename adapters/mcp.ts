@@ -96,7 +96,7 @@ export class ConnectionTransport {
    * when the link broke, before `onclose`.
    */
   onerror?: ((error: Error) => void) | undefined;
-  /** Called once, when the connection has ended, whoever ended it. */
+  /** Called once, when the connection has ended, at whichever end. */
   onclose?: (() => void) | undefined;
 
   readonly #connection: Connection;

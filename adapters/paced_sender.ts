@@ -19,7 +19,7 @@ export class PacedSender {
   /** Resolves when the last message that waits was sent, while any does. */
   #last: Promise<void> | undefined;
 
-  /** Sends over the connection; nobody else should. */
+  /** Sends over the connection; nothing else should. */
   constructor(connection: Connection) {
     checkConnection(connection);
     this.#connection = connection;

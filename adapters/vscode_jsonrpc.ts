@@ -76,7 +76,7 @@ export type WriteFailure = [
   count: number | undefined,
 ];
 
-/** Those who listen to an event. */
+/** The listeners of an event. */
 class Listeners<E> extends Set<(event: E) => unknown> {
   readonly event: Subscribe<E> = (listener, thisArgument, disposables) => {
     const call = (event: E) => listener.call(thisArgument, event);
@@ -159,7 +159,7 @@ export class ConnectionMessageReader {
    */
   readonly onError: Subscribe<Error> = this.#errors.event;
   /**
-   * Called once, when the connection has ended, whoever ended it, and the
+   * Called once, when the connection has ended, at whichever end, and the
    * library has come to all the messages before.
    */
   readonly onClose: Subscribe<void> = this.#closes.event;

@@ -1,5 +1,5 @@
 /**
- * The server's half of a login: who is let in.
+ * The server's half of a login: which peers are accepted.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export function screenClient<T>(
 
 /** Counts the failures of the address that a peer comes from. */
 export interface LoginLimit {
-  /** Whether there were too many: nobody from there is let in now. */
+  /** Whether there were too many: no peer from there is accepted now. */
   isBarred(): boolean;
   /** Counts one more. */
   fail(): void;
@@ -98,7 +98,9 @@ class Dialog<T> {
     return await this.next();
   }
 
-  /** The next message of the peer, whose fault it is if there is none. */
+  /**
+   * The next message of the peer, or an error for which the peer is to blame.
+   */
   async next(): Promise<JsonValue> {
     try {
       const message = await receive(this.#link, this.#signal);
@@ -143,16 +145,16 @@ async function judge<T>(
 
 /**
  * Receives the first message of a peer and lets it in or not, which the peer is
- * told in one message. Who calls it closes the connection of a peer that was not
- * let in.
+ * told in one message. The caller closes the connection of a peer that was
+ * rejected.
  *
- * @param link Nobody else may receive from it meanwhile.
+ * @param link Nothing else may receive from it meanwhile.
  * @param signal Gives the peer up when aborted: where that owes a message,
  * without a word.
  * @param limit Counts failures.
  * @param enter Waits until there is room for a peer that may come in.
  * @returns `true`, or who the peer is.
- * @throws {AuthenticationError} If the peer was not let in.
+ * @throws {AuthenticationError} If the peer was rejected.
  * @throws The signal's reason, if it is aborted.
  */
 export async function admit<T>(

@@ -72,8 +72,8 @@ export interface Authentication<I = unknown> {
   /** The server's half. */
   readonly verify: Verifier<I>;
   /**
-   * Whether who listens in could authenticate later: it is refused over TCP
-   * without TLS, except within one machine.
+   * Whether an eavesdropper could log in later: it is refused over TCP without
+   * TLS, except within one machine.
    */
   readonly needsEncryption: boolean;
 }
@@ -83,7 +83,7 @@ const VERDICTS = ["accepted", "refused", "later"] as const;
 export type Verdict = typeof VERDICTS[number];
 
 /**
- * The word of a message that belongs to a login; `undefined` where it is none.
+ * The word of a message that belongs to a login; `undefined` for any other.
  * Only the first message of each direction is looked at.
  */
 export function loginWord(message: unknown): string | undefined {

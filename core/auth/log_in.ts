@@ -29,10 +29,10 @@ export function screenServer<T>(message: T): Error | undefined {
 }
 
 /**
- * The client's way in: sends what proves who it is, and waits for the verdict.
- * Who calls it closes the connection if it rejects.
+ * The client's half of a login: sends its proof, and waits for the verdict. The
+ * caller closes the connection if it rejects.
  *
- * @param link Nobody else may receive from it meanwhile.
+ * @param link Nothing else may receive from it meanwhile.
  * @param signal Gives up when aborted.
  * @throws {AuthenticationError} If the server says anything but yes, or does not
  * prove itself where it has to.
@@ -91,7 +91,7 @@ export async function logIn<T>(
   }
 }
 
-/** Why a verdict lets nobody in. */
+/** Why a verdict rejects the client. */
 function notAccepted(
   message: JsonValue,
   refused = "the server rejected the login",

@@ -56,7 +56,7 @@ export abstract class Closing<T> {
   readonly duplex: ByteDuplex;
   /** Framing and limits. */
   readonly settings: Settings;
-  /** Who reads, and what nobody has read yet. */
+  /** What reads, and the messages that were not read yet. */
   readonly inbox: Inbox<T>;
   /** What is sent. */
   readonly outbox: Outbox;
@@ -177,7 +177,7 @@ export abstract class Closing<T> {
     return this.#received;
   }
 
-  /** Receives no more, and tells all who wait for a message. */
+  /** Receives no more, and rejects all that wait for a message. */
   protected endReceiving(
     end: ConnectionEnd,
     how: Exclude<Receiving, "open"> = "stopped",
@@ -193,8 +193,8 @@ export abstract class Closing<T> {
     this.#over?.resolve();
     if (how === "unreadable") {
       // The other direction is whole: what was sent before still leaves, a
-      // consumer may have replies to come, and who hears of the error may send
-      // a last message at once.
+      // consumer may have replies to come, and code that hears of the error may
+      // send a last message at once.
       if (consumer === undefined) setImmediate(() => this.closeFor(end));
     } else if (
       this.#state === "open" &&
@@ -205,8 +205,8 @@ export abstract class Closing<T> {
       this.#sending === "ended" ||
       !inbox.isRead && !(how === "ended" && inbox.hasUnclaimed)
     ) {
-      // No reply comes any more, nobody is at work for the peer, and nothing is
-      // left that could be answered; or it could not be sent.
+      // No reply comes any more, nothing is at work for the peer, and nothing
+      // is left that could be answered; or it could not be sent.
       this.closeFor(end);
     }
     consumer?.end(end);
@@ -288,7 +288,7 @@ export abstract class Closing<T> {
   /**
    * See `Connection.close`.
    *
-   * @param why The reason that errors give who sends afterwards.
+   * @param why The reason in the errors of later calls of `send`.
    */
   close(why?: string): Promise<void> {
     if (this.#state === "open") this.#closedAs = why;
@@ -305,7 +305,7 @@ export abstract class Closing<T> {
   #close(end: ConnectionEnd): Promise<void> {
     if (this.isEnded) return this.#closing ?? Promise.resolve();
     if (this.#state !== "open") {
-      // Whoever is told as it begins may close, too.
+      // What is told as it begins may close, too.
       return this.#closing ?? this.closed.then(() => {});
     }
     this.#state = "flushing";
@@ -390,7 +390,7 @@ export abstract class Closing<T> {
     return this.screened ?? this.gone(failed);
   }
 
-  /** The error for whoever comes too late, or waited in vain. */
+  /** The error for calls that come too late, and for what waited. */
   gone(failed: string): ConnectionClosedError {
     const end = (this.isEnded ? this.#end : this.#received) ?? { clean: true };
     const reason = end.clean && this.#closedAs ||
@@ -413,7 +413,9 @@ export abstract class Closing<T> {
     return this.#peer ?? "the peer";
   }
 
-  /** Marks an error as a failure of this link, not of who meets it. */
+  /**
+   * Marks an error as a failure of this link, not of the code that meets it.
+   */
   #own<E extends Error>(error: E): E {
     markFailure(error, this);
     return error;

@@ -125,7 +125,7 @@ export class Deadlines<T> implements Ticking {
   }
 
   /**
-   * Finds out, for whoever is at work for the peer, whether it has reset the
+   * Finds out, for the handlers at work for the peer, whether it has reset the
    * link: no read is pending that would tell.
    */
   #probe(): void {

@@ -65,8 +65,7 @@ export function duplexOf(streams: ByteStreams): ByteDuplex {
   );
   const reader = readable.getReader();
   const writer = writable.getWriter();
-  // Whoever waits on the streams hears of their failure from `read` and
-  // `write`.
+  // What waits on the streams hears of their failure from `read` and `write`.
   reader.closed.catch(() => {});
   writer.closed.catch(() => {});
   let rest: Uint8Array = EMPTY;

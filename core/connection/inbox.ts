@@ -1,5 +1,5 @@
 /**
- * Who reads a connection, and the messages that nobody has asked for yet.
+ * What reads a connection, and the messages that were not asked for yet.
  *
  * ```
  *             request             iterate()
@@ -116,7 +116,7 @@ export class Inbox<T> {
   #share: Share | undefined;
   /** Bytes of the message that an iteration was given last. */
   #lastBytes = 0;
-  /** Whether messages are read although nobody asks for one. */
+  /** Whether messages are read although none is asked for. */
   isWatched = false;
   /** How the messages ended, and what an iteration is to throw for it. */
   #end: { readonly failure: unknown } | undefined;
@@ -154,7 +154,7 @@ export class Inbox<T> {
       : this.isWatched && this.#bytes <= MOST_UNCLAIMED_BYTES;
   }
 
-  /** Whether messages wait that nobody has asked for. */
+  /** Whether messages wait that were not asked for. */
   get hasUnclaimed(): boolean {
     return this.#unclaimed !== undefined;
   }
@@ -287,7 +287,7 @@ export class Inbox<T> {
   }
 
   /**
-   * An iteration that begins now: nobody else reads, although nothing is asked
+   * An iteration that begins now: nothing else reads, although nothing is asked
    * for yet.
    *
    * @throws {TypeError} If something else reads the connection.

@@ -32,7 +32,7 @@ export function keepAlive<T>(
       const hasCome = stats.messagesReceived !== messagesReceived;
       const wasSent = stats.messagesSent !== messagesSent;
       ({ messagesReceived, messagesSent } = stats);
-      // Where nobody listens, it is not the peer that is silent.
+      // Where nothing is read, it is not the peer that is silent.
       silent = hasCome || !link.isListening ? 0 : silent + 1;
       idle = wasSent ? 0 : idle + 1;
       if (silent > 2 * most) {
@@ -48,7 +48,7 @@ export function keepAlive<T>(
       }
     },
   };
-  // The end, and the answers, are to be noticed although nobody waits.
+  // The end, and the answers, are to be noticed although nothing waits.
   link.watch();
   ticker.add(heartbeat);
   link.closed.then(() => ticker.delete(heartbeat));

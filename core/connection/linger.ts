@@ -17,7 +17,7 @@ export const LINGER_TIMEOUT = 2_000;
 export const LINGER_QUIET = 250;
 /** Bytes that are thrown away at most. */
 const LINGER_BYTES = 16_777_216;
-/** Where it goes: nobody looks at it, so one is enough for all. */
+/** Space for bytes that are thrown away: one is enough for all. */
 const WASTE = new Uint8Array(65_536);
 
 /** How long a link lingers, and what has to be done before. */

@@ -80,7 +80,7 @@ export class Link<T = JsonValue> extends Closing<T> {
   /** Whether a request finds all read that had arrived before. */
   #hasReadArrivals = false;
   #isListening = false;
-  /** Whether the process does not wait for a read that nobody waits for. */
+  /** Whether a read that is not waited for lets the process end. */
   #isResting = false;
   #keepsAlive = true;
   #messagesReceived = 0;
@@ -215,8 +215,8 @@ export class Link<T = JsonValue> extends Closing<T> {
   }
 
   /**
-   * Reads on while nobody waits, so that loss and silence are noticed when they
-   * happen.
+   * Reads on while no message is asked for, so that loss and silence are
+   * noticed when they happen.
    */
   watch(): void {
     this.inbox.isWatched = true;
@@ -339,8 +339,8 @@ export class Link<T = JsonValue> extends Closing<T> {
   }
 
   /**
-   * Lets the process end while nobody waits for a message, unless whoever had
-   * the last one asks for the next.
+   * Lets the process end while no message is asked for, unless what had the
+   * last one asks for the next.
    */
   async #rest(): Promise<void> {
     for (let i = 0; i < BACK_WITHIN; i++) {

@@ -79,7 +79,7 @@ export class Outbox {
   ) {
     this.#writer = writer;
     this.#encoder = new FrameEncoder(framing);
-    // Who waits for room is to find some.
+    // What waits for room is to find some.
     this.#highWaterMark = Math.min(HIGH_WATER_MARK, maxQueuedBytes);
     this.#writeFailed = writeFailed;
   }
@@ -247,7 +247,7 @@ export class Outbox {
     }
   }
 
-  /** Writes no more, and tells all who wait. */
+  /** Writes no more, and rejects all that wait. */
   stop(reason: unknown): void {
     this.#state = "stopped";
     const waiting = this.#waiting ?? [];

@@ -18,7 +18,7 @@ export const MOST_REQUESTS = 65_536;
 interface Slot<T> {
   /** Bytes received when it was sent: its reply begins behind them. */
   after: number;
-  /** Whether nobody misses its reply if somebody else takes it. */
+  /** Whether its reply is not missed if something else takes it. */
   readonly isHeartbeat: boolean;
   readonly timeout: number;
   /** When the reply is late, and once the request is given up, missing. */

@@ -36,8 +36,8 @@ export interface Handshake<T> {
   /** Gives the handshake up when aborted. */
   readonly signal: AbortSignal;
   /**
-   * There once the bytes are encrypted. Where the login fails, whoever began
-   * the handshake ends it.
+   * There once the bytes are encrypted. Where the login fails, the code that
+   * began the handshake ends it.
    */
   connection?: Connection<T>;
 }

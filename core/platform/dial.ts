@@ -45,7 +45,7 @@ export async function dial(
   signal?.throwIfAborted();
   requirePermissions("connect to", endpoint, permissionsFor(endpoint));
   const givenUp = new AbortController();
-  // What the platform hears: later than who waits for the connection.
+  // What the platform is told: later than the caller of `dial`.
   const abandoned = new AbortController();
   const failure: { cause?: unknown } = {};
   const stop = onTimeout(
@@ -133,7 +133,7 @@ function isPassing(error: unknown): boolean {
 }
 
 /**
- * Where nobody listens on a port of this machine, a connection to it may be
+ * Where no server listens on a port of this machine, a connection to it may be
  * given that same port as its own, and is then connected to itself.
  */
 function checked(conn: Deno.Conn): Deno.Conn {

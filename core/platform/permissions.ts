@@ -183,8 +183,8 @@ function* notesFor(missing: readonly PermissionNeed[]): Generator<string> {
 }
 
 /**
- * Has the platform ask a person, where it would, up to the first refusal; not if
- * one is denied, as nobody can grant that.
+ * Has the platform ask a person, where it would, up to the first refusal; not
+ * if one is denied, which cannot be granted.
  */
 function ask(missing: readonly PermissionNeed[]): void {
   const mayAsk = Deno.stdin.isTerminal() && Deno.stderr.isTerminal() &&

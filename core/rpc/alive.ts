@@ -1,5 +1,5 @@
 /**
- * Finding out that nobody waits for an answer any more.
+ * Finding out that an answer is not waited for any more.
  *
  * @module
  */

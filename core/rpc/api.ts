@@ -54,7 +54,7 @@ function trimmed(params: readonly unknown[]): readonly unknown[] {
   return length === params.length ? params : params.slice(0, length);
 }
 
-/** Gives parameters as they are sent; throws for what are none. */
+/** Gives parameters as they are sent; throws for other values. */
 export function checkedParams(
   method: string,
   params: unknown,

@@ -155,7 +155,7 @@ export class Caller implements CallOwner, SenderOwner {
     return this.call(FENCE, undefined, undefined);
   }
 
-  /** Makes a call of which nobody knows yet. */
+  /** Makes a call that nothing knows of yet. */
   #make(rank: Rank, isNotification = false): OutgoingCall {
     return new OutgoingCall(this, ++this.#lastId, rank, isNotification);
   }
@@ -259,7 +259,7 @@ export class Caller implements CallOwner, SenderOwner {
     return only?.isAnswered === false ? this.#take(only.id) : undefined;
   }
 
-  /** A peer that answers what nobody has asked is not listened to for ever. */
+  /** A peer that goes on answering calls that were never made is cut off. */
   #countStray(response: RpcResponse): void {
     this.strays++;
     if (isUnnamed(response) && response.error && isResponse(response)) {
@@ -295,7 +295,7 @@ export class Caller implements CallOwner, SenderOwner {
     call.push(params.items, bytes);
   }
 
-  /** Gives a call up, for a reason that whoever waits for it is to know. */
+  /** Gives a call up, with the reason for the code that waits for it. */
   giveUp(call: OutgoingCall, failure?: Failure): void {
     if (this.#calls.take(call.id) !== undefined) this.#drop(call, failure);
   }
@@ -322,7 +322,7 @@ export class Caller implements CallOwner, SenderOwner {
   }
 
   /**
-   * Lets the other end know that nobody waits for answers any more; what is not
+   * Tells the other end that answers are not waited for any more; what is not
    * to be answered still leaves.
    */
   close(): void {

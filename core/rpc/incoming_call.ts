@@ -83,7 +83,7 @@ export class IncomingCall implements RpcContext {
     this.bytes = bytes;
     this.batch = batch;
     this.#setting = setting;
-    // Another protocol's member of that name is none of ours.
+    // A member of that name may belong to another protocol.
     if (typeof timeout === "number" && timeout > 0) {
       this.#callerDeadline = setting.now() + timeout;
     }

@@ -1,6 +1,5 @@
 /**
- * The calling end of a stream: items that have come, for whom iterates over
- * them.
+ * The calling end of a stream: items that have come, for the loop over them.
  *
  * The answering end sends until a window of items or bytes is on its way; this
  * end gives credit for what was taken, half a window at a time.

@@ -219,7 +219,7 @@ export function isUnnamed({ id }: Partial<RpcResponse>): boolean {
   return id === null || id === undefined;
 }
 
-/** The error of a call whose answer is none. */
+/** The error of a call whose answer is not a response. */
 export function notAResponse(): InvalidMessageError {
   return new InvalidMessageError(
     "Cannot receive reply: it is not a JSON-RPC 2.0 response",

@@ -24,7 +24,7 @@ import { BackpressureError, type Link } from "../connection/connection.ts";
 
 /** Whose calls they are. */
 export interface CallOwner {
-  /** Gives a call up, for a reason that whoever waits for it is to know. */
+  /** Gives a call up, with the reason for the code that waits for it. */
   giveUp(call: OutgoingCall, failure?: Failure): void;
   /** What the streams of all calls hold. */
   readonly streams: StreamTotal;
@@ -46,7 +46,7 @@ export interface CallLimits {
 
 /** The call within which another is made. */
 export interface CallScope {
-  /** Aborted when nobody waits for it any more. */
+  /** Aborted when it is not waited for any more. */
   readonly over: AbortSignal;
   /** When its time is over; `Infinity` for never. */
   readonly deadline: number;
@@ -54,7 +54,9 @@ export interface CallScope {
 
 /** What a call is limited by, beside the time. */
 export interface OwnLimits extends RpcCallOptions {
-  /** Aborted when nobody waits for the call within which it is made. */
+  /**
+   * Aborted when the call within which it is made is not waited for any more.
+   */
   over?: AbortSignal;
 }
 
@@ -151,10 +153,10 @@ export class OutgoingCall implements StreamSource {
     return this.text !== undefined;
   }
 
-  /** What whoever calls has of it; made once. */
+  /** What the caller is given; made once. */
   reply(): RpcReply<unknown> {
     // The error is made behind a promise of its own, where the engine finds the
-    // stack of whoever awaits that one.
+    // stack of the code that awaits that one.
     const reply = this.#settled.then(undefined, raise) as Reply;
     reply[Symbol.asyncIterator] = iterate;
     reply[CALL] = this;
@@ -211,7 +213,7 @@ export class OutgoingCall implements StreamSource {
     this.#stopListening = () => stops.forEach((stop) => stop());
   }
 
-  /** Tells the other end that nobody waits for it any more. */
+  /** Tells the other end that it is not waited for any more. */
   cancelThere(): void {
     tell(this.link!, "$/cancelRequest", { id: this.id });
   }
@@ -291,7 +293,7 @@ export class OutgoingCall implements StreamSource {
     if (this.#reply !== undefined) quietSoon(this.#reply);
   }
 
-  /** Nobody waits for it any more. */
+  /** It is not waited for any more. */
   drop(failure?: Failure): void {
     if (failure === undefined) this.#stopListening?.();
     else {

@@ -291,7 +291,7 @@ export class OutgoingStream {
   /** Ends the iterator, wherever it is, and sends no more. */
   stop(): void {
     this.#stopping ??= this.#isSpent ? Promise.resolve() : this.#return();
-    // Whoever runs the stream hears of it, when that comes to rest.
+    // The code that runs the stream is told, when that comes to rest.
     this.#stopping.catch(() => {});
     this.#wake?.();
   }

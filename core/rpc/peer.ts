@@ -43,7 +43,7 @@ import type { RpcSettings } from "./options.ts";
 import { isWithinMethod, withinMethod } from "./within.ts";
 
 /**
- * Replies that are handed out before those who wait for them are served, so
+ * Replies that are handed out before the code that waits for them goes on, so
  * that their next calls leave while the rest follows.
  */
 const REPLY_RUN = 16;
@@ -306,8 +306,9 @@ class Dispatcher implements Consumer<JsonValue> {
   }
 
   /**
-   * Answers what is no request with an error: once, until a request has come, as
-   * two ends that both answer what is none would never come to rest.
+   * Answers what is no request with an error: once, until a request has come,
+   * as two ends that both answer what is not a request would never come to
+   * rest.
    */
   #refuse(failure: RpcResponse, batch?: Batch): void {
     const isFirst = this.#refused === undefined ||

@@ -47,7 +47,9 @@ class Rejection extends Error {
   }
 }
 
-/** One that is not let in yet, or is being told that it is not. */
+/**
+ * A handshake in progress, or a peer that is being told that it is rejected.
+ */
 interface Pending<T> extends Handshake<T> {
   readonly peer: string | undefined;
   readonly socket: Socket;
@@ -59,7 +61,7 @@ export type AcceptedInfo<T> = ConnectionInfo<T> & {
   readonly remoteAddr: Address;
 };
 
-/** A peer that was not let in. */
+/** A peer that was rejected. */
 export interface Refusal<T> {
   readonly remoteAddr: Address;
   readonly reason: RejectionReason;
@@ -68,7 +70,7 @@ export interface Refusal<T> {
   readonly connection: Connection<T> | undefined;
 }
 
-/** What handshakes are made with, and who hears how each ended. */
+/** What handshakes are made with, and what is told how each ended. */
 export interface Entrance<T> {
   readonly encrypt: HandshakeSteps<T>["encrypt"];
   readonly verify: Verifier | undefined;
@@ -104,7 +106,7 @@ export class Handshakes<T> {
     });
   }
 
-  /** Number of peers that are not let in yet. */
+  /** Number of handshakes in progress. */
   get size(): number {
     return this.#pending.size + this.#ready.size;
   }
@@ -139,7 +141,7 @@ export class Handshakes<T> {
   async #run(pending: Pending<T>, info: AcceptedInfo<T>): Promise<void> {
     const { signal } = pending;
     const { encrypt, settings, options, slots } = this.#entrance;
-    // Who is pending keeps the process alive, its deadline does not.
+    // A pending peer keeps the process alive, its deadline does not.
     const stopTimer = startTimer(
       options.handshakeTimeout,
       () =>

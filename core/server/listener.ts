@@ -1,5 +1,5 @@
 /**
- * Accepting connections: how many, who is let in, and who gets each.
+ * Accepting connections: how many, which ones, and what each is handed to.
  *
  * @module
  */
@@ -92,9 +92,12 @@ export let drain: <T, I>(listener: Listener<T, I>) => void;
 export class Listener<T = JsonValue, I = unknown>
   implements AsyncIterable<Connection<T, I>>, Disposable {
   readonly #binding: Binding;
-  /** Who takes each connection; without it, `accept` gives them. */
+  /** Takes each connection; without it, `accept` gives them. */
   readonly #consume: Consume<T> | undefined;
-  /** Connections that nobody has accepted yet, and who waits for one. */
+  /**
+   * Connections that wait to be accepted, and calls of `accept` that wait for
+   * one.
+   */
   readonly #ready = new Queue<Connection<T>>();
   readonly #waiting = new Set<PromiseWithResolvers<Connection<T>>>();
   readonly #settings: Settings;
@@ -268,7 +271,7 @@ export class Listener<T = JsonValue, I = unknown>
       socket.close();
       this.#reject(info.remoteAddr, "maxConnectionsPerIp");
     } else if (this.#handshakes === undefined) {
-      // One is free, and goes to nobody else.
+      // One is free, and is not given away meanwhile.
       this.#slots.take(this.#closing.signal);
       this.#deliver(makeConnection<T>(socket, this.#settings, info));
     } else {

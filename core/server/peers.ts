@@ -1,5 +1,5 @@
 /**
- * Who may have one more connection: limits for each peer.
+ * Limits for each address: connections, and failed logins.
  *
  * @module
  */
@@ -20,8 +20,8 @@ interface Failures {
 
 /**
  * What counts as one peer: an IPv4 address, also where IPv6 carries it; the
- * first half of an IPv6 address, as whoever has one has all of the other half.
- * A Unix socket does not tell.
+ * first half of an IPv6 address, since the owner of one has all of the other
+ * half. A Unix socket does not tell.
  */
 export function peerOf(address: Address): string | undefined {
   if (address.transport === "unix") return undefined;
@@ -56,7 +56,7 @@ export function firstToGo<P extends { readonly peer: string | undefined }>(
 
 /**
  * Counts the connections of each peer, and its failures to authenticate. It
- * keeps nothing of those who have none.
+ * keeps nothing of addresses that have none.
  */
 export class Admission {
   readonly #most: number;
@@ -69,7 +69,7 @@ export class Admission {
     this.#most = most;
   }
 
-  /** Peers of whom anything is kept. */
+  /** Addresses of which anything is kept. */
   get size(): number {
     return this.#connections.size + this.#failures.size;
   }

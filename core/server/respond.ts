@@ -217,7 +217,7 @@ export class Responder<T, I = unknown> implements Consumer<T> {
     return reply;
   }
 
-  /** The reply to a message of the peer's that is none. */
+  /** The reply to a payload that is not a message. */
   #replyToBad(error: InvalidMessageError): unknown {
     markFailure(error, this.#link);
     return this.#replyTo(error);
@@ -291,7 +291,7 @@ export class Responder<T, I = unknown> implements Consumer<T> {
     try {
       this.#link.enqueue(reply);
     } catch (error) {
-      // Nobody is left to read it.
+      // It cannot be read any more.
       if (error instanceof ConnectionClosedError) return;
       const failure = reply === undefined ? noReply() : error;
       const replacement = replaced

@@ -114,7 +114,7 @@ export class Server<T = JsonValue, I = unknown> implements AsyncDisposable {
     try {
       await run(this.#listener);
     } catch (error) {
-      // Nobody can connect any more.
+      // No peer can connect any more.
       this.#drain();
       throw error;
     } finally {

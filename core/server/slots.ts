@@ -11,7 +11,7 @@ export class Slots {
   #taken = 0;
   /** Those that wait for a slot, the first one first. */
   readonly #waiting = new Set<PromiseWithResolvers<void>>();
-  /** Resolves when a slot is free that nobody waits for. */
+  /** Resolves when a slot is free that is not waited for. */
   #freed: PromiseWithResolvers<void> | undefined;
 
   /** Makes so many slots, all free. */

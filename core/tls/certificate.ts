@@ -163,7 +163,7 @@ export function checkIdentity(cert: unknown, key: unknown): void {
   tryOut({ cert, key } as { cert: string; key: string });
 }
 
-/** Begins a handshake with nobody: what fails here, would fail every time. */
+/** Begins a handshake without a peer: what fails here would fail every time. */
 function tryOut(options: { cert: string; key: string }): void {
   const stream = new Duplex({ read() {} });
   let failure: unknown;

@@ -267,7 +267,7 @@ export class TlsDuplex implements ByteDuplex {
     try {
       this.#duplex.close();
     } catch {
-      // Whoever opened it has closed it.
+      // The code that opened it has closed it.
     }
     this.#stream.destroy();
     this.#socket?.destroy();
@@ -343,8 +343,8 @@ export class TlsDuplex implements ByteDuplex {
   }
 
   /**
-   * Closes both streams. The peer is told, as far as that needs no waiting;
-   * whoever waits is rejected.
+   * Closes both streams. The peer is told, as far as that needs no waiting; all
+   * that waits is rejected.
    */
   close(): void {
     if (this.#closed) return;

@@ -1,9 +1,8 @@
 /**
  * Encryption: TLS over any two-way stream of bytes.
  *
- * The stream below stays in the hands of whoever opened it, so closing always
- * frees it, even in the middle of a handshake or behind a peer that reads
- * nothing.
+ * The stream below belongs to the code that opened it, so closing always frees
+ * it, even in the middle of a handshake or behind a peer that reads nothing.
  *
  * @module
  */
@@ -163,7 +162,8 @@ export type SecureServer = (
  * the host. The bytes are owned from now on, and closed if that fails.
  *
  * @throws {TlsError} If the handshake fails.
- * @throws {TypeError} If the host is none, and the options name no other.
+ * @throws {TypeError} If the host is not a name or address, and the options
+ * give no other.
  * @throws The reason of the signal, if that is aborted before it is done.
  */
 export type SecureClient = (

@@ -61,7 +61,7 @@ export function onAbort(
 
 /**
  * Waits for a promise, but not beyond a signal. Of a promise that is given up,
- * nobody hears any more, not even that it has rejected.
+ * has no effect any more, not even if it rejects.
  */
 export async function abortable<T>(
   promise: Promise<T>,

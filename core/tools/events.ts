@@ -1,5 +1,5 @@
 /**
- * What happens, told to whoever wants to know.
+ * Events, told to a hook and to subscribers.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { channel } from "node:diagnostics_channel";
 import { Queue } from "./queue.ts";
 import { callHook } from "./report.ts";
 
-/** Where the platform keeps who subscribes to a channel. */
+/** Where the platform keeps the subscribers of a channel. */
 interface Subscribed {
   readonly _subscribers?: unknown;
 }
@@ -20,7 +20,7 @@ export class Events<Event extends { readonly type: string }> {
   readonly #untold = new Queue<Event>();
 
   /**
-   * Tells `onEvent`, and who subscribes to a channel of
+   * Tells `onEvent`, and the subscribers of a channel of
    * `node:diagnostics_channel`.
    */
   constructor(name: string, onEvent: ((event: Event) => void) | undefined) {

@@ -7,8 +7,8 @@
 function ignore(): void {}
 
 /**
- * Gives the same promise, whose rejection does not end the process where nobody
- * awaits it: it is no mistake of the caller's that a link ends.
+ * Gives the same promise, whose rejection does not end the process where
+ * nothing awaits it: it is no mistake of the caller's that a link ends.
  */
 export function quiet<Kind extends Promise<unknown>>(promise: Kind): Kind {
   promise.catch(ignore);
@@ -25,9 +25,9 @@ export function rejectQuietly<Value>(
 }
 
 /**
- * Does the same as `quiet` for a promise that is about to be rejected with an error that is made
- * only then: where nothing but whoever awaits the promise reacts to it, the
- * engine puts them into the stack.
+ * Does the same as `quiet` for a promise that is about to be rejected with an
+ * error that is made only then: where nothing but the code that awaits the
+ * promise reacts to it, the engine puts them into the stack.
  */
 export function quietSoon(promise: Promise<unknown>): void {
   queueMicrotask(() => quiet(promise));

@@ -20,7 +20,7 @@ function mix(number: number): number {
 
 /**
  * A key that stands for a number or a text, and for no other, but whose hash
- * nobody can foresee. Anything else stands for itself.
+ * cannot be foreseen. Anything else stands for itself.
  */
 export function saltedKey(value: unknown): unknown {
   if (typeof value === "number") {

@@ -16,15 +16,15 @@ export const LOOKING_ROUNDS = 64;
 /** Rounds that what was read may take to come through TLS or a stream. */
 export const QUIET_ROUNDS = 8;
 /**
- * Microtasks within which whoever awaits each send, or each reply, is back with
- * the next.
+ * Microtasks within which code that awaits each send, or each reply, is back
+ * with the next.
  */
 export const BACK_WITHIN = 4;
 /** The same for a generator with its next item. */
 export const NEXT_ITEM_WITHIN = 6;
 /**
- * Replies that are handed out before those who wait for them go on, so that
- * their next requests leave while the rest follows.
+ * Replies that are handed out before the code that waits for them goes on, so
+ * that their next requests leave while the rest follows.
  */
 export const REPLY_RUN = 32;
 /**

@@ -3,7 +3,7 @@
  *
  * Connections count the ticks in which nothing has happened: that costs them
  * nothing while something happens, and a clock that jumps, or a process that
- * was stopped for a while, makes nobody late.
+ * was stopped for a while, makes nothing late.
  *
  * @module
  */
@@ -42,7 +42,7 @@ export class Ticker {
     this.#members.add(member);
     if (this.#timer !== undefined) return;
     this.#timer = timers.setInterval(() => this.#tick(), this.period);
-    // Whoever waits for the peer keeps the process alive, not the deadline.
+    // What waits for the peer keeps the process alive, not the deadline.
     this.#timer.unref();
   }
 
