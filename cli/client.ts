@@ -64,7 +64,7 @@ TLS and login (none by default):
 --token-env NAME  the same, with the secret in the environment variable NAME
 Limits (Infinity for none):
 --timeout MS  wait MS ms for the connection, and for each reply (default ${DEFAULT_TIMEOUT})
---idle-timeout MS  close after MS ms of silence (default ${CONNECT_DEFAULTS.idleTimeout})
+--idle-timeout MS  close after MS ms of silence (default: no limit)
 --frame-timeout MS  close if a reply takes over MS ms to arrive (default ${CONNECT_DEFAULTS.frameTimeout})
 Output:
 --raw  print each reply as one line (default: indented and coloured on a terminal)
@@ -145,18 +145,13 @@ function connectOptions(
   timeout: number,
 ): ConnectOptions {
   const security = new Security(given);
-  // A longer wait for a reply is not to be cut off before.
-  const idleTimeout = given.time("idle-timeout") ??
-    (given.has("listen")
-      ? Infinity
-      : Math.max(timeout, CONNECT_DEFAULTS.idleTimeout));
   const frameTimeout = given.time("frame-timeout");
   const needed = security.neededFor("connect to", endpoint);
   requirePermission("connect to", endpoint, needed, given);
   return {
     ...endpoint,
     connectTimeout: timeout,
-    idleTimeout,
+    idleTimeout: given.time("idle-timeout"),
     frameTimeout,
     tls: security.forClient(),
     authenticate: security.authentication(),

@@ -5,7 +5,14 @@ import {
   assertInstanceOf,
   assertRejects,
 } from "@std/assert";
-import { connect, ConnectionClosedError, listen, serve } from "../mod.ts";
+import {
+  connect,
+  ConnectionClosedError,
+  listen,
+  serve,
+  SERVE_DEFAULTS,
+} from "../mod.ts";
+import { turn } from "./turns.ts";
 import {
   assertTimeout,
   Clock,
@@ -269,4 +276,17 @@ test("a clock that jumps makes nothing late", async () => {
   await peer.write(frame('"half"').subarray(7));
   assertEquals(await peer.take(1), ["half"]);
   assertEquals(watched.ends, []);
+});
+
+test("connect() has no idleTimeout unless it is set", async () => {
+  using clock = new Clock(SERVE_DEFAULTS.frameTimeout);
+  await using listener = listen({ ...LOCAL, idleTimeout: Infinity });
+  await using client = await connect(listener.addr);
+  const connection = await listener.accept();
+  const next = client[Symbol.asyncIterator]().next();
+  await turn();
+  clock.advance(2 * SERVE_DEFAULTS.idleTimeout);
+  await connection.send("late");
+  assertEquals((await next).value, "late");
+  await connection.close();
 });

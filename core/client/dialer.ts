@@ -58,7 +58,10 @@ export class Dialer<T> {
       options.heartbeatInterval,
       options.heartbeat !== undefined,
     );
-    this.settings = settingsOf(options);
+    this.settings = settingsOf({
+      ...options,
+      idleTimeout: resolved.idleTimeout,
+    });
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     const secure = tls && secureClient(tls === true ? {} : tls);
     if (

@@ -64,6 +64,14 @@ export interface ConnectOptions<T = JsonValue>
    * first request fails.
    */
   tls?: TlsClientOptions | true;
+  /**
+   * Milliseconds without a whole frame from the server, while one is expected,
+   * after which the connection is closed. A server may have nothing to say for
+   * long, so there is no limit by default.
+   *
+   * @default {Infinity}
+   */
+  idleTimeout?: number;
   /** How the client logs in: `sharedToken`, `sharedSecret`, or a function. */
   authenticate?: Authentication | Prover;
   /**
@@ -94,6 +102,7 @@ export interface ConnectOptions<T = JsonValue>
 export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
   ...CONNECTION_OPTIONS,
   ...endpointOptions("localhost"),
+  idleTimeout: timeout(Infinity),
   connectTimeout: timeout(10_000),
   handshakeTimeout: timeout(5_000),
   tls: anything((name, value) =>
