@@ -49,9 +49,9 @@ import {
 } from "./core/tools/options.ts";
 import { bind, dial } from "./core/platform/platform.ts";
 import { SERVER_OPTIONS } from "./core/server/server.ts";
-import { RpcClient } from "./core/rpc/client.ts";
+import { makeRpcClient, type RpcClient } from "./core/rpc/client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc/contract.ts";
-import { RpcPeer } from "./core/rpc/peer.ts";
+import { makePeer, type RpcPeer } from "./core/rpc/peer.ts";
 import {
   type RPC_DEFAULTS,
   RPC_OPTIONS,
@@ -61,11 +61,10 @@ import {
 import { type SERVE_DEFAULTS, type ServeOptions, Server } from "./server.ts";
 
 export { RpcError } from "./core/rpc/jsonrpc.ts";
-export { RpcClient } from "./core/rpc/client.ts";
+export { type RpcClient } from "./core/rpc/client.ts";
 export {
   method,
   type RpcApi,
-  type RpcArguments,
   type RpcCallOptions,
   type RpcCallParams,
   type RpcContext,
@@ -73,6 +72,7 @@ export {
   type RpcMethod,
   type RpcMethods,
   type RpcName,
+  type RpcNameWithoutParams,
   type RpcParams,
   type RpcRemote,
   type RpcReply,
@@ -86,7 +86,7 @@ export {
   type StandardSchema,
 } from "./core/rpc/contract.ts";
 export type { Jsonify } from "./core/rpc/jsonify.ts";
-export { RpcPeer, type RpcStats } from "./core/rpc/peer.ts";
+export { type RpcPeer, type RpcStats } from "./core/rpc/peer.ts";
 export { type RpcErrorHandler } from "./core/rpc/replies.ts";
 export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";
 
@@ -185,7 +185,7 @@ export function rpc<Remote = RpcUntyped>(
     connection instanceof Connection,
     "a connection",
   );
-  return new RpcPeer(connection, new RpcSettings(methods, options));
+  return makePeer(connection, new RpcSettings(methods, options));
 }
 
 /**
@@ -206,17 +206,20 @@ export function rpc<Remote = RpcUntyped>(
  *
  * @typeParam Remote Type of the clients' methods.
  */
-export class RpcServer<Remote = RpcUntyped> extends Server {
+export interface RpcServer<Remote = RpcUntyped> extends Server {
   /** The peers that are connected. Use them to call the clients. */
   readonly peers: ReadonlySet<RpcPeer<Remote>>;
+}
 
-  /** Opens the socket and serves; use {@linkcode serveRpc}. */
+class MethodServer<Remote> extends Server implements RpcServer<Remote> {
+  readonly peers: ReadonlySet<RpcPeer<Remote>>;
+
   constructor(options: ServeRpcOptions, methods: RpcMethods<Remote>) {
     const given = readOptions(SERVE_RPC_OPTIONS, options);
     const settings = new RpcSettings(methods, given);
     const peers = new Set<RpcPeer<Remote>>();
     super(readOptions(SERVER_OPTIONS, given), bind, (connection) => {
-      const peer = new RpcPeer<Remote>(connection, settings);
+      const peer = makePeer<Remote>(connection, settings);
       peers.add(peer);
       connection.closed.then(() => peers.delete(peer));
     });
@@ -267,7 +270,7 @@ export function serveRpc<Remote = RpcUntyped>(
   options: ServeRpcOptions,
   methods: RpcMethods<Remote>,
 ): RpcServer<Remote> {
-  return new RpcServer(options, methods);
+  return new MethodServer(options, methods);
 }
 
 /**
@@ -315,9 +318,10 @@ export async function connectRpc<Remote = RpcUntyped>(
   const given = readOptions(CONNECT_RPC_OPTIONS, options);
   const attach = attaching(given);
   const settings = new RpcSettings(methods, given);
-  const peer = new RpcPeer(await connect(withoutHeartbeat(given)), settings);
-  attach(peer);
-  return peer as RpcPeer<Remote>;
+  const connection = await connect(withoutHeartbeat(given));
+  const peer = makePeer<Remote>(connection, settings);
+  attach(peer as RpcPeer);
+  return peer;
 }
 
 /**
@@ -356,7 +360,7 @@ export async function createRpcClient<Remote = RpcUntyped>(
   const attach = attaching(given);
   const settings = new RpcSettings(methods, given);
   const client = new ReconnectingClient(withoutHeartbeat(given), dial);
-  const rpcClient = new RpcClient<Remote>(client, settings, attach);
+  const rpcClient = makeRpcClient<Remote>(client, settings, attach);
   await client.open(given.signal);
   return rpcClient;
 }

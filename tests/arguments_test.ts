@@ -71,11 +71,6 @@ const ROWS: readonly Row[] = [
   ],
   ["serveRpc(options)", (options) => calls.serveRpc(options, {}), []],
   ["serveRpc(methods)", (methods) => calls.serveRpc(LOCAL, methods), OBJECT],
-  [
-    "new RpcServer(options)",
-    (options) => new calls.RpcServer(options, {}),
-    [],
-  ],
   ["connectRpc(options)", (options) => calls.connectRpc(options), [LEFT_OUT]],
   [
     "connectRpc(methods)",
@@ -213,8 +208,6 @@ Deno.test("each public function and constructor has its row", () => {
   // Others make the first two, the next two show nothing of a secret, any error
   // can be reported, and the last takes no argument.
   const exceptions = [
-    "RpcClient",
-    "RpcPeer",
     "sharedToken",
     "sharedSecret",
     "report",

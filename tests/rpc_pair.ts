@@ -5,7 +5,7 @@ import {
   fromDuplex,
 } from "../core/connection/connection.ts";
 import type { RpcMethods, RpcUntyped } from "../core/rpc/contract.ts";
-import { RpcPeer } from "../core/rpc/peer.ts";
+import { makePeer, type RpcPeer } from "../core/rpc/peer.ts";
 import { type RpcOptions, RpcSettings } from "../core/rpc/options.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
 import { prefix } from "./peers.ts";
@@ -26,11 +26,11 @@ export function rpcPair<Remote = RpcUntyped>(
   connectionOptions: ConnectionOptions = {},
 ): Ends<Remote> {
   const [near, far] = memoryPair();
-  const server = new RpcPeer(
+  const server = makePeer(
     fromDuplex(near, connectionOptions),
     new RpcSettings(methods, options),
   );
-  const client = new RpcPeer<Remote>(
+  const client = makePeer<Remote>(
     fromDuplex(far),
     new RpcSettings(clientMethods, clientOptions),
   );
@@ -71,7 +71,7 @@ export class RawPeer<Remote = RpcUntyped> {
     connectionOptions: ConnectionOptions = {},
   ) {
     [this.near, this.far] = memoryPair();
-    this.peer = new RpcPeer(
+    this.peer = makePeer(
       fromDuplex(this.near, connectionOptions),
       new RpcSettings(methods, options),
     );

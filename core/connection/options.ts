@@ -237,7 +237,7 @@ export class BackpressureError extends RangeError {
         : what === "requests"
         ? `Cannot send request: ${queued} requests wait for their replies, limit is ${limit}`
         : what === "calls"
-        ? `Cannot call: ${queued} calls are open, limit is ${limit} (maxOpenCalls)`
+        ? `Cannot call: ${queued} calls are open, limit is ${limit}`
         : `Cannot call: ${queued} UTF-16 units of calls wait, limit is ${limit}`,
     );
     this.name = "BackpressureError";

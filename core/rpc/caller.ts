@@ -46,10 +46,16 @@ import { quiet } from "../tools/promises.ts";
 const RESOLVED = Promise.resolve();
 /** Milliseconds by which clocks may differ at the end of a call. */
 export const CLOCK_DIFFERENCE = 10;
+/**
+ * Calls that are open, or wait: 100 000 may be made at once, and a loop that makes
+ * them without an end does not take all memory, as each takes up to 2 KiB beside
+ * its message. As many more are for methods, as others may wait for what they call.
+ * A peer that has answered so many that were never made is cut off.
+ */
+const MOST_OPEN = 262_144;
+
 /** What a caller is made with. */
 export interface CallerOptions extends SenderOptions {
-  /** See {@linkcode RpcOptions.maxOpenCalls}. */
-  readonly maxOpenCalls: number;
   /** Called with the time at which a call is late. */
   watch(deadline: number): void;
   /** Called with an error that may be for any of the calls. */
@@ -117,12 +123,16 @@ export class Caller implements CallOwner, SenderOwner {
     if (this.#sender.waiting("inner") > 0) this.#sender.sendWaiting();
   }
 
-  /** Calls a method; see {@linkcode RpcRemote.call}. */
+  /**
+   * Calls a method; see {@linkcode RpcRemote.call}. It is made within the call
+   * `scope`, with those of the `others` that its own options leave out.
+   */
   call(
     method: string,
     params: object | undefined,
-    options: RpcCallOptions | undefined,
+    options?: RpcCallOptions,
     scope?: CallScope,
+    others?: RpcCallOptions,
   ): RpcReply<unknown> {
     const call = this.#make(rankOf(method, scope));
     try {
@@ -132,7 +142,7 @@ export class Caller implements CallOwner, SenderOwner {
       this.#checkRoom(call.rank);
       params = checkedParams(method, params);
       const { now, timeout } = this.#options;
-      const limits = call.limit(options, scope, now(), timeout);
+      const limits = call.limit(options, others, scope, now(), timeout);
       this.#sender.send(call, {
         jsonrpc: "2.0",
         id: call.id,
@@ -152,7 +162,7 @@ export class Caller implements CallOwner, SenderOwner {
   /** Calls `rpc.sync`. */
   callFence(): Promise<unknown> {
     this.#fenceId = this.#lastId + 1;
-    return this.call(FENCE, undefined, undefined);
+    return this.call(FENCE, undefined);
   }
 
   /** Makes a call that nothing knows of yet. */
@@ -162,8 +172,7 @@ export class Caller implements CallOwner, SenderOwner {
 
   /** Throws where as many calls are open, or wait, as may. */
   #checkRoom(rank: Rank): void {
-    // Others may wait for what methods call.
-    const most = this.#options.maxOpenCalls * (rank === "inner" ? 2 : 1);
+    const most = rank === "inner" ? 2 * MOST_OPEN : MOST_OPEN;
     if (this.#calls.size >= most && rank !== "urgent") {
       throw new BackpressureError(this.#calls.size, most, "calls");
     }
@@ -265,12 +274,11 @@ export class Caller implements CallOwner, SenderOwner {
     if (isUnnamed(response) && response.error && isResponse(response)) {
       this.#options.onUnclaimed?.(receivedError(response.error));
     }
-    const { maxOpenCalls } = this.#options;
     if (this.#givenUp > 0) this.#givenUp--;
-    else if (++this.#unasked > maxOpenCalls) {
+    else if (++this.#unasked > MOST_OPEN) {
       this.#sender.link?.abort(
         new RangeError(
-          `Cannot receive reply: ${this.#unasked} came for calls that were never made, limit is ${maxOpenCalls}`,
+          `Cannot receive reply: ${this.#unasked} came for calls that were never made, limit is ${MOST_OPEN}`,
         ),
       );
     }

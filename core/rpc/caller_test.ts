@@ -6,17 +6,21 @@ import {
   assertLessOrEqual,
   assertRejects,
   assertStrictEquals,
+  assertThrows,
 } from "@std/assert";
 import { FrameTooLargeError, InvalidMessageError } from "../../framing.ts";
 import { RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
 import { BackpressureError, type Link } from "../connection/connection.ts";
 import { delay, Now, settled, until } from "../../tests/ledger.ts";
 import { RpcError } from "./jsonrpc.ts";
+import { withinMethod } from "./within.ts";
 import { Caller } from "./caller.ts";
 import { framingOf } from "../framing/framing.ts";
 import type { RpcCallOptions, RpcContext } from "./contract.ts";
 import { quiet } from "../tools/promises.ts";
 import { turn } from "../../tests/turns.ts";
+
+const MOST_OPEN = 262_144;
 
 interface Request {
   id: number;
@@ -27,7 +31,7 @@ interface Request {
 
 function callerOver(
   link: object,
-  limits: { timeout: number; maxOpenCalls: number },
+  limits: { timeout: number },
   clock: { now: number },
 ): Caller {
   const caller = new Caller({
@@ -42,7 +46,7 @@ function callerOver(
 
 /** A caller, what it sends, and a clock. */
 function caller(
-  { timeout = 1_000, maxOpenCalls = 10 } = {},
+  { timeout = 1_000 } = {},
 ): {
   caller: Caller;
   sent: Request[];
@@ -58,7 +62,7 @@ function caller(
     abort: (reason: Error) => aborted.push(reason),
   };
   return {
-    caller: callerOver(link, { timeout, maxOpenCalls }, clock),
+    caller: callerOver(link, { timeout }, clock),
     sent,
     aborted,
     clock,
@@ -219,8 +223,42 @@ Deno.test("Caller rejects with the reason of a signal, and tells the other end",
   assertEquals(calls.size, 0);
 });
 
+Deno.test("with() gives options to calls that have none of their own", async () => {
+  const raw = new RawPeer({
+    async relay() {
+      return await this.with({ timeout: 100 }).api.inner();
+    },
+  });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const given = raw.peer.with({ signal, timeout: 9_000 });
+  const first = given.api.a(1);
+  const second = given.with({ timeout: 8_000 }).call("b");
+  const third = given.call("c", [], { timeout: 7_000 });
+  raw.peer.call("d").catch(() => {});
+  const sent = await raw.receive(4) as Request[];
+  assertEquals(sent.map(({ method, timeout }) => [method, timeout]), [
+    ["a", 9_000],
+    ["b", 8_000],
+    ["c", 7_000],
+    ["d", undefined],
+  ]);
+  controller.abort(new Error("enough"));
+  for (const call of [first, second, third]) {
+    await assertRejects(() => call, Error, "enough");
+  }
+  for (const options of [{ timeout: 0 }, { timeOut: 1 }, 1]) {
+    assertThrows(() => raw.peer.with(options as object));
+  }
+  await raw.receive(3); // of $/cancelRequest
+  await raw.send({ jsonrpc: "2.0", id: 1, method: "relay" });
+  const [inner] = await raw.receive(1) as Request[];
+  assertLessOrEqual(inner.timeout!, 100);
+  await raw.close();
+});
+
 Deno.test("Caller listens to a signal no longer than its call is open", async () => {
-  const { caller: calls } = caller({ maxOpenCalls: 100 });
+  const { caller: calls } = caller();
   const { signal } = new AbortController();
   let listeners = 0;
   signal.addEventListener = () => listeners++;
@@ -255,7 +293,7 @@ Deno.test("Caller gives credit when there is room for it", async () => {
       },
       room: () => room.promise,
     },
-    { timeout: 1_000, maxOpenCalls: 1 },
+    { timeout: 1_000 },
     { now: 0 },
   );
   const items = calls.call("a", undefined, undefined)[Symbol.asyncIterator]();
@@ -272,7 +310,7 @@ Deno.test("Caller gives credit when there is room for it", async () => {
 });
 
 Deno.test("Caller drops what comes for calls that it has not, and keeps nothing of it", () => {
-  const { caller: calls } = caller({ maxOpenCalls: 65_536 });
+  const { caller: calls } = caller();
   for (let id = 1; id <= 10_000; id++) {
     calls.settle(answer(id, "stray"));
     calls.push({ id, items: [1] }, 1);
@@ -281,20 +319,17 @@ Deno.test("Caller drops what comes for calls that it has not, and keeps nothing 
   assertEquals([calls.size, calls.strays], [0, 20_001]);
 });
 
-Deno.test("Caller cuts a peer off that answers more calls than maxOpenCalls which were never made", async () => {
-  const { caller: calls, aborted } = caller({ maxOpenCalls: 10 });
-  const replies = Array.from(
-    { length: 10 },
-    () => calls.call("a", [], { timeout: 1 }),
-  );
+Deno.test("Caller cuts a peer off that answers more than 262 144 calls which were never made", async () => {
+  const { caller: calls, aborted } = caller();
+  const late = calls.call("a", [], { timeout: 1 });
   calls.stopLate(Infinity);
-  await Promise.allSettled(replies);
-  // Late answers are none of those.
-  for (let id = 1; id <= 20; id++) calls.settle(answer(id, "late"));
+  await assertRejects(() => late, DOMException);
+  // A late answer is none of those.
+  for (let id = 1; id <= MOST_OPEN + 1; id++) calls.settle(answer(id, "stray"));
   assertEquals(aborted, []);
-  calls.settle(answer(21, "stray"));
+  calls.settle(answer(1, "stray"));
   assertEquals(aborted.map(({ message }) => message), [
-    "Cannot receive reply: 11 came for calls that were never made, limit is 10",
+    "Cannot receive reply: 262145 came for calls that were never made, limit is 262144",
   ]);
 });
 
@@ -308,22 +343,6 @@ Deno.test("Caller gives each of 100 000 calls an id of its own", () => {
     calls.settle(answer(id, null));
   }
   assertEquals([ids.size, calls.size, calls.strays], [100_000, 0, 0]);
-});
-
-Deno.test("Caller rejects a notification that has no room, also if it is not awaited", async () => {
-  const calls = callerOver(
-    {
-      enqueue() {
-        throw new BackpressureError(2, 1);
-      },
-      room: () => new Promise(() => {}),
-    },
-    { timeout: 1_000, maxOpenCalls: 1 },
-    { now: 0 },
-  );
-  calls.notify("a", undefined);
-  await turn(); // an unhandled rejection would end the test
-  await assertRejects(() => calls.notify("a", undefined), BackpressureError);
 });
 
 /** A caller over a link that takes anything, and what it sends. */
@@ -346,7 +365,6 @@ function callerOverText(reach?: () => void): {
   } as unknown as Link;
   const caller = new Caller({
     timeout: 1_000,
-    maxOpenCalls: 10_000,
     framing: framingOf({}),
     now: () => clock.now,
     watch() {},
@@ -437,21 +455,18 @@ for (const reach of [undefined, () => {}]) {
   }
 }
 
-Deno.test("Caller has twice as many calls open where methods make them", async () => {
-  const { caller: calls } = caller({ maxOpenCalls: 2 });
-  const scope = { over: new AbortController().signal, deadline: Infinity };
-  for (let i = 0; i < 2; i++) calls.call("outer", undefined, undefined);
+Deno.test("Caller has no more than 262 144 calls open, and some more that methods make", async () => {
+  const { caller: calls } = caller();
+  for (let i = 0; i < MOST_OPEN; i++) calls.call("outer", undefined);
   await assertRejects(
-    () => calls.call("outer", undefined, undefined),
+    () => calls.call("outer", undefined),
     BackpressureError,
-    "Cannot call: 2 calls are open, limit is 2 (maxOpenCalls)",
+    "Cannot call: 262144 calls are open, limit is 262144",
   );
-  for (let i = 0; i < 2; i++) calls.call("inner", undefined, undefined, scope);
-  await assertRejects(
-    () => calls.call("inner", undefined, undefined, scope),
-    BackpressureError,
-    "limit is 4",
-  );
+  const inner = withinMethod(() => calls.call("inner", undefined));
+  assertEquals(calls.size, MOST_OPEN + 1);
+  calls.settle(answer(MOST_OPEN + 2, "done"));
+  assertEquals(await inner, "done");
 });
 
 Deno.test("Caller rejects a call whose answer is not a response, and does not answer it", async () => {
@@ -585,7 +600,7 @@ Deno.test("Caller takes an answer that time is over for what its own clock is ab
 });
 
 Deno.test("Caller rejects what cannot be called, and sends nothing", async () => {
-  const { caller: calls, sent } = caller({ maxOpenCalls: 1 });
+  const { caller: calls, sent } = caller();
   const cases: [params: unknown, options: unknown, text: string][] = [
     [1, undefined, "its parameters are 1, expected an array or an object"],
     [null, undefined, "its parameters are null"],
@@ -612,17 +627,6 @@ Deno.test("Caller rejects what cannot be called, and sends nothing", async () =>
   }
   await assertRejects(() => calls.notify("a", 1 as never), TypeError, "are 1,");
   assertEquals([calls.size, sent.length], [0, 0]);
-  calls.call("a", undefined, undefined).catch(() => {});
-  await assertRejects(
-    () => calls.call("a", undefined, undefined),
-    RangeError,
-    "Cannot call: 1 calls are open, limit is 1 (maxOpenCalls)",
-  );
-  await assertRejects(
-    () => Array.fromAsync(calls.call("a", undefined, undefined)),
-    RangeError,
-  );
-  assertEquals([calls.size, sent.length], [1, 1]);
 });
 
 Deno.test("Caller sends what JSON makes an object of", () => {

@@ -4,23 +4,17 @@
  * @module
  */
 import type { ReconnectingClient } from "../client/client.ts";
-import { Alarm, now } from "./alarm.ts";
-import { apiOf } from "./api.ts";
-import { Caller } from "./caller.ts";
-import type {
-  RpcApi,
-  RpcArguments,
-  RpcCallOptions,
-  RpcName,
-  RpcRemote,
-  RpcReply,
-  RpcResult,
-  RpcUntyped,
-} from "./contract.ts";
-import type { RpcSettings } from "./options.ts";
-import { RpcPeer } from "./peer.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { Framing } from "../framing/framing.ts";
 import { onAbort } from "../tools/abort.ts";
 import { callHook } from "../tools/report.ts";
+import { Alarm, now } from "./alarm.ts";
+import { Caller, type CallerOptions } from "./caller.ts";
+import type { RpcRemote, RpcUntyped } from "./contract.ts";
+import type { RpcError } from "./jsonrpc.ts";
+import type { RpcSettings } from "./options.ts";
+import { makePeer, type RpcPeer } from "./peer.ts";
+import { Remote } from "./remote.ts";
 
 /**
  * A client of a server's methods that connects again when its connection is
@@ -40,63 +34,104 @@ import { callHook } from "../tools/report.ts";
  * assertEquals(await client.api.add(1, 2), 3);
  * ```
  *
- * @typeParam Remote Type of the server's methods.
+ * @typeParam Contract Type of the server's methods.
  */
-export class RpcClient<Remote = RpcUntyped>
-  implements RpcRemote<Remote>, AsyncDisposable {
-  /** The methods of the server, as functions. */
-  readonly api: RpcApi<Remote>;
-  readonly #client: ReconnectingClient;
-  readonly #caller: Caller;
-  #peer: RpcPeer | undefined;
-  readonly #alarm = new Alarm();
-  #reaching: Promise<void> | undefined;
-
+export interface RpcClient<Contract = RpcUntyped>
+  extends RpcRemote<Contract>, AsyncDisposable {
   /**
-   * Takes a client over; use {@linkcode createRpcClient}. `attach` is called with the
-   * peer of each connection.
+   * Closes the connection, once everything sent before has left, and connects no
+   * more. It may be called at any time and more than once. Calls that are open
+   * reject, and the server hears that they are given up.
    */
+  close(): Promise<void>;
+}
+
+/** Takes a client over; `attach` is called with the peer of each connection. */
+export function makeRpcClient<Contract = RpcUntyped>(
+  client: ReconnectingClient,
+  settings: RpcSettings,
+  attach: (peer: RpcPeer) => void = () => {},
+): RpcClient<Contract> {
+  const remote: unknown = new ReconnectingRemote(client, settings, attach);
+  return remote as RpcClient<Contract>;
+}
+
+class ReconnectingRemote extends Remote implements RpcClient {
+  readonly #client: ReconnectingClient;
+
   constructor(
     client: ReconnectingClient,
     settings: RpcSettings,
-    attach: (peer: RpcPeer) => void = () => {},
+    attach: (peer: RpcPeer) => void,
   ) {
-    const { timeout, maxOpenCalls } = settings.options;
-    const alarm = this.#alarm;
+    const links = new Links(client, settings, attach);
+    super(links.caller);
     this.#client = client;
-    this.#caller = new Caller({
-      timeout,
-      maxOpenCalls,
-      framing: client.framing,
-      now,
-      watch: (deadline) => alarm.watch(deadline),
-      reach: () => this.#reach(),
-      onUnclaimed: (error) => {
-        const { onError } = settings.options;
-        callHook(onError, error, undefined, this.#peer!.connection);
-      },
-    });
-    alarm.add(this.#caller);
+    client.takeOver(links);
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Gives one caller each connection of a client, and connects when it needs one. */
+class Links implements CallerOptions {
+  readonly timeout: number;
+  readonly framing: Framing;
+  readonly now = now;
+  readonly caller: Caller;
+  readonly #client: ReconnectingClient;
+  readonly #settings: RpcSettings;
+  readonly #attach: (peer: RpcPeer) => void;
+  readonly #alarm = new Alarm();
+  #peer: RpcPeer | undefined;
+  #reaching: Promise<void> | undefined;
+
+  constructor(
+    client: ReconnectingClient,
+    settings: RpcSettings,
+    attach: (peer: RpcPeer) => void,
+  ) {
+    this.timeout = settings.options.timeout;
+    this.framing = client.framing;
+    this.#client = client;
+    this.#settings = settings;
+    this.#attach = attach;
+    this.caller = new Caller(this);
+    this.#alarm.add(this.caller);
     onAbort(client.signal, () => this.#over());
-    this.api = apiOf((method, params) =>
-      this.#caller.call(method, params, undefined)
-    );
-    client.takeOver({
-      use: (connection) => {
-        this.#peer = new RpcPeer(connection, settings, this.#caller);
-        attach(this.#peer);
-      },
-      close: async () => await this.#peer?.close(),
-    });
+  }
+
+  watch(deadline: number): void {
+    this.#alarm.watch(deadline);
+  }
+
+  onUnclaimed(error: RpcError): void {
+    const { onError } = this.#settings.options;
+    callHook(onError, error, undefined, this.#peer!.connection);
+  }
+
+  use(connection: Connection): void {
+    this.#peer = makePeer(connection, this.#settings, this.caller);
+    this.#attach(this.#peer);
+  }
+
+  async close(): Promise<void> {
+    await this.#peer?.close();
   }
 
   /** Connects; what waits hears of it if there is to be no connection. */
-  #reach(): void {
+  reach(): void {
     if (this.#reaching !== undefined) return;
     this.#alarm.keepAlive(true);
     this.#reaching = this.#client.connected().then(
       () => {},
-      (error) => this.#caller.failWaiting(error),
+      (error) => this.caller.failWaiting(error),
     ).finally(() => {
       this.#reaching = undefined;
       this.#alarm.keepAlive(false);
@@ -104,46 +139,7 @@ export class RpcClient<Remote = RpcUntyped>
   }
 
   #over(): void {
-    this.#reach();
+    this.reach();
     this.#alarm.stop();
-  }
-
-  /** Calls a method of the server; see {@linkcode RpcPeer.call}. */
-  call<Name extends RpcName<Remote>>(
-    method: Name,
-    ...rest: RpcArguments<Remote[Name], [options?: RpcCallOptions]>
-  ): RpcReply<RpcResult<Remote[Name]>> {
-    const [params, options] = rest as [
-      params?: object,
-      options?: RpcCallOptions,
-    ];
-    return this.#caller.call(method, params, options) as RpcReply<
-      RpcResult<Remote[Name]>
-    >;
-  }
-
-  /**
-   * Calls a method of the server without an answer; see {@linkcode
-   * RpcPeer.notify}.
-   */
-  notify<Name extends RpcName<Remote>>(
-    method: Name,
-    ...rest: RpcArguments<Remote[Name], []>
-  ): Promise<void> {
-    return this.#caller.notify(method, ...rest as [params?: object]);
-  }
-
-  /**
-   * Closes the connection, once everything sent before has been written, and
-   * connects no more. It may be called at any time and more than once. Open
-   * calls reject, and the server is told to cancel them.
-   */
-  close(): Promise<void> {
-    return this.#client.close();
-  }
-
-  /** The same as {@linkcode RpcClient.close}, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }

@@ -265,6 +265,17 @@ export type RpcStream<Item, Return = void> =
 export type RpcName<Contract> = keyof Contract & string;
 
 /**
+ * The names of a contract's methods that can be called without parameters.
+ *
+ * @typeParam Contract Type of the methods: an interface, or `typeof` the object
+ * that has them.
+ */
+export type RpcNameWithoutParams<Contract> = {
+  [Name in RpcName<Contract>]: [] extends RpcParams<Contract[Name]> ? Name
+    : never;
+}[RpcName<Contract>];
+
+/**
  * Names that {@linkcode RpcApi} does not have: those of every object, and those
  * that other code calls if they exist.
  */
@@ -318,19 +329,6 @@ export type RpcCallParams<Params> =
       ? Named extends readonly unknown[] ? never : Extract<Named, object>
     : never);
 
-/**
- * The arguments of a call behind the method's name: parameters and options. The
- * parameters may be left out if all of them are optional.
- *
- * @typeParam Method The method of the contract.
- * @typeParam Options Type of the options.
- */
-export type RpcArguments<Method, Options extends unknown[]> =
-  RpcParams<Method> extends infer Params
-    ? [] extends Params ? [params?: RpcCallParams<Params>, ...Options]
-    : [params: RpcCallParams<Params>, ...Options]
-    : never;
-
 /** Options of a call. */
 export interface RpcCallOptions {
   /**
@@ -357,24 +355,69 @@ export interface RpcRemote<Contract = RpcUntyped> {
   /** The peer's methods as functions. */
   readonly api: RpcApi<Contract>;
   /**
+   * Gives options to all calls that are made by what it returns, so that those by
+   * {@linkcode RpcRemote.api} have some: `peer.with({ timeout: 100 }).api.add(1, 2)`.
+   *
+   * @param options Those that a call does not have itself.
+   * @returns The same peer.
+   */
+  with(options: RpcCallOptions): RpcRemote<Contract>;
+  /**
+   * Calls a method of the peer that needs no parameters; see below.
+   *
+   * @param method Its name.
+   * @param params Its parameters, if there are any.
+   * @param options Limits of the call.
+   */
+  call<Name extends RpcNameWithoutParams<Contract>>(
+    method: Name,
+    params?: RpcCallParams<RpcParams<Contract[Name]>>,
+    options?: RpcCallOptions,
+  ): RpcReply<RpcResult<Contract[Name]>>;
+  /**
    * Calls a method of the peer.
    *
-   * @returns A promise of its result; see {@linkcode RpcReply}. It rejects with
-   * an {@linkcode RpcError} if the peer answers with an error.
+   * @param method Its name.
+   * @param params Its parameters: an array or, by name, an object.
+   * @param options Limits of the call.
+   * @returns A promise of its result; see {@linkcode RpcReply}.
+   * @throws {RpcError} If the peer answers with an error.
+   * @throws {ConnectionClosedError} If the connection has ended, or ends before
+   * the answer has come.
+   * @throws {DOMException} With the name `TimeoutError`, if the answer does not
+   * come in time.
+   * @throws {BackpressureError} If too many calls are open or wait.
+   * @throws {InvalidMessageError} If JSON cannot represent the parameters.
    */
   call<Name extends RpcName<Contract>>(
     method: Name,
-    ...rest: RpcArguments<Contract[Name], [options?: RpcCallOptions]>
+    params: RpcCallParams<RpcParams<Contract[Name]>>,
+    options?: RpcCallOptions,
   ): RpcReply<RpcResult<Contract[Name]>>;
+  /**
+   * Calls a method of the peer that needs no parameters, without an answer.
+   *
+   * @param method Its name.
+   * @param params Its parameters, if there are any.
+   */
+  notify<Name extends RpcNameWithoutParams<Contract>>(
+    method: Name,
+    params?: RpcCallParams<RpcParams<Contract[Name]>>,
+  ): Promise<void>;
   /**
    * Calls a method of the peer without an answer.
    *
+   * @param method Its name.
+   * @param params Its parameters: an array or, by name, an object.
    * @returns A promise that resolves when more can be sent, like that of
    * `send`.
+   * @throws {BackpressureError} If too many wait.
+   * @throws {ConnectionClosedError} If the connection has ended.
+   * @throws {InvalidMessageError} If JSON cannot represent the parameters.
    */
   notify<Name extends RpcName<Contract>>(
     method: Name,
-    ...rest: RpcArguments<Contract[Name], []>
+    params: RpcCallParams<RpcParams<Contract[Name]>>,
   ): Promise<void>;
 }
 

@@ -5,17 +5,18 @@
  */
 import type { Connection } from "../connection/connection.ts";
 import type { RpcId, RpcRequest } from "./jsonrpc.ts";
-import { apiOf } from "./api.ts";
 import type { Caller } from "./caller.ts";
 import type { Invoke } from "./methods.ts";
 import type {
   RpcApi,
   RpcCallOptions,
   RpcContext,
+  RpcRemote,
   RpcReply,
   RpcUntyped,
 } from "./contract.ts";
 import type { OutgoingStream } from "./outgoing_stream.ts";
+import { Remote } from "./remote.ts";
 import type { Batch } from "./replies.ts";
 import type { RpcSettings } from "./options.ts";
 import type { Slots } from "./slots.ts";
@@ -138,9 +139,19 @@ export class IncomingCall implements RpcContext {
     return this.#setting.connection;
   }
 
+  /** What the caller serves; what is called there is given up with this call. */
+  get #remote(): Remote {
+    return new Remote(this.#setting.caller, undefined, this);
+  }
+
   /** See {@linkcode RpcRemote.api}. */
   get api(): RpcApi<RpcUntyped> {
-    return apiOf((method, params) => this.call(method, params));
+    return this.#remote.api;
+  }
+
+  /** See {@linkcode RpcRemote.with}. */
+  with(options: RpcCallOptions): RpcRemote {
+    return this.#remote.with(options);
   }
 
   /** See {@linkcode RpcRemote.call}. */
@@ -149,12 +160,12 @@ export class IncomingCall implements RpcContext {
     params?: object,
     options?: RpcCallOptions,
   ): RpcReply<unknown> {
-    return this.#setting.caller.call(method, params, options, this);
+    return this.#remote.call(method, params, options);
   }
 
   /** See {@linkcode RpcRemote.notify}. */
   notify(method: string, params?: object): Promise<void> {
-    return this.#setting.caller.notify(method, params, this);
+    return this.#remote.notify(method, params);
   }
 
   /**

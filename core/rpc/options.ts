@@ -53,20 +53,6 @@ export interface RpcOptions {
    */
   maxInFlight?: number;
   /**
-   * Calls to the peer that are open at the same time, or wait: no more than 1 024
-   * calls of about 256 KiB are on the wire before their answers begin, and the
-   * others wait, in order, as they were when they were made, up to 67 108 864
-   * UTF-16 units (64 MiB of memory where all of it is Latin-1, or twice as much).
-   * More are rejected.
-   * What methods call may be what the others wait for: it goes first, beyond a
-   * full window there is one more call on the wire for each method at work, and
-   * twice as many may be open. A peer that has answered more calls that were never made
-   * is cut off.
-   *
-   * @default {262_144}
-   */
-  maxOpenCalls?: number;
-  /**
    * Whether `rpc.discover` lists the methods and their descriptions.
    *
    * @default {false}
@@ -89,7 +75,6 @@ export const RPC_OPTIONS: OptionTable<RpcOptions> = {
   timeout: timeout(30_000),
   handlerTimeout: timeout(60_000),
   maxInFlight: limit(100),
-  maxOpenCalls: limit(262_144),
   discover: flag(false),
   onError: hook(),
 };

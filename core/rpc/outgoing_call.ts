@@ -64,7 +64,7 @@ export interface OwnLimits extends RpcCallOptions {
 export const NO_LIMITS: OwnLimits = {};
 
 /** What each option of a call may be. */
-const CALL_OPTIONS: OptionTable<RpcCallOptions> = {
+export const CALL_OPTIONS: OptionTable<RpcCallOptions> = {
   signal: signal(),
   timeout: timeout(),
 };
@@ -164,20 +164,25 @@ export class OutgoingCall implements StreamSource {
   }
 
   /**
-   * Limits it as its caller wants it, and as the call does within which it is
-   * made; without either by `most`. Gives what its message is to say.
+   * Limits it by its own options, or by others that were checked, and as the call
+   * does within which it is made; without either by `most`. Gives what its message
+   * is to say.
    *
    * @throws The reason of a signal that is aborted.
    */
   limit(
-    options: RpcCallOptions | undefined,
+    own: RpcCallOptions | undefined,
+    others: RpcCallOptions | undefined,
     scope: CallScope | undefined,
     now: number,
     most: number,
   ): OwnLimits {
     this.deadline = now + most;
+    const options = own === undefined
+      ? others
+      : { ...others, ...readOptions(CALL_OPTIONS, own) };
     if (options === undefined && scope === undefined) return NO_LIMITS;
-    const { signal, timeout } = readOptions(CALL_OPTIONS, options ?? NO_LIMITS);
+    const { signal, timeout } = options ?? NO_LIMITS;
     signal?.throwIfAborted();
     scope?.over.throwIfAborted();
     const left = Math.min(

@@ -5,6 +5,7 @@
  */
 import {
   type Decoded,
+  type Framing,
   InvalidMessageError,
   type JsonValue,
 } from "../framing/framing.ts";
@@ -20,24 +21,16 @@ import {
   idOf,
   kindOf,
   RPC_ERRORS,
+  type RpcError,
   type RpcRequest,
   type RpcResponse,
 } from "./jsonrpc.ts";
 import { Alarm, now } from "./alarm.ts";
 import { stayAlive } from "./alive.ts";
 import { Answerer } from "./answerer.ts";
-import { apiOf } from "./api.ts";
-import { Caller } from "./caller.ts";
-import type {
-  RpcApi,
-  RpcArguments,
-  RpcCallOptions,
-  RpcName,
-  RpcRemote,
-  RpcReply,
-  RpcResult,
-  RpcUntyped,
-} from "./contract.ts";
+import { Caller, type CallerOptions } from "./caller.ts";
+import type { RpcRemote, RpcUntyped } from "./contract.ts";
+import { Remote } from "./remote.ts";
 import { Batch } from "./replies.ts";
 import type { RpcSettings } from "./options.ts";
 import { isWithinMethod, withinMethod } from "./within.ts";
@@ -92,101 +85,64 @@ export interface RpcStats {
  * assertEquals(await peer.call("add", [1, 2], { timeout: 5_000 }), 3);
  * ```
  *
- * @typeParam Remote Type of the other end's methods: an interface, or `typeof`
+ * @typeParam Contract Type of the other end's methods: an interface, or `typeof`
  * the object that has them. Nothing checks it at run time.
  */
-export class RpcPeer<Remote = RpcUntyped>
-  implements RpcRemote<Remote>, AsyncDisposable {
+export interface RpcPeer<Contract = RpcUntyped>
+  extends RpcRemote<Contract>, AsyncDisposable {
   /** The connection, which the peer owns. */
   readonly connection: Connection;
-  readonly #dispatcher: Dispatcher;
-  readonly #caller: Caller;
-  #api: RpcApi<Remote> | undefined;
-
-  /**
-   * Takes a connection over; use {@linkcode rpc}. Its calls are those of `caller`,
-   * if there is one.
-   */
-  constructor(connection: Connection, settings: RpcSettings, caller?: Caller) {
-    this.connection = connection;
-    this.#dispatcher = new Dispatcher(connection, settings, caller);
-    this.#caller = this.#dispatcher.caller;
-    const link = linkOf(connection);
-    link.outbox.limitDepth();
-    withinMethod(() => link.consume(this.#dispatcher));
-  }
-
-  /** The methods of the other end, as functions. */
-  get api(): RpcApi<Remote> {
-    return this.#api ??= apiOf((method, params) =>
-      this.#caller.call(method, params, undefined)
-    );
-  }
-
   /** Counts of a peer, so far and at the moment. */
-  stats(): RpcStats {
-    return {
-      callsOpen: this.#caller.size,
-      callsRunning: this.#dispatcher.answerer.size,
-      strays: this.#caller.strays + this.#dispatcher.answerer.strays,
-    };
-  }
-
-  /**
-   * Calls a method of the other end.
-   *
-   * @param method Its name.
-   * @param rest Its parameters, as an array or, by name, as an object; and
-   * options of the call.
-   * @returns A promise of the result; see {@linkcode RpcReply}.
-   * @throws {RpcError} If the other end answers with an error.
-   * @throws {ConnectionClosedError} If the connection has ended, or ends before
-   * the answer has come.
-   * @throws {DOMException} With the name `TimeoutError`, if the answer does not
-   * come in time.
-   * @throws {BackpressureError} If `maxOpenCalls` are open already.
-   * @throws {InvalidMessageError} If JSON cannot represent the parameters.
-   */
-  call<Name extends RpcName<Remote>>(
-    method: Name,
-    ...rest: RpcArguments<Remote[Name], [options?: RpcCallOptions]>
-  ): RpcReply<RpcResult<Remote[Name]>> {
-    const [params, options] = rest as [
-      params?: object,
-      options?: RpcCallOptions,
-    ];
-    return this.#caller.call(method, params, options) as RpcReply<
-      RpcResult<Remote[Name]>
-    >;
-  }
-
-  /**
-   * Calls a method of the other end without an answer.
-   *
-   * @param method Its name.
-   * @param rest Its parameters, as an array or, by name, as an object.
-   * @returns A promise that resolves when more can be sent.
-   * @throws {ConnectionClosedError} If the connection has ended.
-   * @throws {InvalidMessageError} If JSON cannot represent the parameters.
-   */
-  notify<Name extends RpcName<Remote>>(
-    method: Name,
-    ...rest: RpcArguments<Remote[Name], []>
-  ): Promise<void> {
-    return this.#caller.notify(method, ...rest as [params?: object]);
-  }
-
+  stats(): RpcStats;
   /**
    * Closes the connection, once everything sent before has been written. Open
    * calls reject, and the other end is told to cancel them; methods at work are
    * aborted.
    */
+  close(): Promise<void>;
+}
+
+/**
+ * Takes a connection over: the peer answers with the methods of the settings. Its
+ * calls are those of `caller`, if there is one.
+ */
+export function makePeer<Contract = RpcUntyped>(
+  connection: Connection,
+  settings: RpcSettings,
+  caller?: Caller,
+): RpcPeer<Contract> {
+  const peer: unknown = new Peer(connection, settings, caller);
+  return peer as RpcPeer<Contract>;
+}
+
+class Peer extends Remote implements RpcPeer {
+  readonly connection: Connection;
+  readonly #dispatcher: Dispatcher;
+
+  constructor(connection: Connection, settings: RpcSettings, caller?: Caller) {
+    const dispatcher = new Dispatcher(connection, settings, caller);
+    super(dispatcher.caller);
+    this.connection = connection;
+    this.#dispatcher = dispatcher;
+    const link = linkOf(connection);
+    link.outbox.limitDepth();
+    withinMethod(() => link.consume(dispatcher));
+  }
+
+  stats(): RpcStats {
+    const { caller, answerer } = this.#dispatcher;
+    return {
+      callsOpen: caller.size,
+      callsRunning: answerer.size,
+      strays: caller.strays + answerer.strays,
+    };
+  }
+
   close(): Promise<void> {
-    this.#caller.close();
+    this.#dispatcher.caller.close();
     return this.connection.close();
   }
 
-  /** The same as {@linkcode RpcPeer.close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -202,8 +158,11 @@ const CONTROLS: ReadonlyMap<string, Control> = new Map<string, Control>([
 ]);
 
 /** Hands each message to the half of a peer that it is for. */
-class Dispatcher implements Consumer<JsonValue> {
+class Dispatcher implements Consumer<JsonValue>, CallerOptions {
   readonly name = "rpc()";
+  readonly timeout: number;
+  readonly framing: Framing;
+  readonly now = now;
   readonly caller: Caller;
   readonly answerer: Answerer;
   readonly #link: Link;
@@ -213,30 +172,30 @@ class Dispatcher implements Consumer<JsonValue> {
   #refused: Batch | "message" | undefined;
 
   constructor(connection: Connection, settings: RpcSettings, caller?: Caller) {
-    const alarm = this.#alarm;
-    const watch = (deadline: number) => alarm.watch(deadline);
     this.#link = linkOf(connection);
-    const { timeout, maxOpenCalls } = settings.options;
-    this.caller = caller ?? new Caller({
-      timeout,
-      maxOpenCalls,
-      framing: this.#link.framing,
-      now,
-      watch,
-      onUnclaimed: (error) => this.answerer.replies.report(error, undefined),
-    });
+    this.timeout = settings.options.timeout;
+    this.framing = this.#link.framing;
+    this.caller = caller ?? new Caller(this);
     this.answerer = new Answerer({
       connection,
       caller: this.caller,
       settings,
       now,
-      watch,
+      watch: (deadline) => this.watch(deadline),
     });
-    if (caller === undefined) alarm.add(this.caller);
-    alarm.add(this.answerer);
+    if (caller === undefined) this.#alarm.add(this.caller);
+    this.#alarm.add(this.answerer);
     this.caller.attach(this.#link, this.answerer);
     stayAlive(this.#link, this.answerer);
     this.#link.closed.then(() => this.#over());
+  }
+
+  watch(deadline: number): void {
+    this.#alarm.watch(deadline);
+  }
+
+  onUnclaimed(error: RpcError): void {
+    this.answerer.replies.report(error, undefined);
   }
 
   /** Answers that are outstanding, and streams that are not read. */

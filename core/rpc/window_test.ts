@@ -154,6 +154,7 @@ Deno.test("calls wait up to 67 108 864 UTF-16 units of them, notifications inclu
     assertEquals(error.limit, limit);
     assert(error.queued > limit && error.queued < limit + 1_000_100);
   }
+  raw.peer.notify("a"); // an unhandled rejection would end the test
   controller.abort();
   await Promise.allSettled(calls);
   // What was given up waits no more.
@@ -329,20 +330,6 @@ Deno.test("a stream leaves the window when it begins", async () => {
   const [call] = await raw.receive(1) as Request[];
   await raw.send(result(call.id, "done"));
   assertEquals(await waits, "done");
-  await raw.close();
-});
-
-Deno.test("no more calls wait than maxOpenCalls", async () => {
-  const raw = new RawPeer({}, { maxOpenCalls: WINDOW + 1 });
-  for (let i = 0; i <= WINDOW; i++) raw.peer.call("fill").catch(() => {});
-  await assertRejects(
-    () => raw.peer.call("more"),
-    BackpressureError,
-    `Cannot call: ${WINDOW + 1} calls are open, limit is ${
-      WINDOW + 1
-    } (maxOpenCalls)`,
-  );
-  await assertRejects(() => raw.peer.notify("more"), BackpressureError);
   await raw.close();
 });
 

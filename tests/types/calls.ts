@@ -112,6 +112,9 @@ export async function interfaceContract(peer: RpcPeer<Library>): Promise<void> {
 export async function explicitStyle(peer: RpcPeer<Library>): Promise<void> {
   const { signal } = new AbortController();
   const sum = await peer.call("add", [1, 2], { signal, timeout: 5 });
+  const limited = peer.with({ signal, timeout: 5 });
+  same<number, Awaited<ReturnType<typeof limited.api.add>>>(true);
+  await limited.with({ timeout: Infinity }).call("add", [1, 2], { signal });
   same<number, typeof sum>(true);
   await peer.call("find", { title: "a" });
   await peer.call("find", [{ title: "a" }]);

@@ -42,7 +42,7 @@ export async function explicitStyle(peer: RpcPeer<Library>): Promise<void> {
   const { signal } = new AbortController();
   // @ts-expect-error: "subtract"
   await peer.call("subtract", [1, 2]);
-  // @ts-expect-error: Expected
+  // @ts-expect-error: not assignable to parameter of type 'RpcNameWithoutParams
   await peer.call("add");
   // @ts-expect-error: '[number]'
   await peer.call("add", [1]);
@@ -54,6 +54,8 @@ export async function explicitStyle(peer: RpcPeer<Library>): Promise<void> {
   await peer.call("find", { title: 1 });
   // @ts-expect-error: 'timeOut' does not exist in type 'RpcCallOptions'
   await peer.call("add", [1, 2], { timeOut: 5 });
+  // @ts-expect-error: 'timeOut' does not exist in type 'RpcCallOptions'
+  peer.with({ timeOut: 5 });
   // @ts-expect-error: Expected
   await peer.notify("add", [1, 2], { signal });
   // @ts-expect-error: "pong"
