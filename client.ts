@@ -26,7 +26,6 @@ export {
   CONNECT_DEFAULTS,
   type ConnectingEvent,
   type ConnectOptions,
-  type FailedEvent,
 } from "./core/client/client.ts";
 
 /**

@@ -46,6 +46,7 @@ export {
   type ConnectionEnd,
   type ConnectionOptions,
   type ConnectionStats,
+  type FailedEvent,
   fromDuplex,
   fromStreams,
   type RequestOptions,
@@ -81,12 +82,16 @@ export {
   type Reply,
 } from "./core/server/server.ts";
 export {
+  type AcceptFailedEvent,
   type AcceptOptions,
   type ConnectionHandler,
+  type DrainingEvent,
   listen,
   LISTEN_DEFAULTS,
   type Listener,
+  type ListeningEvent,
   type ListenOptions,
+  type RejectedEvent,
   type RejectionReason,
   serve,
   SERVE_DEFAULTS,
@@ -107,6 +112,5 @@ export {
   type ConnectingEvent,
   type ConnectOptions,
   createClient,
-  type FailedEvent,
 } from "./client.ts";
 export { report } from "./core/tools/report.ts";

@@ -24,11 +24,15 @@ import { bind } from "./core/platform/platform.ts";
 import { checkArgument, readOptions } from "./core/tools/options.ts";
 
 export {
+  type AcceptFailedEvent,
   type AcceptOptions,
   type ConnectionHandler,
+  type DrainingEvent,
   LISTEN_DEFAULTS,
   Listener,
+  type ListeningEvent,
   type ListenOptions,
+  type RejectedEvent,
   type RejectionReason,
   SERVE_DEFAULTS,
   type ServeOptions,

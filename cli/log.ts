@@ -66,7 +66,7 @@ export class ServerLog {
         return this.#closed(event.connection, event.end);
       case "rejected":
         return this.#rejected(event.remoteAddr, event.reason, event.error);
-      case "acceptFailed":
+      case "failed":
         return this.#acceptFailed(event.error, event.isOfPeer);
       case "draining":
         this.end();

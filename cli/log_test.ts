@@ -71,7 +71,7 @@ Deno.test("ServerLog prints a line a second about accepting that fails again and
   // As where peers take all descriptors, come and go.
   for (let i = 0; i < 2_000; i++) {
     const error = new Error("no");
-    log.event({ type: "acceptFailed", error, isOfPeer: false });
+    log.event({ type: "failed", error, isOfPeer: false });
     log.event({ type: "connected", connection: link });
     now += 1;
   }

@@ -241,7 +241,7 @@ faultTest("stats() tells what happened and what is open", async () => {
   assertEquals(rest.accepted, 3);
   assertEquals(rest.rejected, 0);
   assertEquals(rest.connections, 1);
-  assertEquals(rest.acceptFailures, 0);
+  assertEquals(rest.failed, 0);
   assertEquals(rest.bytesQueued, 0);
   pending[Symbol.dispose]();
   await until(() => server.stats().rejected === 1, "nobody was rejected");

@@ -328,7 +328,7 @@ faultTest(
       const [error, ...others] = reports.errors.splice(0).map(String);
       assertStringIncludes(error, "TypeError");
       assertEquals(others, []);
-      assertEquals(server.stats().acceptFailures, 0);
+      assertEquals(server.stats().failed, 0);
     }
   },
 );

@@ -60,16 +60,16 @@ faultTest(
     const witness = await Promise.race(replies);
     const stats = async () =>
       await witness.request("stats") as unknown as ServerStats;
-    await until(async () => (await stats()).acceptFailures > 0, "all got in");
+    await until(async () => (await stats()).failed > 0, "all got in");
 
     const start = performance.now();
-    const { acceptFailures, accepted } = await stats();
+    const { failed, accepted } = await stats();
     assertEquals(accepted, served.length);
     const processor = processorTime(child.pid);
     let more = 0;
     await until(async () => {
       await delay(50);
-      more = (await stats()).acceptFailures - acceptFailures;
+      more = (await stats()).failed - failed;
       return more >= 5;
     }, "it does not try again");
     const busy = processorTime(child.pid) - processor;

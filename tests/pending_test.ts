@@ -149,7 +149,7 @@ faultTest(
     using listener = listen({
       path,
       onEvent(event) {
-        if (event.type === "acceptFailed") failures.push(event.isOfPeer);
+        if (event.type === "failed") failures.push(event.isOfPeer);
       },
     });
     const accepting = listener.accept();

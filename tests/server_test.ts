@@ -100,7 +100,7 @@ faultTest("serve() outlives clients that vanish at any moment", async () => {
       // A peer that is reset before it is accepted never was a connection.
       const ended = Promise.race([
         log.next("closed"),
-        log.next("acceptFailed"),
+        log.next("failed"),
       ]);
       const bytes = frame.subarray(0, sent);
       if (reset) await resetAndDestroy(portOf(server.addr), bytes);
@@ -394,7 +394,7 @@ faultTest(
     assertEquals((await client[Symbol.asyncIterator]().next()).value, "served");
     assertEquals(
       log.events.flatMap((event) =>
-        event.type === "acceptFailed" ? [event.error] : []
+        event.type === "failed" ? [event.error] : []
       ),
       failures,
     );
@@ -414,8 +414,8 @@ faultTest(
     assertEquals(connection.remoteAddr, client.localAddr);
     assertEquals(log.events.map(({ type }) => type), [
       "listening",
-      "acceptFailed",
-      "acceptFailed",
+      "failed",
+      "failed",
       "connected",
     ]);
   },
@@ -439,7 +439,7 @@ faultTest("close() ends the pause after an error of accepting", async () => {
     acceptBackoff: Infinity,
     onEvent: log.onEvent,
   });
-  const failed = log.next("acceptFailed");
+  const failed = log.next("failed");
   const accepting = assertRejects(
     () => listener.accept(),
     Deno.errors.BadResource,

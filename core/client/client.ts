@@ -30,7 +30,6 @@ export type {
   ClientEvent,
   ClientStats,
   ConnectingEvent,
-  FailedEvent,
 } from "./contract.ts";
 export { Dialer } from "./dialer.ts";
 export {

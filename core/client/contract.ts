@@ -9,6 +9,7 @@ import type {
   Connection,
   ConnectionEnd,
   ConnectionStats,
+  FailedEvent,
   RequestOptions,
 } from "../connection/connection.ts";
 import type { JsonValue } from "../framing/framing.ts";
@@ -89,14 +90,6 @@ export interface ConnectingEvent {
   readonly type: "connecting";
   /** Milliseconds that it waits first: none the first time. */
   readonly delay: number;
-}
-
-/** An attempt to connect has failed. */
-export interface FailedEvent {
-  /** The kind of event. */
-  readonly type: "failed";
-  /** Why. */
-  readonly error: unknown;
 }
 
 /**

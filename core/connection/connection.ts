@@ -256,23 +256,31 @@ export class Connection<T = JsonValue, I = unknown>
  * A peer is connected: encrypted and authenticated, where that is asked for.
  * One {@linkcode ClosedEvent} of the same connection follows.
  */
-export interface ConnectedEvent<T = JsonValue> {
+export interface ConnectedEvent<T = JsonValue, I = unknown> {
   /** The kind of event. */
   readonly type: "connected";
   /** The connection. */
-  readonly connection: Connection<T>;
+  readonly connection: Connection<T, I>;
 }
 
 /** A connection has ended. */
-export interface ClosedEvent<T = JsonValue> {
+export interface ClosedEvent<T = JsonValue, I = unknown> {
   /** The kind of event. */
   readonly type: "closed";
   /** The connection. */
-  readonly connection: Connection<T>;
+  readonly connection: Connection<T, I>;
   /** How it has ended. */
   readonly end: ConnectionEnd;
   /** What went over it. */
   readonly stats: ConnectionStats;
+}
+
+/** Connecting, or accepting a connection, has failed. */
+export interface FailedEvent {
+  /** The kind of event. */
+  readonly type: "failed";
+  /** Why. */
+  readonly error: unknown;
 }
 
 /** What only the maker of a connection knows. */

@@ -25,7 +25,8 @@ import {
 } from "../handshake/handshake.ts";
 import type { Socket } from "../platform/platform.ts";
 import { startTimer } from "../tools/abort.ts";
-import type { LISTEN_DEFAULTS, RejectionReason } from "./options.ts";
+import type { RejectionReason } from "./events.ts";
+import type { LISTEN_DEFAULTS } from "./options.ts";
 import { type Admission, firstToGo, peerOf } from "./peers.ts";
 import type { Slots } from "./slots.ts";
 

@@ -35,15 +35,13 @@ import {
 import { quiet } from "../tools/promises.ts";
 import { Queue } from "../tools/queue.ts";
 import { report } from "../tools/report.ts";
+import type { RejectionReason, ServerEvent, ServerStats } from "./events.ts";
 import { type AcceptedInfo, Handshakes, type Refusal } from "./handshakes.ts";
 import {
   checkForAddress,
   LISTEN_DEFAULTS,
   LISTEN_OPTIONS,
   type ListenOptions,
-  type RejectionReason,
-  type ServerEvent,
-  type ServerStats,
 } from "./options.ts";
 import { Admission, peerOf } from "./peers.ts";
 import { Slots } from "./slots.ts";
@@ -250,9 +248,9 @@ export class Listener<T = JsonValue, I = unknown>
       else this.#greet(socket);
     } catch (error) {
       if (this.#isClosed || isClosed(error)) throw error;
-      this.#totals.acceptFailures++;
+      this.#totals.failed++;
       const isPeers = isOfPeer(error);
-      this.#events.emit({ type: "acceptFailed", error, isOfPeer: isPeers });
+      this.#events.emit({ type: "failed", error, isOfPeer: isPeers });
       // No reason to keep the next one waiting.
       if (!isPeers) await pause(this.#acceptBackoff, this.#closing.signal);
     }

@@ -1,5 +1,5 @@
 /**
- * What servers are made with, and what they tell.
+ * What servers are made with.
  *
  * @module
  */
@@ -11,17 +11,15 @@ import {
 } from "../auth/auth.ts";
 import {
   type Address,
-  type Connection,
   CONNECTION_OPTIONS,
-  type ConnectionEnd,
   type ConnectionOptions,
-  type ConnectionStats,
 } from "../connection/connection.ts";
 import {
   type EndpointOptions,
   endpointOptions,
   isAbstract,
 } from "../platform/platform.ts";
+import type { ServerEvent } from "./events.ts";
 import type { ErrorHandler } from "./respond.ts";
 import type { TlsServerOptions } from "../tls/tls.ts";
 import {
@@ -34,86 +32,6 @@ import {
   signal,
   timeout,
 } from "../tools/options.ts";
-
-/**
- * Why a peer was rejected after it had been accepted: no connection ended in
- * time (`maxConnections`), its address has too many (`maxConnectionsPerIp`), it
- * was the oldest of too many handshakes (`maxPending`), its address had failed
- * too often (`failures`), the handshake failed (`tls`, `authentication`) or was
- * too slow (`handshakeTimeout`), or the server was closing (`closed`).
- */
-export type RejectionReason =
-  | "maxConnections"
-  | "maxConnectionsPerIp"
-  | "maxPending"
-  | "failures"
-  | "tls"
-  | "authentication"
-  | "handshakeTimeout"
-  | "closed";
-
-/**
- * An event of a server, for logs and counters. Every `connected` is followed by
- * one `closed` of the same connection.
- */
-export type ServerEvent<T = JsonValue, I = unknown> =
-  /** The server accepts connections from now on. */
-  | { readonly type: "listening"; readonly addr: Address }
-  /** A peer connected: encrypted and authenticated, where that is asked for. */
-  | { readonly type: "connected"; readonly connection: Connection<T, I> }
-  /** A peer was rejected. */
-  | {
-    readonly type: "rejected";
-    readonly remoteAddr: Address;
-    readonly reason: RejectionReason;
-    readonly error?: unknown;
-  }
-  /** A connection ended. */
-  | {
-    readonly type: "closed";
-    readonly connection: Connection<T, I>;
-    readonly end: ConnectionEnd;
-    readonly stats: ConnectionStats;
-  }
-  /**
-   * A connection could not be accepted; the server goes on, after
-   * `acceptBackoff` if the peer was not the reason.
-   */
-  | {
-    readonly type: "acceptFailed";
-    readonly error: unknown;
-    /** Whether the peer left before it was accepted: no fault of the server. */
-    readonly isOfPeer: boolean;
-  }
-  /**
-   * No more connections are accepted, and those open end when they are
-   * answered.
-   */
-  | { readonly type: "draining"; readonly connections: number };
-
-/** Counts of a server, so far and at the moment. */
-export interface ServerStats {
-  /** Connections that are open. */
-  readonly connections: number;
-  /** Handshakes in progress, those being rejected included. */
-  readonly pending: number;
-  /** Peers accepted so far, including those that were rejected later. */
-  readonly accepted: number;
-  /** Peers rejected so far. */
-  readonly rejected: number;
-  /** How often accepting has failed. */
-  readonly acceptFailures: number;
-  /** Messages received so far, over all connections. */
-  readonly messagesReceived: number;
-  /** Messages sent so far. */
-  readonly messagesSent: number;
-  /** Bytes received so far, prefixes included. */
-  readonly bytesReceived: number;
-  /** Bytes written so far. */
-  readonly bytesSent: number;
-  /** Bytes that wait to be written now. */
-  readonly bytesQueued: number;
-}
 
 /** Options of `listen`. */
 export interface ListenOptions<T = JsonValue, I = unknown>

@@ -14,11 +14,8 @@ import {
   Listener,
   run,
 } from "./listener.ts";
-import {
-  SERVE_DEFAULTS,
-  type ServerOptions,
-  type ServerStats,
-} from "./options.ts";
+import type { ServerStats } from "./events.ts";
+import { SERVE_DEFAULTS, type ServerOptions } from "./options.ts";
 
 export {
   type ErrorHandler,
@@ -30,15 +27,21 @@ export {
 export {
   LISTEN_DEFAULTS,
   type ListenOptions,
-  type RejectionReason,
   SERVE_DEFAULTS,
   SERVE_OPTIONS,
   type ServeOptions,
   SERVER_OPTIONS,
-  type ServerEvent,
   type ServerOptions,
-  type ServerStats,
 } from "./options.ts";
+export type {
+  AcceptFailedEvent,
+  DrainingEvent,
+  ListeningEvent,
+  RejectedEvent,
+  RejectionReason,
+  ServerEvent,
+  ServerStats,
+} from "./events.ts";
 export { type ConnectionHandler, handle } from "./handle.ts";
 export { type AcceptOptions, Listener };
 

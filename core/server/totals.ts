@@ -4,7 +4,7 @@
  * @module
  */
 import type { Connection, ConnectionStats } from "../connection/connection.ts";
-import type { ServerStats } from "./options.ts";
+import type { ServerStats } from "./events.ts";
 
 const SUMMED = [
   "messagesReceived",
@@ -27,7 +27,7 @@ export class Totals {
   /** Peers rejected. */
   rejected = 0;
   /** How often accepting has failed. */
-  acceptFailures = 0;
+  failed = 0;
   readonly #ended: Sums = {
     messagesReceived: 0,
     messagesSent: 0,
@@ -46,12 +46,12 @@ export class Totals {
     connections: ReadonlySet<Connection<T>>,
     pending: number,
   ): ServerStats {
-    const { accepted, rejected, acceptFailures } = this;
+    const { accepted, rejected, failed } = this;
     const sums = { ...this.#ended };
     for (const connection of connections) add(sums, connection.stats());
     return {
       connections: connections.size,
-      ...{ pending, accepted, rejected, acceptFailures },
+      ...{ pending, accepted, rejected, failed },
       ...sums,
     };
   }
