@@ -109,7 +109,11 @@ async function callAll(
   return exitCode;
 }
 
-async function printResult(result: unknown, format: Format): Promise<void> {
+/** Prints a result, or each item of a stream as a line of JSON. */
+export async function printResult(
+  result: unknown,
+  format: Format,
+): Promise<void> {
   if (Symbol.asyncIterator in Object(result)) {
     const items = result as AsyncIterable<unknown>;
     for await (const item of items) await print(`${compact(item)}\n`);
@@ -117,7 +121,7 @@ async function printResult(result: unknown, format: Format): Promise<void> {
 }
 
 /** An error that the method answered with, in words. */
-function answered({ code, message, data }: RpcError): string {
+export function answered({ code, message, data }: RpcError): string {
   const details = data === undefined ? "" : `: ${compact(data)}`;
   return `the server answered ${code}, ${compact(message)}${details}`;
 }

@@ -6,6 +6,7 @@
 import {
   type Address,
   AuthenticationError,
+  type ClientEvent,
   connect,
   CONNECT_DEFAULTS,
   ConnectionClosedError,
@@ -13,16 +14,18 @@ import {
   createClient,
   type JsonValue,
 } from "../mod.ts";
+import { createRpcClient } from "../rpc.ts";
 import { addressText } from "../core/tools/address.ts";
 import { call, paramsOf } from "./call.ts";
 import { endpointOf, requirePermission } from "./endpoint.ts";
-import { exchange } from "./exchange.ts";
-import { clause, Failure } from "./failure.ts";
+import { exchange, type ExchangeOptions } from "./exchange.ts";
+import { clause, Failure, UsageError } from "./failure.ts";
 import { Input } from "./input.ts";
 import { listen } from "./listen.ts";
-import { color, compact, type Format, pretty } from "./output.ts";
+import { answerCalls, list } from "./methods_prompt.ts";
+import { color, compact, type Format, pretty, printError } from "./output.ts";
 import { type Given, type Program, run } from "./program.ts";
-import { prompt } from "./prompt.ts";
+import { type Answering, answerMessages, prompt } from "./prompt.ts";
 import { Security } from "./security.ts";
 import { told } from "./waiting.ts";
 
@@ -40,6 +43,7 @@ const PROGRAM: Program = {
   client '{"message":"hi"}'    send messages, and print the replies
   client - < FILE              send each line of a file
   client --call add '[1,2]'    call a method of a JSON-RPC server
+  client --rpc                 prompt for calls, at a terminal
   client --listen              print what the server sends, until Ctrl-C
 
 With arguments, stdin is read for the argument - alone, so a loop that reads lines keeps its own.`,
@@ -53,6 +57,8 @@ What to send:
 --call METHOD  call a JSON-RPC method; each message is the parameters of one call
 --notify METHOD  the same, without waiting for an answer
 --listen  print what the server sends, one line each, until Ctrl-C
+--rpc  at a terminal, prompt for calls: add 1 2, or add {"a":1,"b":2}
+--list  list the server's methods: names and descriptions, apart by a tab
 --repeat N  send each message N times (default 1)
 TLS and login (none by default):
 --tls  encrypt, and trust the authorities that Deno trusts
@@ -76,58 +82,100 @@ export function main(args: string[] = Deno.args): Promise<void> {
   return run(PROGRAM, args, converse);
 }
 
+/** What else it does than to send messages and to print the replies. */
+const MODES = ["call", "notify", "listen", "list"] as const;
+
 async function converse(given: Given): Promise<number> {
-  const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
-  const server = addressText(endpoint);
-  const method = given.text("call") ?? given.text("notify");
-  const isListener = given.has("listen");
-  const isExchange = method === undefined && !isListener;
-  const input = new Input(given.operands, isExchange);
-  given.exclude("call", "notify", "listen");
-  given.exclude("notify", "listen");
+  given.exclude(...MODES);
   given.exclude("listen", "repeat");
-  const params = method === undefined ? undefined : paramsOf(input);
-  const isConversation = isExchange && given.operands.length === 0 &&
+  given.exclude("list", "repeat");
+  const isPrompt = given.operands.length === 0 &&
     Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+  const mode = MODES.find((name) => given.has(name)) ??
+    (isPrompt ? "prompt" : "send");
+  if (given.has("rpc") && mode === "send") {
+    throw new UsageError(
+      "option '--rpc' needs a terminal, '--call', '--notify' or '--list'",
+    );
+  }
+  const input = new Input(given.operands, mode === "send");
+  const endpoint = endpointOf(given, 1, CONNECT_DEFAULTS);
+  const isCall = mode === "call" || mode === "notify";
+  const method = isCall ? given.text(mode) : undefined;
+  const params = isCall ? paramsOf(input) : input.messages([]);
   const timeout = given.time("timeout") ?? DEFAULT_TIMEOUT;
-  const format = formatOf(given, input.hasLines && !isConversation);
-  const manner = { repeat: given.number("repeat", {}) ?? 1, timeout, format };
+  const repeat = given.number("repeat", {}) ?? 1;
+  const manner = { repeat, timeout, format: formatOf(given, input.hasLines) };
   const options = connectOptions(endpoint, given, timeout);
+  const server = addressText(endpoint);
   const hasLogin = options.authenticate !== undefined;
   const why = (error: unknown) => explain(error, server, hasLogin);
   try {
-    if (isConversation) {
-      // The first attempt has to succeed.
-      const failure = new AbortController();
-      const connecting = createClient({
-        ...options,
-        signal: failure.signal,
-        onEvent(event) {
-          if (event.type === "failed") failure.abort(event.error);
-        },
-      });
-      const client = await told(connecting, server);
-      const exitCode = await prompt(client, {
-        ...{ ...manner, server },
-        explain: (error) => clause(why(error)),
-      });
-      // A user who interrupts does not wait for what is still on its way.
-      if (exitCode === 0) await client.close();
-      return exitCode;
+    if (mode === "prompt") {
+      const asking = { ...manner, server, isRpc: given.has("rpc") };
+      return await ask(options, asking, (error) => clause(why(error)));
     }
     const connection = await told(connect(options), server);
-    if (method !== undefined && params !== undefined) {
-      const isNotification = given.has("notify");
+    if (method !== undefined) {
+      const isNotification = mode === "notify";
       const calls = { ...manner, method, params, isNotification };
       return await call(connection, calls);
     }
-    if (isListener) await listen(connection, input.messages([]));
+    let exitCode = 0;
+    if (mode === "listen") await listen(connection, params);
+    else if (mode === "list") exitCode = await list(connection, timeout);
     else await exchange(connection, input.messages([HELLO]), manner);
     await connection.close();
-    return 0;
+    return exitCode;
   } catch (error) {
     throw why(error);
   }
+}
+
+/** The program sends no heartbeats but those of calls. */
+type OwnOptions = Omit<ConnectOptions, "heartbeat">;
+
+interface Asking extends ExchangeOptions {
+  readonly server: string;
+  readonly isRpc: boolean;
+}
+
+/** Prompts for messages or calls until the user has had enough. */
+async function ask(
+  options: OwnOptions,
+  asking: Asking,
+  explain: (error: unknown) => string,
+): Promise<number> {
+  const { server, isRpc } = asking;
+  // The first attempt has to succeed.
+  const failure = new AbortController();
+  let connections = 0;
+  let isConnected = false;
+  const all = {
+    ...options,
+    signal: failure.signal,
+    onEvent(event: ClientEvent) {
+      if (event.type === "failed" && connections === 0) {
+        failure.abort(event.error);
+      }
+      if (event.type === "closed") isConnected = false;
+      if (event.type !== "connected") return;
+      isConnected = true;
+      // Servers close what is idle, and a person may think for long.
+      if (connections++ === 0 || isRpc) return;
+      printError("The connection was closed; connected again.");
+    },
+  };
+  async function open(): Promise<Answering> {
+    return isRpc
+      ? answerCalls(await createRpcClient(all), asking)
+      : answerMessages(await createClient(all), asking);
+  }
+  const answering = await told(open(), server);
+  return await prompt({
+    ...answering,
+    answer: (text) => told(answering.answer(text), server, () => isConnected),
+  }, explain);
 }
 
 function formatOf(given: Given, isCompact: boolean): Format {
@@ -143,7 +191,7 @@ function connectOptions(
   endpoint: Address,
   given: Given,
   timeout: number,
-): ConnectOptions {
+): OwnOptions {
   const security = new Security(given);
   const frameTimeout = given.time("frame-timeout");
   const needed = security.neededFor("connect to", endpoint);

@@ -21,7 +21,8 @@ export function endpointOf(
   leastPort: number,
   defaults: { hostname: string; port: number },
 ): Address {
-  given.exclude("unix", "hostname", "port");
+  given.exclude("unix", "hostname");
+  given.exclude("unix", "port");
   const path = given.text("unix");
   if (path !== undefined) {
     // Deno grants Unix sockets by absolute path only.

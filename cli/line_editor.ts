@@ -13,6 +13,7 @@ import { escape } from "../core/tools/escape.ts";
 const PROMPT = "> ";
 const CONTINUATION = "  ";
 const MOST_HISTORY = 100;
+const CTRL_C = "\x03";
 const ESCAPE = "\x1b";
 const PASTE = `${ESCAPE}\\[200~`;
 const PASTE_END = `${ESCAPE}\\[201~`;
@@ -37,13 +38,15 @@ export interface LineEditorOptions {
   readonly screen: Screen;
   /** Takes a text; the next is asked for when it is done. */
   answer(text: string): Promise<void>;
+  /** Gives up the answer at Ctrl-C, and says whether that was all to be done. */
+  interrupt?(): boolean;
   /** Words that a line may go on with: those that are left, and the last word. */
   complete?(line: string): [words: string[], last: string];
 }
 
 /** Asks for texts until the user ends it. */
 export class LineEditor {
-  readonly #answer: (text: string) => Promise<void>;
+  readonly #options: LineEditorOptions;
   readonly #keyboard = new Readable({ read() {} });
   readonly #readline: Interface;
   readonly #end = Promise.withResolvers<number>();
@@ -55,8 +58,8 @@ export class LineEditor {
   #depth = 0;
 
   /** Shows the prompt. */
-  constructor({ screen, answer, complete }: LineEditorOptions) {
-    this.#answer = answer;
+  constructor(options: LineEditorOptions) {
+    const { screen, complete } = this.#options = options;
     this.#readline = createInterface({
       input: this.#keyboard,
       output: new ScreenStream(screen),
@@ -91,8 +94,11 @@ export class LineEditor {
   async #read(keys: AsyncIterable<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder();
     for await (const chunk of keys) {
-      const text = decoder.decode(chunk, { stream: true });
-      if (this.#isBusy && text.includes("\x03")) this.#end.resolve(130);
+      let text = decoder.decode(chunk, { stream: true });
+      if (this.#isBusy && text.includes(CTRL_C)) {
+        if (!this.#options.interrupt?.()) this.#end.resolve(130);
+        text = text.replaceAll(CTRL_C, "");
+      }
       this.#input += text;
       this.#pump();
     }
@@ -123,7 +129,7 @@ export class LineEditor {
     this.#depth = 0;
     if (text.trim() === "") return this.#ask(PROMPT);
     this.#isBusy = true;
-    this.#answer(text).then(() => {
+    this.#options.answer(text).then(() => {
       this.#isBusy = false;
       this.#ask(PROMPT);
       this.#pump();

@@ -118,14 +118,13 @@ export class Given {
     return this.number(name, { most: MOST_TIME, orInfinity: true });
   }
 
-  /** Refuses a pair of options that contradict each other. */
-  exclude(name: string, ...others: string[]): void {
-    const other = others.find((other) => this.has(other));
-    if (this.has(name) && other !== undefined) {
-      throw new UsageError(
-        `options '--${name}' and '--${other}' exclude each other`,
-      );
-    }
+  /** Refuses more than one of these options. */
+  exclude(...names: string[]): void {
+    const [one, other] = names.filter((name) => this.has(name));
+    if (other === undefined) return;
+    throw new UsageError(
+      `options '--${one}' and '--${other}' exclude each other`,
+    );
   }
 }
 

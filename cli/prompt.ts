@@ -1,51 +1,54 @@
 /**
- * The client at a terminal: a message in, a reply out.
+ * The client at a terminal: a message or a call in, a reply out.
  *
  * @module
  */
-import {
-  AuthenticationError,
-  type Client,
-  type Connection,
-  type JsonValue,
-} from "../mod.ts";
+import { AuthenticationError, type Client, type JsonValue } from "../mod.ts";
 import type { ExchangeOptions } from "./exchange.ts";
 import { Failure, sentence } from "./failure.ts";
 import { LineEditor, type LineEditorOptions } from "./line_editor.ts";
 import { control, print, printError } from "./output.ts";
-import { told } from "./waiting.ts";
 
 const BRACKETED_PASTE = "\x1b[?2004";
+const SCREEN = {
+  get columns(): number {
+    return Deno.consoleSize().columns || 80;
+  },
+  write: control,
+};
 
-/** Options of a {@linkcode prompt}. */
-export interface PromptOptions extends ExchangeOptions {
-  /** Where the server is, in words. */
-  server: string;
-  /** Why there is no reply, in words. */
-  explain(error: unknown): string;
+/** What a prompt does with what is entered. */
+export interface Answering extends Omit<LineEditorOptions, "screen"> {
+  /** Ends the connection. */
+  close(): Promise<void>;
 }
 
 /**
- * Asks for messages until the user has had enough; resolves to the exit code of
- * the program.
+ * Asks for texts until the user has had enough; resolves to the exit code of the
+ * program. Where a text has no answer, `explain` says why, in words.
  */
-export function prompt(
-  client: Client,
-  options: PromptOptions,
+export async function prompt(
+  { answer, close, ...others }: Answering,
+  explain: (error: unknown) => string,
 ): Promise<number> {
-  const conversation = new Conversation(client, options);
-  return askAtTerminal({ answer: (text) => conversation.answer(text) });
-}
-
-/** Has the terminal hand over its keys while they are edited. */
-async function askAtTerminal(
-  options: Omit<LineEditorOptions, "screen">,
-): Promise<number> {
+  async function answerOrExplain(text: string): Promise<void> {
+    try {
+      await answer(text);
+    } catch (error) {
+      if (isFinal(error)) throw error;
+      // The next one may go better, over another connection if need be.
+      printError(sentence(explain(error)));
+    }
+  }
   Deno.stdin.setRaw(true);
   control(`${BRACKETED_PASTE}h`);
   try {
-    const editor = new LineEditor({ ...options, screen: SCREEN });
-    return await editor.run(Deno.stdin.readable);
+    const options = { ...others, answer: answerOrExplain, screen: SCREEN };
+    const editor = new LineEditor(options);
+    const exitCode = await editor.run(Deno.stdin.readable);
+    // A user who interrupts does not wait for what is still on its way.
+    if (exitCode === 0) await close();
+    return exitCode;
   } finally {
     // Leaves the line of the prompt, too.
     control(`${BRACKETED_PASTE}l\n`);
@@ -53,72 +56,30 @@ async function askAtTerminal(
   }
 }
 
-const SCREEN = {
-  get columns(): number {
-    return Deno.consoleSize().columns || 80;
-  },
-  write: control,
-};
-/** Messages and replies, over one connection after another. */
-class Conversation {
-  readonly #client: Client;
-  readonly #options: PromptOptions;
-  #connection: Connection | undefined;
-
-  constructor(client: Client, options: PromptOptions) {
-    this.#client = client;
-    this.#options = options;
-  }
-
-  async answer(text: string): Promise<void> {
-    const { repeat, format, explain } = this.#options;
-    let message: JsonValue;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      return printError('That is not JSON. Try {"message":"hi"}');
-    }
-    for (let i = 0; i < repeat; i++) {
-      try {
-        const reply = await this.#request(message);
-        await print(`${format.text(reply)}\n`, format.paint);
-      } catch (error) {
-        if (isFinal(error)) throw error;
-        // The next one may go better, over another connection if need be.
-        return printError(sentence(explain(error)));
-      }
-    }
-  }
-
-  async #request(message: JsonValue): Promise<JsonValue> {
-    const { timeout, server } = this.#options;
-    const connection = await told(this.#connected(timeout), server);
-    // Servers close what is idle, and a person may think for long.
-    if (this.#connection !== undefined && this.#connection !== connection) {
-      printError("The connection was closed; connected again.");
-    }
-    this.#connection = connection;
-    return await connection.request(message, { timeout });
-  }
-
-  async #connected(timeout: number): Promise<Connection> {
-    const signal = timeout === Infinity
-      ? undefined
-      : AbortSignal.timeout(timeout);
-    try {
-      return await this.#client.connected({ signal });
-    } catch (error) {
-      if (!signal?.aborted) throw error;
-      throw new DOMException(
-        `not connected after ${timeout} ms: nothing was sent`,
-        "TimeoutError",
-      );
-    }
-  }
-}
-
-/** Whether the next message would go no better. */
+/** Whether the next text would fare no better. */
 function isFinal(error: unknown): boolean {
   return error instanceof AuthenticationError && !error.mayRetry ||
     error instanceof Failure;
+}
+
+/** Sends each text as a message, and prints the reply. */
+export function answerMessages(
+  client: Client,
+  { repeat, timeout, format }: ExchangeOptions,
+): Answering {
+  return {
+    close: () => client.close(),
+    async answer(text) {
+      let message: JsonValue;
+      try {
+        message = JSON.parse(text);
+      } catch {
+        return printError('That is not JSON. Try {"message":"hi"}');
+      }
+      for (let i = 0; i < repeat; i++) {
+        const reply = await client.request(message, { timeout });
+        await print(`${format.text(reply)}\n`, format.paint);
+      }
+    },
+  };
 }

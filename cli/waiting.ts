@@ -9,13 +9,17 @@ import { count, printError, printProgress } from "./output.ts";
 /** Milliseconds without a connection after which its user is told. */
 const SILENCE = 1_000;
 
-/** The same as what connects; at a terminal, its user is told that it takes long. */
-export async function told<Link>(
-  connecting: Promise<Link>,
+/**
+ * The same as what needs a connection; at a terminal, its user is told when there
+ * is none for long.
+ */
+export async function told<Result>(
+  connecting: Promise<Result>,
   server: string,
-): Promise<Link> {
+  isConnected: () => boolean = () => false,
+): Promise<Result> {
   const timer = setTimeout(() => {
-    if (!Deno.stderr.isTerminal()) return;
+    if (isConnected() || !Deno.stderr.isTerminal()) return;
     printError(`Not connected to ${server} yet; still trying (Ctrl-C to stop)`);
   }, SILENCE);
   try {

@@ -1067,7 +1067,9 @@ async function withoutServer(
 
 Deno.test("client stays at its prompt when the server is gone, and says why there is no reply", () =>
   withoutServer(["--timeout=300"], async (terminal) => {
-    await terminal.line(/^Not connected after 300 ms: nothing was sent$/);
+    await terminal.line(
+      /^Cannot send request: not connected after 300 ms \(--timeout\)$/,
+    );
     await terminal.write("\x04");
     assertEquals((await terminal.status).code, 0);
   }));
@@ -1159,6 +1161,82 @@ Deno.test("client takes 64 KiB that are pasted at its prompt as one message", as
   assertEquals((await terminal.status).code, 0);
   server.kill();
   assertMatch(await server.stdout(), /: 4 messages in /);
+});
+
+Deno.test("client --rpc prompts for calls, lists the methods, and completes their names", async () => {
+  await using server = await startServer("--rpc");
+  await using terminal = onTerminal(server.port, ["--rpc", "--raw"]);
+  const rows: [typed: string, ...lines: RegExp[]][] = [
+    ["help\n", /^echo {3}Returns/, /^add {4}Adds two/, /^A call is a name/],
+    ["add 1 2\n", /^3$/],
+    ["add [3,4]\n", /^7$/],
+    ['add {"a":1,\n"b":2.5}\n', /^3\.5$/],
+    ['echo "a  [b"\n', /^"a {2}\[b"$/],
+    ["echo [[1, 2]] \n", /^\[1,2\]$/],
+    ['sl\t{"ms":1}\n', /^{"slept":1}$/],
+    ["echo hi\n", /^Arguments are JSON: add 1 2, or echo "text"$/],
+    ["none\n", /^The server answered -32601, "Method not found"$/],
+    ['count {"to":1000000,"everyMs":1}\n', /^2$/],
+    ["\x03add 5 6\n", /^11$/],
+  ];
+  for (const [typed, ...lines] of rows) {
+    await terminal.write(typed);
+    for (const line of lines) await terminal.line(line);
+  }
+  await terminal.write("\x04");
+  assertEquals((await terminal.status).code, 0);
+});
+
+Deno.test("client --rpc says what a server does not list, and needs a terminal", async () => {
+  await using peer = startPeer(async (wire) => {
+    for (;;) {
+      const call = await wire.receive() as { id: number } | undefined;
+      if (call === undefined) return;
+      const error = { code: -32601, message: "no" };
+      const { id } = call;
+      await wire.send(JSON.stringify({ jsonrpc: "2.0", id, error }));
+    }
+  });
+  await using terminal = onTerminal(peer.port, ["--rpc", "--raw"]);
+  await terminal.write("help\n");
+  await terminal.line(/^The server does not list its methods\.$/);
+  await terminal.write("\x03");
+  assertEquals((await terminal.status).code, 130);
+  await assertEnds(startClient(peer.port, ["--rpc"]), {
+    code: 2,
+    stderr:
+      "client: option '--rpc' needs a terminal, '--call', '--notify' or '--list'; see --help\n",
+  });
+});
+
+Deno.test("client --list prints names and descriptions for scripts", async () => {
+  await using server = await startServer("--rpc");
+  const { code, stdout } = await finish(
+    startClient(server.port, ["--rpc", "--list"]),
+  );
+  assertEquals(code, 0);
+  const rows = stdout.trimEnd().split("\n").map((line) => line.split("\t"));
+  assertEquals(
+    rows.map(([name]) => name),
+    ["echo", "add", "sleep", "count", "fail"],
+  );
+  for (const [, description, ...others] of rows) {
+    assertMatch(description, /^\w+,? /);
+    assertEquals(others, []);
+  }
+  await using peer = startPeer(async (wire) => {
+    const { id } = await wire.receive() as { id: number };
+    const methods = [
+      { name: "a\tb\n", summary: " one\n two \x1b[2J" },
+      null,
+      { name: 1 },
+    ];
+    const result = { methods };
+    await wire.send(JSON.stringify({ jsonrpc: "2.0", id, result }));
+  });
+  await assertEnds(startClient(peer.port, ["--list"]), {
+    stdout: "a b\tone two \\u001b[2J\n\t\n1\t\n",
+  });
 });
 
 Deno.test("client tells how far it is when it takes long", async () => {
