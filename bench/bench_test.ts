@@ -69,7 +69,7 @@ Deno.test("the programs read their command lines", async () => {
   assertEquals(unknown, [
     2,
     "",
-    'bench: unknown option "--fast"; see --help\n',
+    "bench: unknown option '--fast'; see --help\n",
   ]);
   assertEquals([help[0], help[2]], [0, ""]);
   assertStringIncludes(help[1], "--quick");

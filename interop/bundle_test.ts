@@ -35,7 +35,7 @@ async function run(
 
 Deno.test("connections and calls run in Node, bundled as the page says", async () => {
   const [module] = blocks("ts", PAGE);
-  const [code] = blocks("js", PAGE);
+  const [code] = blocks("js ignore", PAGE);
   const command = blocks("sh", PAGE).find((block) =>
     block.startsWith("deno bundle ")
   )!;
