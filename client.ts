@@ -26,6 +26,7 @@ export {
   CONNECT_DEFAULTS,
   type ConnectingEvent,
   type ConnectOptions,
+  type Heartbeat,
 } from "./core/client/client.ts";
 
 /**

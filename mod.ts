@@ -112,5 +112,6 @@ export {
   type ConnectingEvent,
   type ConnectOptions,
   createClient,
+  type Heartbeat,
 } from "./client.ts";
 export { report } from "./core/tools/report.ts";

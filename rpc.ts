@@ -30,11 +30,10 @@ import {
   type CLIENT_DEFAULTS,
   type ClientOptions,
   connect,
-  CONNECT_DEFAULTS,
+  type CONNECT_DEFAULTS,
   type ConnectOptions,
 } from "./client.ts";
 import {
-  checkHeartbeatInterval,
   CLIENT_OPTIONS,
   CONNECT_OPTIONS,
   ReconnectingClient,
@@ -43,9 +42,9 @@ import { Connection, keepAlive, linkOf } from "./core/connection/connection.ts";
 import {
   checkArgument,
   defaultsOf,
-  flag,
   type OptionTable,
   readOptions,
+  timeout,
 } from "./core/tools/options.ts";
 import { bind, dial } from "./core/platform/platform.ts";
 import { SERVER_OPTIONS } from "./core/server/server.ts";
@@ -107,19 +106,23 @@ export const SERVE_RPC_DEFAULTS: typeof SERVE_DEFAULTS & typeof RPC_DEFAULTS =
 export interface ConnectRpcOptions
   extends Omit<ConnectOptions, "heartbeat">, RpcOptions {
   /**
-   * Whether to call `rpc.ping` when nothing was sent or nothing has come for
-   * `heartbeatInterval`. Every peer answers it, even if only that there is no
-   * such method. A peer that does not answer is disconnected.
+   * Milliseconds without a message in one direction before `rpc.ping` is called,
+   * and for its answer; `false` calls nothing. Every peer answers it, even if
+   * only that there is no such method. A peer that does not answer is
+   * disconnected.
    *
    * @default {false}
    */
-  heartbeat?: boolean;
+  heartbeat?: number | false;
 }
 
 const CONNECT_RPC_OPTIONS: OptionTable<ConnectRpcOptions> = {
   ...CONNECT_OPTIONS,
   ...RPC_OPTIONS,
-  heartbeat: flag(false),
+  heartbeat: {
+    default: false,
+    check: (name, value) => value === false || timeout().check(name, value),
+  },
 };
 
 /** The defaults of {@linkcode ConnectRpcOptions}. */
@@ -367,24 +370,18 @@ export async function createRpcClient<Remote = RpcUntyped>(
 
 /** What keeps a peer's connection, where that is asked for. */
 function attaching(
-  { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat, heartbeatInterval }:
-    ConnectRpcOptions,
+  { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat }: ConnectRpcOptions,
 ): (peer: RpcPeer) => void {
-  checkHeartbeatInterval(heartbeatInterval, heartbeat);
-  if (!heartbeat) return () => {};
+  if (heartbeat === false) return () => {};
   return (peer) =>
     keepAlive(
       linkOf(peer.connection),
       () => peer.call("rpc.ping"),
-      heartbeatInterval ?? CONNECT_DEFAULTS.heartbeatInterval,
+      heartbeat,
     );
 }
 
 /** What `connect` and a client take of the options; the peer has the heartbeat. */
 function withoutHeartbeat(given: RpcClientOptions): ClientOptions {
-  return {
-    ...readOptions(CLIENT_OPTIONS, given),
-    heartbeat: undefined,
-    heartbeatInterval: undefined,
-  };
+  return { ...readOptions(CLIENT_OPTIONS, given), heartbeat: undefined };
 }

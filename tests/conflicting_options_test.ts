@@ -96,11 +96,6 @@ const ROWS: readonly Row[] = [
     'Cannot use option "tls": a Unix socket has no name to check, so it needs "serverName"',
   ]),
   [
-    { ...LOCAL, heartbeatInterval: 1_000 },
-    CONNECTING,
-    'Cannot use option "heartbeatInterval": no "heartbeat" is given',
-  ],
-  [
     { ...LOCAL, prefixBytes: 1, maxFrameBytes: 256 },
     ALL,
     'Cannot use option "maxFrameBytes": received 256, expected Infinity or a whole number from 1 to 255',

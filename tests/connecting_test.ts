@@ -45,7 +45,9 @@ faultTest(
       [{ hostname: "host.invalid", port: 1 }, Error, "lookup address"],
       [{ ...LOCAL, port: 65_536 }, RangeError, "received 65536"],
       [{ ...LOCAL, port: NaN }, RangeError, "received NaN"],
-      [{ ...LOCAL, heartbeat: 1n }, TypeError, '"heartbeat"'],
+      [{ ...LOCAL, heartbeat: { message: 1n } }, TypeError, '"message"'],
+      [{ ...LOCAL, heartbeat: {} }, TypeError, '"message"'],
+      [{ ...LOCAL, heartbeat: 5 }, TypeError, '"heartbeat"'],
     ];
     for (const [options, type, text] of cases) {
       await assertRejects(

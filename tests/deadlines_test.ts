@@ -105,8 +105,7 @@ test("heartbeats keep a connection over many times idleTimeout, on both sides", 
   await using client = await connect({
     ...watched.addr as { hostname: string; port: number },
     idleTimeout,
-    heartbeat: "are you there?",
-    heartbeatInterval: 600,
+    heartbeat: { message: "are you there?", interval: 600 },
   });
   for (let i = 1; i <= 10; i++) {
     await beats.advanceUntil(
@@ -166,8 +165,7 @@ test("heartbeats find a server that is frozen, which takes what is sent and says
   const client = await connect({
     ...LOCAL,
     port: server.port,
-    heartbeat: { message: "are you there?" },
-    heartbeatInterval: 1_000,
+    heartbeat: { message: { message: "are you there?" }, interval: 1_000 },
   });
   await client.request({ message: "hello" });
   clock.advance(clock.period);

@@ -149,6 +149,7 @@ const EXPORTS: Record<string, string[]> = {
     "interface EndpointOptions",
     "interface FailedEvent",
     "interface FramingOptions",
+    "interface Heartbeat",
     "interface ListenOptions",
     "interface ListeningEvent",
     "interface RejectedEvent",
@@ -219,6 +220,7 @@ const EXPORTS: Record<string, string[]> = {
     "interface ClientStats",
     "interface ConnectOptions",
     "interface ConnectingEvent",
+    "interface Heartbeat",
     "type ClientEvent",
   ],
   "./rpc.ts": [

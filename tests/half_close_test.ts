@@ -83,7 +83,7 @@ const WAYS: Record<
   "a plain connection": { pair: (answer) => plain(answer) },
   "a connection with a heartbeat": {
     pair: (answer) =>
-      plain(answer, { heartbeat: "beat", heartbeatInterval: INTERVAL }),
+      plain(answer, { heartbeat: { message: "beat", interval: INTERVAL } }),
   },
   "TLS": {
     pair(answer) {
@@ -124,8 +124,7 @@ const WAYS: Record<
       open({}, async (options, connected) => {
         const client = await createClient({
           ...options,
-          heartbeat: "beat",
-          heartbeatInterval: INTERVAL,
+          heartbeat: { message: "beat", interval: INTERVAL },
         });
         answerAll(await connected, answer);
         return () => client.close();
@@ -145,8 +144,7 @@ const WAYS: Record<
       open({}, async (options) => {
         const peer = await connectRpc({
           ...options,
-          heartbeat: true,
-          heartbeatInterval: INTERVAL,
+          heartbeat: INTERVAL,
         }, { answer });
         return () => peer.close();
       }),
@@ -157,8 +155,7 @@ const WAYS: Record<
       open({}, async (options) => {
         const client = await createRpcClient({
           ...options,
-          heartbeat: true,
-          heartbeatInterval: INTERVAL,
+          heartbeat: INTERVAL,
         }, { answer });
         return () => client.close();
       }),
@@ -208,8 +205,7 @@ faultTest(
     using listener = listen({ hostname: "127.0.0.1", port: 0 });
     const client = await connect({
       ...listener.addr,
-      heartbeat: "beat",
-      heartbeatInterval: INTERVAL,
+      heartbeat: { message: "beat", interval: INTERVAL },
     });
     const server = await listener.accept();
     answerAll(server, (message) => gate.promise.then(() => message));

@@ -42,8 +42,7 @@ faultTest(
     await using child = await startEcho();
     await using client = await connect({
       ...child.addr,
-      heartbeat: "are you there?",
-      heartbeatInterval: 1_000,
+      heartbeat: { message: "are you there?", interval: 1_000 },
     });
     assertEquals(await client.request(1), 1);
     clock.advance(clock.period);
@@ -70,8 +69,7 @@ faultTest(
     await using child = await startEcho();
     await using client = await createClient({
       ...child.addr,
-      heartbeat: "are you there?",
-      heartbeatInterval: 1_000,
+      heartbeat: { message: "are you there?", interval: 1_000 },
       ...AT_ONCE,
     });
     const connection = await client.connected();
@@ -91,8 +89,7 @@ faultTest(
     await using server = serve({ ...LOCAL, idleTimeout: 1_000 }, echo);
     await using alive = await connect({
       ...server.addr,
-      heartbeat: null,
-      heartbeatInterval: 600,
+      heartbeat: { message: null, interval: 600 },
     });
     await using silent = await connect(server.addr);
     const ended = silent[Symbol.asyncIterator]().next();
@@ -120,8 +117,7 @@ faultTest(
     const connecting = connect({
       ...LOCAL,
       port: listener.addr.port,
-      heartbeat: { method: "ping" },
-      heartbeatInterval: 1_000,
+      heartbeat: { message: { method: "ping" }, interval: 1_000 },
     });
     using peer = new Peer(await listener.accept() as Deno.TcpConn);
     await using client = await connecting;

@@ -75,7 +75,7 @@ const ENDS: {
       tick(42);
     },
     reason:
-      "localhost:8080 did not answer a heartbeat within 5000 ms (heartbeatInterval)",
+      "localhost:8080 did not answer a heartbeat within 5000 ms (heartbeat)",
   },
   {
     name: "a reset",

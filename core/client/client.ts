@@ -33,13 +33,13 @@ export type {
 } from "./contract.ts";
 export { Dialer } from "./dialer.ts";
 export {
-  checkHeartbeatInterval,
   CLIENT_DEFAULTS,
   CLIENT_OPTIONS,
   type ClientOptions,
   CONNECT_DEFAULTS,
   CONNECT_OPTIONS,
   type ConnectOptions,
+  type Heartbeat,
 } from "./options.ts";
 
 const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };

@@ -33,9 +33,10 @@ import { addressText, nameEndpoint } from "../tools/address.ts";
 import { Events } from "../tools/events.ts";
 import type { ClientEvent } from "./contract.ts";
 import {
-  checkHeartbeatInterval,
   CONNECT_DEFAULTS,
   type ConnectOptions,
+  type Heartbeat,
+  resolveHeartbeat,
 } from "./options.ts";
 
 /** Connects to one server, as often as it is told to. */
@@ -46,18 +47,16 @@ export class Dialer<T> {
   readonly settings: Settings;
   readonly #endpoint: Address;
   readonly #steps: HandshakeSteps<T>;
+  readonly #heartbeat: Required<Heartbeat> | undefined;
   readonly #dial: typeof dial;
 
   /** Takes options that were read, and what opens a socket. */
   constructor(options: ConnectOptions<T>, dialSocket: typeof dial) {
     const resolved = { ...CONNECT_DEFAULTS, ...options };
-    const { tls, authenticate } = resolved;
+    const { tls, authenticate, heartbeat } = resolved;
     this.#options = resolved;
     this.#dial = dialSocket;
-    checkHeartbeatInterval(
-      options.heartbeatInterval,
-      options.heartbeat !== undefined,
-    );
+    this.#heartbeat = heartbeat && resolveHeartbeat(heartbeat);
     this.settings = settingsOf({
       ...options,
       idleTimeout: resolved.idleTimeout,
@@ -116,9 +115,9 @@ export class Dialer<T> {
         stats: link.stats(),
       })
     );
-    const { heartbeat, heartbeatInterval } = this.#options;
-    if (heartbeat !== undefined) {
-      keepAlive(link, () => link.beat(heartbeat), heartbeatInterval);
+    if (this.#heartbeat !== undefined) {
+      const { message, interval } = this.#heartbeat;
+      keepAlive(link, () => link.beat(message), interval);
     }
     return connection;
   }

@@ -16,17 +16,36 @@ import { type EndpointOptions, endpointOptions } from "../platform/platform.ts";
 import type { TlsClientOptions } from "../tls/tls.ts";
 import {
   anything,
+  bag,
   defaultsOf,
   hook,
   limit,
   MOST_TIMEOUT,
   type OptionTable,
+  readOptions,
   secretBag,
   signal,
   timeout,
 } from "../tools/options.ts";
 import type { ClientEvent } from "./contract.ts";
 import { encodeFrame, type JsonValue } from "../framing/framing.ts";
+
+/** What a client asks its server for, to see that it is alive. */
+export interface Heartbeat {
+  /**
+   * A message that the server answers, whatever the answer. It is an ordinary
+   * request, so the server must answer each message.
+   */
+  message: unknown;
+  /**
+   * Milliseconds without a message in one direction before a heartbeat is sent,
+   * and for its answer; without an answer the connection ends. It must be
+   * longer than the slowest answer takes.
+   *
+   * @default {20_000}
+   */
+  interval?: number;
+}
 
 /** Options of `connect`. */
 export interface ConnectOptions<T = JsonValue>
@@ -75,19 +94,10 @@ export interface ConnectOptions<T = JsonValue>
   /** How the client logs in: `sharedToken`, `sharedSecret`, or a function. */
   authenticate?: Authentication | Prover;
   /**
-   * A message that the server answers, sent when nothing was sent or nothing
-   * has come for `heartbeatInterval`. Any answer shows that the server is
-   * alive. It is an ordinary request, so the server must answer each message.
+   * Asks the server for a sign of life, so that a quiet connection stays open
+   * and a dead one is noticed.
    */
-  heartbeat?: unknown;
-  /**
-   * Milliseconds without a message in one direction before a heartbeat is sent,
-   * and for its answer; without an answer the connection ends. It must be
-   * longer than the slowest answer takes. Only with a `heartbeat`.
-   *
-   * @default {20_000}
-   */
-  heartbeatInterval?: number;
+  heartbeat?: Heartbeat;
   /** Gives up connecting when aborted; the connection is not affected. */
   signal?: AbortSignal;
   /**
@@ -109,8 +119,7 @@ export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
     value === true || secretBag("true or an object").check(name, value)
   ),
   authenticate: AUTHENTICATE_OPTION,
-  heartbeat: anything(checkHeartbeat),
-  heartbeatInterval: timeout(20_000),
+  heartbeat: bag(),
   signal: signal(),
   onEvent: hook(),
 };
@@ -131,32 +140,32 @@ export const CONNECT_DEFAULTS: Readonly<
   >
 > = defaultsOf(CONNECT_OPTIONS);
 
-/**
- * Throws where an interval is given and there is no heartbeat to send. Its
- * default asks for nothing.
- */
-export function checkHeartbeatInterval(
-  interval: number | undefined,
-  hasHeartbeat: boolean,
-): void {
-  if (
-    hasHeartbeat || interval === undefined ||
-    interval === CONNECT_DEFAULTS.heartbeatInterval
-  ) return;
-  throw new TypeError(
-    'Cannot use option "heartbeatInterval": no "heartbeat" is given',
-  );
-}
+const HEARTBEAT_OPTIONS: OptionTable<Heartbeat> = {
+  message: anything(),
+  interval: timeout(20_000),
+};
 
-function checkHeartbeat(name: string, message: unknown): void {
+/**
+ * Reads a heartbeat.
+ *
+ * @throws {RangeError} If the interval is out of range.
+ * @throws {TypeError} If JSON cannot carry the message, or an option does not
+ * exist or has the wrong type.
+ */
+export function resolveHeartbeat(heartbeat: Heartbeat): Required<Heartbeat> {
+  const { message, interval } = {
+    ...defaultsOf<{ interval: number }>(HEARTBEAT_OPTIONS),
+    ...readOptions(HEARTBEAT_OPTIONS, heartbeat),
+  };
   try {
     encodeFrame(message);
   } catch (cause) {
     throw new TypeError(
-      `Cannot use option "${name}": JSON cannot represent the value`,
+      'Cannot use option "message": JSON cannot represent the value',
       { cause },
     );
   }
+  return { message, interval };
 }
 
 /**

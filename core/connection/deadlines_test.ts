@@ -349,7 +349,7 @@ Deno.test("keepAlive() ends a connection whose peer does not answer", async () =
   await assertRejects(() => reply, ConnectionClosedError);
   assertTimeout(
     await one.closed,
-    "Cannot receive message: the peer did not answer a heartbeat within 5000 ms (heartbeatInterval)",
+    "Cannot receive message: the peer did not answer a heartbeat within 5000 ms (heartbeat)",
   );
 });
 

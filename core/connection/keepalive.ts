@@ -38,7 +38,7 @@ export function keepAlive<T>(
       if (silent > 2 * most) {
         link.abort(
           timeoutError(
-            `Cannot receive message: ${link.peerName} did not answer a heartbeat within ${interval} ms (heartbeatInterval)`,
+            `Cannot receive message: ${link.peerName} did not answer a heartbeat within ${interval} ms (heartbeat)`,
           ),
         );
       } else if (silent === most || idle >= most) {
