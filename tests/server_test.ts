@@ -7,6 +7,8 @@ import {
   assertThrows,
 } from "@std/assert";
 import { kindOf, show } from "../core/tools/show.ts";
+import { bind } from "../core/platform/platform.ts";
+import { Listener as FailingListener } from "../core/server/server.ts";
 import { faultTest } from "./ledger.ts";
 import { resetAndDestroy } from "./raw.ts";
 import {
@@ -193,7 +195,6 @@ faultTest("serve() rejects wrong options before it opens anything", () => {
     [{ transport: "udp" }, TypeError, 'option "transport"'],
     [{ transport: "unix" }, TypeError, 'option "path"'],
     [{ maxConnections: 0 }, RangeError, "received 0"],
-    [{ acceptBackoff: -1 }, RangeError, "received -1"],
     [{ maxInFlight: 0 }, RangeError, "received 0"],
     [{ shutdownTimeout: NaN }, RangeError, "received NaN"],
     [{ maxFrameBytes: 2 ** 32 }, RangeError, "received 4294967296"],
@@ -350,28 +351,27 @@ faultTest(
   },
 );
 
-/** A listener of the platform whose first calls of `accept` fail. */
+/** A listener whose first calls of `accept` fail, and how it recovers. */
 function failingListener(
   failures: Error[],
   options: ListenOptions,
+  recover: (signal: AbortSignal) => Promise<void> = () => Promise.resolve(),
 ): Listener {
-  const { listen: original } = Deno;
-  Deno.listen = ((options: Deno.TcpListenOptions & { transport?: "tcp" }) => {
-    const listener = original(options);
-    const { accept } = listener;
-    listener.accept = () => {
+  return new FailingListener({ ...LOCAL, ...options }, (address, stale) => {
+    const binding = bind(address, stale);
+    const accept = () => {
       const failure = failures.shift();
-      return failure === undefined
-        ? Reflect.apply(accept, listener, [])
-        : Promise.reject(failure);
+      return failure === undefined ? binding.accept() : Promise.reject(failure);
     };
-    return listener;
-  }) as typeof Deno.listen;
-  try {
-    return listen({ ...LOCAL, ...options });
-  } finally {
-    Deno.listen = original;
-  }
+    return { ...binding, accept, recover };
+  });
+}
+
+/** Never resolves before the listener is closed. */
+function untilClosed(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) =>
+    signal.addEventListener("abort", () => resolve())
+  );
 }
 
 faultTest(
@@ -384,10 +384,12 @@ faultTest(
     ];
     const failures = Array.from({ length: 10 }, (_, i) => kinds[i % 3]);
     const log = eventLog();
-    using listener = failingListener([...failures], {
-      acceptBackoff: 1,
-      onEvent: log.onEvent,
-    });
+    let pauses = 0;
+    using listener = failingListener(
+      [...failures],
+      { onEvent: log.onEvent },
+      () => Promise.resolve(void pauses++),
+    );
     await using client = await connect(listener.addr);
     await using connection = await listener.accept();
     await connection.send("served");
@@ -398,6 +400,7 @@ faultTest(
       ),
       failures,
     );
+    assertEquals(pauses, failures.length);
   },
 );
 
@@ -407,7 +410,8 @@ faultTest(
     const log = eventLog();
     using listener = failingListener(
       [new Deno.errors.NotConnected("gone"), new Deno.errors.ConnectionReset()],
-      { acceptBackoff: Infinity, onEvent: log.onEvent },
+      { onEvent: log.onEvent },
+      untilClosed,
     );
     await using client = await connect(listener.addr);
     await using connection = await listener.accept();
@@ -435,10 +439,11 @@ faultTest("close() ends every wait for a free slot", async () => {
 
 faultTest("close() ends the pause after an error of accepting", async () => {
   const log = eventLog();
-  const listener = failingListener([new Error("generic")], {
-    acceptBackoff: Infinity,
-    onEvent: log.onEvent,
-  });
+  const listener = failingListener(
+    [new Error("generic")],
+    { onEvent: log.onEvent },
+    untilClosed,
+  );
   const failed = log.next("failed");
   const accepting = assertRejects(
     () => listener.accept(),

@@ -6,9 +6,16 @@
 import type { Address } from "../connection/connection.ts";
 import { isAbstract } from "./endpoint.ts";
 import { permissionsFor, requirePermissions } from "./permissions.ts";
+import { pause } from "../tools/abort.ts";
 import { addressText, nameEndpoint } from "../tools/address.ts";
 import { closeSocket, type Socket, tuned } from "./socket.ts";
 import { SocketFile } from "./socket_file.ts";
+
+/**
+ * Milliseconds between two attempts to accept where the first has failed: ten
+ * failures a second cost nothing, and a client hardly notices the wait.
+ */
+const RECOVERY_TIME = 100;
 
 /** A socket that listens. */
 export interface Binding {
@@ -16,6 +23,11 @@ export interface Binding {
   readonly addr: Address;
   /** Waits for the next connection. */
   accept(): Promise<Socket>;
+  /**
+   * Waits for what accepting has failed for want of, such as descriptors; no
+   * longer than until `signal` is aborted.
+   */
+  recover(signal: AbortSignal): Promise<void>;
   /** Makes a wait for a connection keep the process alive. */
   ref(): void;
   /** Lets the process end in spite of such a wait. */
@@ -59,6 +71,7 @@ function open(address: Address, removeStale: boolean): Binding {
   return {
     addr,
     accept: async () => tuned(await listener.accept()),
+    recover: (signal) => pause(RECOVERY_TIME, signal),
     ref: () => listener.ref(),
     unref: () => listener.unref(),
     close: () => closeSocket(socket),

@@ -25,7 +25,7 @@ import {
   type Socket,
 } from "../platform/platform.ts";
 import { secureServer } from "../tls/tls.ts";
-import { onAbort, pause } from "../tools/abort.ts";
+import { onAbort } from "../tools/abort.ts";
 import { Events } from "../tools/events.ts";
 import {
   type OptionTable,
@@ -99,7 +99,6 @@ export class Listener<T = JsonValue, I = unknown>
   readonly #ready = new Queue<Connection<T>>();
   readonly #waiting = new Set<PromiseWithResolvers<Connection<T>>>();
   readonly #settings: Settings;
-  readonly #acceptBackoff: number;
   readonly #events: Events<ServerEvent<T>>;
   readonly #admission: Admission;
   readonly #slots: Slots;
@@ -143,7 +142,6 @@ export class Listener<T = JsonValue, I = unknown>
     const resolved = { ...LISTEN_DEFAULTS, ...given };
     const { tls, authenticate } = resolved;
     this.#consume = consume as Consume<T>;
-    this.#acceptBackoff = resolved.acceptBackoff;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
     this.#slots = new Slots(resolved.maxConnections);
@@ -252,7 +250,7 @@ export class Listener<T = JsonValue, I = unknown>
       const isPeers = isOfPeer(error);
       this.#events.emit({ type: "failed", error, isOfPeer: isPeers });
       // No reason to keep the next one waiting.
-      if (!isPeers) await pause(this.#acceptBackoff, this.#closing.signal);
+      if (!isPeers) await this.#binding.recover(this.#closing.signal);
     }
   }
 

@@ -96,13 +96,6 @@ export interface ListenOptions<T = JsonValue, I = unknown>
    * removed. Only for a `path` that is a file.
    */
   removeStale?: boolean;
-  /**
-   * Milliseconds to wait after accepting has failed, for example because no
-   * descriptor was free.
-   *
-   * @default {100}
-   */
-  acceptBackoff?: number;
   /** Closes the listener, or shuts the server down, when aborted. */
   signal?: AbortSignal;
   /**
@@ -157,7 +150,6 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   tls: secretBag(),
   authenticate: AUTHENTICATE_OPTION,
   removeStale: flag(),
-  acceptBackoff: timeout(100),
   signal: signal(),
   onEvent: hook(),
 };
