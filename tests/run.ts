@@ -1,60 +1,92 @@
 /**
- * Runs all tests, in processes beside each other that take about as long, and
- * checks their types in one more. With arguments it is `deno test` with them, in
- * one process.
+ * Runs all tests, each file in a process of its own, and checks their types in
+ * one more. With arguments it is `deno test` with them, in one process.
  *
  *     deno task test [OPTION|FILE]...
  */
 
-const TEST = ["test", "--lock=deno.lock", "--frozen", "--doc", "--allow-all"];
-/** Those of `tests/` that mostly wait for programs. */
-const PROGRAMS = [
-  "tests/commands_test.ts",
-  "tests/holders_test.ts",
-  "tests/hostile_peers_test.ts",
-  "tests/programs_test.ts",
-  "tests/readme_test.ts",
-  "tests/shapes_test.ts",
-];
-/** What each process is started with: every test is in one of them. */
-const PARTS: string[][] = [
-  ["--no-check", ...PROGRAMS, "interop"],
-  ["--no-check", "tests", `--ignore=${PROGRAMS.join()}`],
-  ["--no-check", "--ignore=tests,interop"],
-  ["--no-run"],
-];
+const ROOT = new URL("../", import.meta.url);
+const TEST = ["test", "--lock=deno.lock", "--frozen", "--allow-all"];
+const TESTS = "_test.ts";
+/** Begun before all others, as it takes the longest. */
+const LONGEST = "tests/programs_test.ts";
+/** Processes beside each other for each core: some of them wait for others. */
+const EACH_CORE = 2;
 
-function deno(args: string[], stdout: "inherit" | "piped"): Deno.Command {
+/** A process and what it is for. */
+interface Part {
+  name: string;
+  args: string[];
+}
+
+/** Files below a folder that hold tests, none of which begins with a dot. */
+function* testFiles(folder = ""): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(new URL(folder, ROOT))) {
+    if (name.startsWith(".") || name === "node_modules") continue;
+    if (isDirectory) yield* testFiles(`${folder}${name}/`);
+    else if (name.endsWith(TESTS)) yield folder + name;
+  }
+}
+
+function parts(): Part[] {
+  const files = [...testFiles()].sort().filter((file) => file !== LONGEST);
+  return [
+    { name: "types", args: ["--doc", "--no-run"] },
+    ...[LONGEST, ...files].map((file) => ({
+      name: file,
+      args: ["--no-check", file],
+    })),
+    {
+      name: "examples of docs",
+      args: ["--no-check", "--doc", `--ignore=**/*${TESTS}`],
+    },
+  ];
+}
+
+function deno(args: string[], output: "inherit" | "piped"): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: [...TEST, ...args],
-    cwd: new URL("../", import.meta.url),
+    cwd: ROOT,
     stdin: "null",
-    stdout,
-    stderr: stdout,
+    stdout: output,
+    stderr: output,
   });
 }
 
-async function main(args: string[]): Promise<number> {
-  if (args.length > 0) return (await deno(args, "inherit").spawn().status).code;
-  const [first, ...others] = PARTS;
-  const rest = others.map((part) => deno(part, "piped").output());
-  const codes = [(await deno(first, "inherit").spawn().status).code];
-  for (const { code, stdout, stderr } of await Promise.all(rest)) {
-    codes.push(code);
-    for (const output of [stderr, stdout]) {
-      await new Blob([output]).stream().pipeTo(Deno.stdout.writable, {
-        preventClose: true,
-      });
-    }
+/** Runs one part, and prints its last line, or everything where it fails. */
+async function run({ name, args }: Part): Promise<boolean> {
+  const { success, stdout, stderr } = await deno(args, "piped").output();
+  const decoder = new TextDecoder();
+  const text = decoder.decode(stdout) + decoder.decode(stderr);
+  if (success) {
+    const [summary] = /ok.*\| .*passed.*/.exec(text) ?? ["ok"];
+    console.log(`${name} ... ${summary}`);
+  } else {
+    console.log(`${name} ... FAILED\n${text}`);
   }
-  const failed = codes.filter((code) => code !== 0).length;
-  // The summary that stands last is that of one process.
+  return success;
+}
+
+async function main(args: string[]): Promise<number> {
+  if (args.length > 0) {
+    return (await deno(["--doc", ...args], "inherit").spawn().status).code;
+  }
+  const startedAt = performance.now();
+  const all = parts();
+  const rest = all.values();
+  const failed: string[] = [];
+  async function work(): Promise<void> {
+    for (const part of rest) if (!await run(part)) failed.push(part.name);
+  }
+  const processes = EACH_CORE * navigator.hardwareConcurrency;
+  await Promise.all(Array.from({ length: processes }, work));
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed();
   console.log(
-    failed === 0
-      ? "ok | all parts of the tests passed"
-      : `FAILED | ${failed} of ${codes.length} parts of the tests`,
+    failed.length === 0
+      ? `ok | all ${all.length} parts of the tests passed (${seconds}s)`
+      : `FAILED | ${failed.join(", ")} (${seconds}s)`,
   );
-  return failed === 0 ? 0 : 1;
+  return failed.length === 0 ? 0 : 1;
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
