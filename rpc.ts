@@ -60,7 +60,7 @@ import {
 import { type SERVE_DEFAULTS, type ServeOptions, Server } from "./server.ts";
 
 export { RpcError } from "./core/rpc/jsonrpc.ts";
-export { type RpcClient } from "./core/rpc/client.ts";
+export type { RpcClient, RpcClientStats } from "./core/rpc/client.ts";
 export {
   method,
   type RpcApi,
@@ -85,7 +85,7 @@ export {
   type StandardSchema,
 } from "./core/rpc/contract.ts";
 export type { Jsonify } from "./core/rpc/jsonify.ts";
-export { type RpcPeer, type RpcStats } from "./core/rpc/peer.ts";
+export type { RpcPeer, RpcStats } from "./core/rpc/peer.ts";
 export { type RpcErrorHandler } from "./core/rpc/replies.ts";
 export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";
 

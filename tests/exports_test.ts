@@ -238,6 +238,7 @@ const EXPORTS: Record<string, string[]> = {
     "interface RpcCallOptions",
     "interface RpcClient",
     "interface RpcClientOptions",
+    "interface RpcClientStats",
     "interface RpcContext",
     "interface RpcMethod",
     "interface RpcOptions",

@@ -232,7 +232,10 @@ subject<RpcClient>("RpcClient", {
     return rpcClient;
   },
   abort: (client) => CLIENTS.get(client)!.abort(new Error("enough")),
-  calls: REMOTE_CALLS as unknown as Subject<RpcClient>["calls"],
+  calls: {
+    ...REMOTE_CALLS as unknown as Subject<RpcClient>["calls"],
+    connected: (client) => client.connected(),
+  },
 });
 
 /** An adapter whose connection is known. */

@@ -3,17 +3,17 @@
  *
  * @module
  */
-import type { ReconnectingClient } from "../client/client.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { ClientStats, ReconnectingClient } from "../client/client.ts";
+import type { Connection, ConnectionEnd } from "../connection/connection.ts";
 import type { Framing } from "../framing/framing.ts";
 import { onAbort } from "../tools/abort.ts";
 import { callHook } from "../tools/report.ts";
 import { Alarm, now } from "./alarm.ts";
 import { Caller, type CallerOptions } from "./caller.ts";
-import type { RpcRemote, RpcUntyped } from "./contract.ts";
+import type { RpcCallOptions, RpcRemote, RpcUntyped } from "./contract.ts";
 import type { RpcError } from "./jsonrpc.ts";
 import type { RpcSettings } from "./options.ts";
-import { makePeer, type RpcPeer } from "./peer.ts";
+import { makePeer, type RpcPeer, type RpcStats } from "./peer.ts";
 import { Remote } from "./remote.ts";
 
 /**
@@ -38,13 +38,31 @@ import { Remote } from "./remote.ts";
  */
 export interface RpcClient<Contract = RpcUntyped>
   extends RpcRemote<Contract>, AsyncDisposable {
+  /** Resolves when the client is closed and so are its connections. */
+  readonly closed: Promise<ConnectionEnd>;
+  /** Aborted when the client is closed. */
+  readonly signal: AbortSignal;
   /**
-   * Closes the connection, once everything sent before has left, and connects no
-   * more. It may be called at any time and more than once. Calls that are open
-   * reject, and the server hears that they are given up.
+   * Returns the open connection, or the next one; see `Client.connected`.
+   *
+   * @throws {ConnectionClosedError} If the client is closed.
+   * @throws The signal's reason, if it is aborted.
+   */
+  connected(
+    options?: Pick<RpcCallOptions, "signal">,
+  ): Promise<Connection>;
+  /** Counts of its calls and connections, so far and at the moment. */
+  stats(): RpcClientStats;
+  /**
+   * Closes the connection, once everything sent before has been written, and
+   * connects no more. It may be called at any time and more than once. Open
+   * calls reject, and the server is told to cancel them.
    */
   close(): Promise<void>;
 }
+
+/** Counts of a client of calls, over all its connections. */
+export interface RpcClientStats extends RpcStats, ClientStats {}
 
 /** Takes a client over; `attach` is called with the peer of each connection. */
 export function makeRpcClient<Contract = RpcUntyped>(
@@ -58,6 +76,7 @@ export function makeRpcClient<Contract = RpcUntyped>(
 
 class ReconnectingRemote extends Remote implements RpcClient {
   readonly #client: ReconnectingClient;
+  readonly #links: Links;
 
   constructor(
     client: ReconnectingClient,
@@ -67,7 +86,24 @@ class ReconnectingRemote extends Remote implements RpcClient {
     const links = new Links(client, settings, attach);
     super(links.caller);
     this.#client = client;
+    this.#links = links;
     client.takeOver(links);
+  }
+
+  get closed(): Promise<ConnectionEnd> {
+    return this.#client.closed;
+  }
+
+  get signal(): AbortSignal {
+    return this.#client.signal;
+  }
+
+  connected(options?: Pick<RpcCallOptions, "signal">): Promise<Connection> {
+    return this.#client.connected(options);
+  }
+
+  stats(): RpcClientStats {
+    return { ...this.#client.stats(), ...this.#links.stats() };
   }
 
   close(): Promise<void> {
@@ -90,6 +126,8 @@ class Links implements CallerOptions {
   readonly #attach: (peer: RpcPeer) => void;
   readonly #alarm = new Alarm();
   #peer: RpcPeer | undefined;
+  /** What came over earlier connections for calls that were not at work. */
+  #strays = 0;
   #reaching: Promise<void> | undefined;
 
   constructor(
@@ -116,7 +154,16 @@ class Links implements CallerOptions {
     callHook(onError, error, undefined, this.#peer!.connection);
   }
 
+  /** Counts of its calls, those over earlier connections included. */
+  stats(): RpcStats {
+    const stats = this.#peer?.stats() ??
+      { callsOpen: this.caller.size, callsRunning: 0, strays: 0 };
+    return { ...stats, strays: stats.strays + this.#strays };
+  }
+
   use(connection: Connection): void {
+    // Those of the caller go on to be counted by the next peer.
+    this.#strays = this.stats().strays - this.caller.strays;
     this.#peer = makePeer(connection, this.#settings, this.caller);
     this.#attach(this.#peer);
   }

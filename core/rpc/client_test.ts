@@ -122,6 +122,48 @@ faultTest(
 );
 
 faultTest(
+  "RpcClient has the connection, the counts and the end of its client",
+  async () => {
+    const servers = new Servers();
+    const client = await servers.client();
+    assertStrictEquals(await client.connected(), servers.connections[0]);
+    // It belongs to no call.
+    servers.peers[0].notify("$/cancelRequest", { id: 1 });
+    assertEquals(await client.call("echo", [1]), 1);
+    const comeBack = await servers.leave();
+    const two = client.call("echo", [2]);
+    assertEquals(client.stats().callsOpen, 1);
+    comeBack();
+    assertEquals(await two, 2);
+    assertStrictEquals(await client.connected(), servers.connections[1]);
+    servers.peers[1].notify("$/cancelRequest", { id: 1 });
+    assertEquals(await client.call("echo", [3]), 3);
+    const { connected, failed, callsOpen, callsRunning, strays, messagesSent } =
+      client.stats();
+    assertEquals(
+      { connected, failed, callsOpen, callsRunning, strays, messagesSent },
+      {
+        connected: 2,
+        failed: 0,
+        callsOpen: 0,
+        callsRunning: 0,
+        strays: 2,
+        messagesSent: 3,
+      },
+    );
+    const controller = new AbortController();
+    controller.abort(new Error("enough"));
+    const { signal } = controller;
+    await assertRejects(() => client.connected({ signal }), Error, "enough");
+    assertEquals(client.signal.aborted, false);
+    client.close();
+    assertEquals(client.signal.aborted, true);
+    assertEquals(await client.closed, { clean: true });
+    await assertRejects(() => client.connected(), ConnectionClosedError);
+  },
+);
+
+faultTest(
   "RpcClient refuses at the call what cannot be sent, and what is too much",
   async () => {
     const servers = new Servers();
