@@ -4,7 +4,6 @@ import {
   type Connection,
   type ConnectionOptions,
   fromDuplex,
-  fromStreams,
   listen,
 } from "../mod.ts";
 import { type MemoryEnd, memoryPair } from "./memory_pair.ts";
@@ -34,18 +33,6 @@ export function rawConnection(
 ): { near: MemoryEnd; far: MemoryEnd; connection: Connection } {
   const [near, far] = memoryPair();
   return { near, far, connection: fromDuplex(near, options) };
-}
-
-/** Two ends of a pair of Web Streams. */
-export function streamPair(
-  options?: ConnectionOptions,
-): [Connection, Connection] {
-  const there = new TransformStream<Uint8Array, Uint8Array>();
-  const back = new TransformStream<Uint8Array, Uint8Array>();
-  return [
-    fromStreams({ readable: back.readable, writable: there.writable }, options),
-    fromStreams({ readable: there.readable, writable: back.writable }, options),
-  ];
 }
 
 /** Makers of both kinds, by name. */

@@ -266,6 +266,9 @@ const EXPORTS: Record<string, string[]> = {
     "type RpcStream",
     "type SchemaResult",
   ],
+  "./testing.ts": [
+    "function connectionPair",
+  ],
   "./adapters/capnweb.ts": [
     "class ConnectionRpcTransport",
   ],

@@ -12,7 +12,7 @@ import { connectRpc, createRpcClient, rpc } from "../rpc.ts";
 import { certificates } from "./certificates.ts";
 import { Clock, faultTest } from "./ledger.ts";
 import { linkOf } from "../core/connection/connection.ts";
-import { streamPair } from "./connection_pairs.ts";
+import { connectionPair } from "../testing.ts";
 
 /** Twenty ticks of 250 ms, and three such times: the test makes the ticks. */
 const INTERVAL = 5_000;
@@ -106,7 +106,7 @@ const WAYS: Record<
   },
   "Web Streams": {
     pair(answer) {
-      const [near, far] = streamPair();
+      const [near, far] = connectionPair();
       answerAll(near, answer);
       return Promise.resolve({ near, far, close: () => near.close() });
     },

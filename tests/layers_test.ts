@@ -6,7 +6,14 @@ import { BESIDE, ROWS } from "./rows.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
-const PUBLISHED = ["mod.ts", "framing.ts", "server.ts", "client.ts", "rpc.ts"];
+const PUBLISHED = [
+  "mod.ts",
+  "framing.ts",
+  "server.ts",
+  "client.ts",
+  "rpc.ts",
+  "testing.ts",
+];
 const PLATFORM = "core/platform/";
 /** Tools that the programs share with the library, which exports none. */
 const CLI_TOOLS = [

@@ -14,7 +14,7 @@ import { memoryConnections } from "./connection_pairs.ts";
 import { faultTest, until } from "./ledger.ts";
 import { waitersOf } from "./listeners.ts";
 import { echo, LOCAL } from "./peers.ts";
-import { streamPair } from "./connection_pairs.ts";
+import { connectionPair } from "../testing.ts";
 
 const SECRET = sharedSecret("a secret of the tests");
 
@@ -117,7 +117,7 @@ const USES: Record<string, Use> = {
     await one.close();
   },
   async fromStreams(signal, held) {
-    const [one, other] = streamPair();
+    const [one, other] = connectionPair();
     const reply = one.request(1, { signal });
     held();
     for await (const message of other) {
@@ -173,7 +173,7 @@ const USES: Record<string, Use> = {
     await assertRejects(() => client.call("answer", [], { signal }));
   },
   async rpc(signal, held) {
-    const [one, other] = streamPair();
+    const [one, other] = connectionPair();
     const [near, far] = [rpc(one), rpc(other, { answer: () => 1 })];
     const reply = near.call("answer", [], { signal });
     held();

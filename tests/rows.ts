@@ -18,6 +18,7 @@ export const ROWS: Readonly<Record<string, number>> = {
   "client.ts": 6,
   "core/rpc/": 7,
   "mod.ts": 8,
+  "testing.ts": 9,
   "adapters/": 9,
   "cli/": 9,
   "examples/": 10,

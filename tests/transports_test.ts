@@ -11,7 +11,7 @@ import { certificates } from "./certificates.ts";
 import { memoryConnections, tcpConnections } from "./connection_pairs.ts";
 import { delay, faultTest, standstill } from "./ledger.ts";
 import { echoAll } from "./peers.ts";
-import { streamPair } from "./connection_pairs.ts";
+import { connectionPair } from "../testing.ts";
 
 type Pair = [client: Connection, server: Connection];
 
@@ -46,7 +46,7 @@ function inMemory(options: ConnectionOptions): Promise<Pair> {
 }
 
 function overStreams(options: ConnectionOptions): Promise<Pair> {
-  return Promise.resolve(streamPair(options));
+  return Promise.resolve(connectionPair(options));
 }
 
 const TRANSPORTS: [
