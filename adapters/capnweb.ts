@@ -5,8 +5,8 @@
  * Each message of the library is one message of the connection, encoded once,
  * so the wire holds plain JSON and not JSON text inside a JSON string.
  *
- * Such a connection may be quiet for minutes, so set `idleTimeout: Infinity` at
- * both ends. Do not use `heartbeat`: its answers would be taken for messages of
+ * Such a connection may be quiet for minutes, so set `idleTimeout: Infinity` on
+ * the server. Do not use `heartbeat`: its answers would be taken for messages of
  * the library.
  *
  * Nothing of the library is imported here. Written for its version 0.12; it must

@@ -4,9 +4,9 @@
  * [`@modelcontextprotocol/sdk`](https://www.npmjs.com/package/@modelcontextprotocol/sdk).
  * Each of the protocol's JSON-RPC messages is one message of the connection.
  *
- * A link like this may be quiet for minutes: give both ends
- * `idleTimeout: Infinity`, and no `heartbeat`, whose answer could not be told
- * from the messages of the SDK.
+ * Such a connection may be quiet for minutes, so set `idleTimeout: Infinity` on
+ * the server. Do not use `heartbeat`: its answers would be taken for messages of
+ * the SDK.
  *
  * Nothing of the SDK is imported here. Written for its version 1; whatever has
  * the same shape can be used as well.

@@ -4,8 +4,8 @@
  * and a message writer. Each JSON-RPC message is one message of the connection,
  * without the `Content-Length` header of that library's own streams.
  *
- * Such a connection may be quiet for minutes, so set `idleTimeout: Infinity` at
- * both ends. Do not use `heartbeat`: its answers would be taken for messages of
+ * Such a connection may be quiet for minutes, so set `idleTimeout: Infinity` on
+ * the server. Do not use `heartbeat`: its answers would be taken for messages of
  * the library.
  *
  * Nothing of the library is imported here. Written for its version 10; whatever

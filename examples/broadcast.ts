@@ -5,7 +5,13 @@
 import { connect, NO_REPLY, serve } from "../mod.ts";
 
 await using server = serve(
-  { hostname: "127.0.0.1", port: 0 },
+  {
+    hostname: "127.0.0.1",
+    port: 0,
+    // Most clients only listen, so silence does not mean that one is gone. What
+    // is sent to a client that is gone cannot be written (`writeTimeout`).
+    idleTimeout: Infinity,
+  },
   (message, sender) => {
     if (message === "join") return "joined";
     for (const connection of server.connections) {

@@ -23,15 +23,15 @@ class Api extends RpcTarget {
   }
 }
 
-const quiet = { idleTimeout: Infinity }; // no limit to the silence between calls
 await using listener = listen(
-  { hostname: "127.0.0.1", port: 0, ...quiet },
+  // A client may be silent between its calls.
+  { hostname: "127.0.0.1", port: 0, idleTimeout: Infinity },
   async (connection) => {
     new RpcSession(new ConnectionRpcTransport(connection), new Api());
     await connection.closed;
   },
 );
-const connection = await connect({ ...listener.addr, ...quiet });
+const connection = await connect(listener.addr);
 const session = new RpcSession<Api>(new ConnectionRpcTransport(connection));
 using api = session.getRemoteMain();
 // Both calls leave together: the second is made on the result of the first.

@@ -9,9 +9,9 @@ import { z } from "npm:zod@4.6.7";
 import { ConnectionTransport } from "../adapters/mcp.ts";
 import { connect, listen } from "../mod.ts";
 
-const quiet = { idleTimeout: Infinity }; // no limit to the silence between calls
 await using listener = listen(
-  { hostname: "127.0.0.1", port: 0, ...quiet },
+  // A client may be silent between its calls.
+  { hostname: "127.0.0.1", port: 0, idleTimeout: Infinity },
   async (connection) => {
     const server = new McpServer({ name: "calculator", version: "1.0.0" });
     server.registerTool(
@@ -23,7 +23,7 @@ await using listener = listen(
     await connection.closed;
   },
 );
-const connection = await connect({ ...listener.addr, ...quiet });
+const connection = await connect(listener.addr);
 const client = new Client({ name: "pupil", version: "1.0.0" });
 await client.connect(new ConnectionTransport(connection));
 const { tools } = await client.listTools();

@@ -19,9 +19,9 @@ function speak(connection: Connection) {
   return rpc;
 }
 
-const quiet = { idleTimeout: Infinity }; // no limit to the silence between calls
 await using listener = listen(
-  { hostname: "127.0.0.1", port: 0, ...quiet },
+  // A client may be silent between its calls.
+  { hostname: "127.0.0.1", port: 0, idleTimeout: Infinity },
   async (connection) => {
     const server = speak(connection);
     server.onRequest("textDocument/hover", async ({ textDocument }) => {
@@ -32,7 +32,7 @@ await using listener = listen(
     await connection.closed;
   },
 );
-await using connection = await connect({ ...listener.addr, ...quiet });
+await using connection = await connect(listener.addr);
 const editor = speak(connection);
 editor.onNotification("window/logMessage", ({ message }) => {
   console.log(`server: ${message}`);

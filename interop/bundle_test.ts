@@ -33,6 +33,16 @@ async function run(
   return text.decode(stdout);
 }
 
+async function bundle(args: string[], cwd: string): Promise<void> {
+  const config = `--config=${new URL("deno.json", ROOT).pathname}`;
+  await run(Deno.execPath(), [...args, config], cwd);
+}
+
+function runInNode(cwd: string): Promise<string> {
+  const data = `data:text/javascript,${encodeURIComponent(WITH_RESOLVERS)}`;
+  return run("node", ["--import", data, "main.mjs"], cwd);
+}
+
 Deno.test("connections and calls run in Node, bundled as the page says", async () => {
   const [module] = blocks("ts", PAGE);
   const [code] = blocks("js ignore", PAGE);
@@ -58,12 +68,31 @@ Deno.test("connections and calls run in Node, bundled as the page says", async (
       .replace("8087", `${portOf(calculator.addr)}`),
   );
   const [, ...args] = command.trim().split(" ");
-  args.push(`--config=${new URL("deno.json", ROOT).pathname}`);
-  await run(Deno.execPath(), args, directory);
-  const data = `data:text/javascript,${encodeURIComponent(WITH_RESOLVERS)}`;
-  assertEquals(
-    await run("node", ["--import", data, "main.mjs"], directory),
-    outputOf(code),
+  await bundle(args, directory);
+  assertEquals(await runInNode(directory), outputOf(code));
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("the codec alone runs in Node, bundled, on the streams of a socket", async () => {
+  await using echo = serve(LOCAL, (message) => message);
+  const directory = await Deno.makeTempDir();
+  await Deno.writeTextFile(
+    `${directory}/main.mjs`,
+    `import { connect } from "node:net";
+    import { Duplex } from "node:stream";
+    import { encodeFrame, FrameDecoderStream } from "./framing.mjs";
+    const { readable, writable } = Duplex.toWeb(connect(${
+      portOf(echo.addr)
+    }, "127.0.0.1"));
+    const writer = writable.getWriter();
+    await writer.write(encodeFrame({ message: "hi" }));
+    for await (const message of readable.pipeThrough(new FrameDecoderStream())) {
+      console.log(JSON.stringify(message));
+      break;
+    }`,
   );
+  const module = new URL("framing.ts", ROOT).href;
+  await bundle(["bundle", "--output", "framing.mjs", module], directory);
+  assertEquals(await runInNode(directory), '{"message":"hi"}\n');
   await Deno.remove(directory, { recursive: true });
 });
