@@ -1,6 +1,7 @@
 /** Which calls wait for a slot, and which are refused. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { failure, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
+import { seeded } from "../../tests/random.ts";
 import { turn } from "../../tests/turns.ts";
 import type { RpcContext } from "./contract.ts";
 
@@ -109,3 +110,58 @@ Deno.test("a call of any size may wait behind one that made it more than 896 KiB
   ]);
   await raw.close();
 });
+
+const STEPS = "call call call give-up give-up end ask reply".split(" ");
+
+Deno.test(
+  "no call is refused of a caller that sends the next while it has less than 896 KiB open",
+  seeded(async (random) => {
+    const gates = new Map<unknown, () => void>();
+    const raw = new RawPeer({
+      // Does not heed its signal.
+      work: (id: unknown) =>
+        new Promise<void>((resolve) => gates.set(id, resolve)),
+      asks(this: RpcContext) {
+        return this.call("question");
+      },
+    }, { maxInFlight: random.pick([1, 50]), onError: () => {} });
+    const open = new Map<unknown, number>();
+    const questions: unknown[] = [];
+    let givenUp = 0;
+    async function answers(): Promise<void> {
+      type Message = { id: unknown; method?: string; error?: { code: number } };
+      for (const { id, method, error } of await raw.exchange() as Message[]) {
+        if (method !== undefined) questions.push(id);
+        else open.delete(id);
+        assert(error?.code !== -32000, `call ${id} was refused`);
+      }
+    }
+    for (let id = 0; id < 200; id++) {
+      const step = random.pick(STEPS);
+      const size = random.pick([10, 500_000, 500_000, 1_000_000]);
+      const sum = [...open.values()].reduce((sum, bytes) => sum + bytes, 0);
+      const call = step === "ask"
+        ? request(id, "asks")
+        : request(id, "work", id, "x".repeat(size));
+      if (step === "give-up" && open.size > 0) {
+        const [given] = random.pick([...open]);
+        open.delete(given);
+        givenUp++;
+        await raw.send(cancel(given));
+      } else if (step === "end" && gates.size > 0) {
+        const [ended, end] = random.pick([...gates]);
+        gates.delete(ended);
+        end();
+      } else if (step === "reply" && questions.length > 0) {
+        const reply = { jsonrpc: "2.0", id: questions.pop(), result: null };
+        await raw.send(reply);
+      } else if (sum < 917_504) {
+        open.set(id, JSON.stringify(call).length);
+        await raw.send(call);
+      }
+      await answers();
+    }
+    assert(givenUp > 0);
+    await raw.close();
+  }),
+);
