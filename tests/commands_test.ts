@@ -22,6 +22,10 @@ const ELSEWHERE: Record<string, string> = {
   "deno add jsr:@blackbelt/networking": "needs the registry of JSR",
   "deno bench bench/codec_bench.ts": "takes minutes",
   "deno bundle --output networking.mjs networking.ts": "interop/bundle_test.ts",
+  "deno install -g -n bb-server --allow-net=0.0.0.0 jsr:@blackbelt/networking/server":
+    "install_test.ts",
+  'deno run --allow-net=localhost jsr:@blackbelt/networking/client \'{"message":"hi"}\'':
+    "install_test.ts",
   "deno run --allow-net=127.0.0.1 bench/load.ts --port 8080 8 64 4 17":
     "bench/load_test.ts",
   "deno task bench": "takes minutes",
@@ -29,6 +33,7 @@ const ELSEWHERE: Record<string, string> = {
   "deno task bench load": "takes minutes",
   "deno task demo": "programs_test.ts",
   "deno task ok": "runs these tests",
+  "deno task pack DIR": "install_test.ts",
   "deno task publish": "deno task ok",
   "deno task publish --dry-run": "deno task ok",
   "deno task soak": "takes an hour",
