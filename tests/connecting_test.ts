@@ -166,7 +166,7 @@ faultTest(
     assertEquals(works, '"works"');
     assertMatch(
       refused,
-      /^NotCapable Cannot connect to localhost:(\d+): missing permission; run with --allow-net=localhost:\1.* 127\.0\.0\.1:\1 is granted, and is another name to Deno$/,
+      /^NotCapable Cannot connect to localhost:(\d+): missing permission; run with --allow-net=localhost:\1.* 127\.0\.0\.1:\1 is granted, but is another name to Deno$/,
     );
   },
 );
@@ -317,7 +317,7 @@ faultTest(
       ...["run", "--no-prompt", ...flags, "server.ts", `--unix=${path}`],
     ], { cwd: ROOT });
     assertEquals((await server.status).code, 1);
-    assertStringIncludes(await server.stderr(), "exists and is no socket");
+    assertStringIncludes(await server.stderr(), "exists and is not a socket");
     assertEquals(await Deno.readTextFile(path), "precious");
     await Deno.remove(directory, { recursive: true });
   },

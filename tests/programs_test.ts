@@ -580,7 +580,7 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
     [
       "-A",
       "server.ts --unix ./README.md",
-      `cannot listen on ${readme}: ${readme} exists and is no socket`,
+      `cannot listen on ${readme}: ${readme} exists and is not a socket`,
     ],
     [
       "",
@@ -590,12 +590,12 @@ Deno.test("both programs explain in one line why they cannot start", async () =>
     [
       "-N=localhost:9000",
       "client.ts --hostname 127.0.0.1 --port 9000",
-      `cannot connect to 127.0.0.1:9000: missing permission; run: deno run --allow-net=127.0.0.1:9000 ${V8_FLAGS} client.ts --hostname 127.0.0.1 --port 9000; localhost:9000 is granted, and is another name to Deno`,
+      `cannot connect to 127.0.0.1:9000: missing permission; run: deno run --allow-net=127.0.0.1:9000 ${V8_FLAGS} client.ts --hostname 127.0.0.1 --port 9000; localhost:9000 is granted, but is another name to Deno`,
     ],
     [
       "-N=localhost",
       "client.ts --hostname ::1 [1]",
-      `cannot connect to [::1]:8080: missing permission; run: deno run --allow-net='[::1]:8080' ${V8_FLAGS} client.ts --hostname ::1 '[1]'; localhost:8080 is granted, and is another name to Deno`,
+      `cannot connect to [::1]:8080: missing permission; run: deno run --allow-net='[::1]:8080' ${V8_FLAGS} client.ts --hostname ::1 '[1]'; localhost:8080 is granted, but is another name to Deno`,
     ],
     [
       "-N=localhost",

@@ -226,13 +226,13 @@ faultTest(
       [
         IDENTITY,
         { ca: otherCa },
-        "the certificate's issuer is unknown, or it is not valid now",
+        "the certificate is not valid now, or its issuer is unknown",
         "the peer does not accept the certificate",
       ],
       [
         IDENTITY,
         {},
-        "the certificate's issuer is unknown, or it is not valid now",
+        "the certificate is not valid now, or its issuer is unknown",
         "the peer does not accept the certificate",
       ],
       [
@@ -250,14 +250,14 @@ faultTest(
       [
         { ...IDENTITY, minVersion: "TLSv1.3", ca },
         { ca },
-        "the peer demands a certificate",
-        "the peer shows no certificate",
+        "the peer requires a certificate",
+        "the peer sent no certificate",
       ],
       [
         { ...IDENTITY, ca },
         { ca, ...otherClient },
         "", // the server says nothing more
-        "the certificate's issuer is unknown, or it is not valid now",
+        "the certificate is not valid now, or its issuer is unknown",
       ],
     ];
     for (const [serverTls, clientTls, here, there] of cases) {
@@ -516,7 +516,7 @@ faultTest(
     const output = await server.stdout();
     assertMatch(
       output,
-      /rejected: tls: cannot secure the connection: the peer shows no certificate/,
+      /rejected: tls: cannot secure the connection: the peer sent no certificate/,
     );
   },
 );
@@ -536,7 +536,7 @@ faultTest(
         ["client"],
         1,
         /^$/,
-        /^client: cannot secure the connection to .*the certificate's issuer is unknown.*\n$/,
+        /^client: cannot secure the connection to .*the certificate is not valid now, or its issuer is unknown\n$/,
       ],
     ];
     for (const [authority, [name], code, stdout, stderr] of cases) {

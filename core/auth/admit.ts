@@ -27,7 +27,7 @@ export function screenClient<T>(
   if (!isLogin(message)) return undefined;
   tell(link, "refused");
   return new AuthenticationError(
-    "the peer began a login, and the server has no authenticate",
+    "the client began a login, and the server has no authenticate",
   );
 }
 
@@ -90,7 +90,7 @@ class Dialog<T> {
     if (this.isOver) throw tooLate();
     if (verdictIn(question) !== undefined) {
       throw new TypeError(
-        "Cannot ask: the message is one of the verdicts of the server",
+        "Cannot ask: the message is a verdict of the server",
       );
     }
     this.unanswered++;
@@ -124,7 +124,7 @@ class Dialog<T> {
 }
 
 function tooLate(): AuthenticationError {
-  return new AuthenticationError("the peer was told the verdict");
+  return new AuthenticationError("the verdict was sent already");
 }
 
 async function judge<T>(
@@ -138,7 +138,7 @@ async function judge<T>(
   // It made no guess, or none that was judged, whenever the bar ends.
   dialog.unanswered = 1;
   if (hasBegun) throw new BarredError();
-  const error = new AuthenticationError("the peer did not log in");
+  const error = new AuthenticationError("the client did not log in");
   dialog.faults.add(error);
   throw error;
 }
@@ -203,7 +203,7 @@ export async function admit<T>(
   const options = cause === undefined ? {} : { cause };
   throw verdict === "later"
     ? new VerifierError(options)
-    : new AuthenticationError("the peer was refused", options);
+    : new AuthenticationError("the login was rejected", options);
 }
 
 /**

@@ -43,7 +43,7 @@ const OWN = { $login: "own" };
 const OWN_TEXT = JSON.stringify(OWN);
 const NONCE = "0".repeat(64);
 const SECRET_TEXT = JSON.stringify({ $login: "secret", nonce: NONCE });
-const PEER_REFUSED = "Cannot authenticate: the peer was refused";
+const PEER_REFUSED = "Cannot authenticate: the login was rejected";
 const SERVER_REFUSED = "Cannot authenticate: the server rejected the login";
 const NO_LOGIN = "Cannot authenticate: the server has no authenticate";
 const REFUSED = '{"$login":"refused"}';
@@ -961,7 +961,7 @@ Deno.test("sharedToken() and sharedSecret() refuse a text that is not a good sec
     [
       `${TOKEN}\ud800`,
       TypeError,
-      "it has half a surrogate pair, which UTF-8 cannot express",
+      "it has half a surrogate pair, which UTF-8 cannot encode",
     ],
     [
       TOKEN.normalize("NFD"),

@@ -175,7 +175,7 @@ function checkSecret(name: "token" | "secret", text: string): void {
     : text.trim() !== text
     ? "it begins or ends with white space"
     : !text.isWellFormed()
-    ? "it has half a surrogate pair, which UTF-8 cannot express"
+    ? "it has half a surrogate pair, which UTF-8 cannot encode"
     : text.normalize() !== text
     ? "it is not in Unicode's normalization form C"
     : undefined;

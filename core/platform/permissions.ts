@@ -177,7 +177,7 @@ function* notesFor(missing: readonly PermissionNeed[]): Generator<string> {
     for (const other of LOOPBACK_HOSTS) {
       const granted = `${other}:${port}`;
       if (stateOf({ name: "net", host: granted }) !== "granted") continue;
-      yield `${granted} is granted, and is another name to Deno`;
+      yield `${granted} is granted, but is another name to Deno`;
     }
   }
 }

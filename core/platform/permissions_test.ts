@@ -269,7 +269,7 @@ Deno.test({
       assertEquals(
         notes,
         others.map((other) =>
-          `; ${other} is granted, and is another name to Deno`
+          `; ${other} is granted, but is another name to Deno`
         )
           .join(""),
       );

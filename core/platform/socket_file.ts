@@ -194,7 +194,7 @@ function whyBlocked(path: string, kind: "socket" | "directory"): string {
   // Another server may have removed it meanwhile.
   const info = infoOf(path);
   const isKind = kind === "socket" ? info?.isSocket : info?.isDirectory;
-  if (isKind === false) return `${path} exists and is no ${kind}`;
+  if (isKind === false) return `${path} exists and is not a ${kind}`;
   return kind === "directory" &&
       namesIn(path)?.some((name) => name !== EARLY_NAME)
     ? `${path} exists and holds other files`

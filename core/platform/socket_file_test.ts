@@ -253,7 +253,7 @@ faultTest(
         );
         assertEquals(
           error.message,
-          `Cannot listen on ${path}: ${path} exists and is no socket`,
+          `Cannot listen on ${path}: ${path} exists and is not a socket`,
         );
         assert(namesIn(directory).includes("test.sock"));
         Deno.removeSync(path);
@@ -262,9 +262,12 @@ faultTest(
       const besides: [() => void, string][] = [
         [
           () => Deno.writeTextFileSync(directoryOfSocket, ""),
-          "is no directory",
+          "is not a directory",
         ],
-        [() => Deno.symlinkSync("/tmp", directoryOfSocket), "is no directory"],
+        [
+          () => Deno.symlinkSync("/tmp", directoryOfSocket),
+          "is not a directory",
+        ],
         [() => {
           Deno.mkdirSync(directoryOfSocket);
           Deno.writeTextFileSync(`${directoryOfSocket}/s`, "precious");

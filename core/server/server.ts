@@ -147,7 +147,7 @@ export class Server<T = JsonValue, I = unknown> implements AsyncDisposable {
 
   #abort(): void {
     const reason = new DOMException(
-      `The server shut down, and the connection was open after ${this.#shutdownTimeout} ms`,
+      `The connection was still open ${this.#shutdownTimeout} ms after shutdown (shutdownTimeout)`,
       "TimeoutError",
     );
     for (const connection of this.connections) connection.abort(reason);

@@ -46,14 +46,14 @@ export class TlsError extends Error {
 const REASONS = {
   "no ALPN protocol in common": /NO_APPLICATION_PROTOCOL|NoApplicationProtocol/,
   "the peer does not speak TLS": /InvalidContentType/,
-  "the peer shows no certificate": /DID_NOT_RETURN_A_CERTIFICATE/,
-  "the peer demands a certificate": /alert: CertificateRequired/,
+  "the peer sent no certificate": /DID_NOT_RETURN_A_CERTIFICATE/,
+  "the peer requires a certificate": /alert: CertificateRequired/,
   "the peer does not accept the certificate":
     /alert: (UnknownCA|\w*Certificate\w*)/,
   "no version of TLS in common": /alert: ProtocolVersion|incompatible/,
-  "the certificate's issuer is unknown, or it is not valid now":
+  "the certificate is not valid now, or its issuer is unknown":
     /CERT|SIGNATURE|ISSUER|PURPOSE/,
-  "the peer gave up": /alert: /,
+  "the peer ended the handshake": /alert: /,
 };
 
 function tlsError(cause: unknown): unknown {
@@ -239,7 +239,7 @@ export class TlsDuplex implements ByteDuplex {
   #break(error: unknown): void {
     this.#fail(
       this.#handshake === undefined ? error : new TlsError(
-        "Cannot secure the connection: it broke during the handshake",
+        "Cannot secure the connection: the link broke during the handshake",
         { cause: error, mayRetry: true },
       ),
     );
@@ -351,7 +351,7 @@ export class TlsDuplex implements ByteDuplex {
     this.#closed = true;
     const isIdle = this.#failure === undefined && this.#writes.size === 0;
     this.#chunks.length = 0;
-    this.#fail(new TlsError("Cannot go on: the connection is closed"));
+    this.#fail(new TlsError("Cannot use the connection: it is closed"));
     if (!isIdle) return this.#free();
     this.#socket?.end();
     setImmediate(() => this.#free());

@@ -137,7 +137,7 @@ const FAILED = "Cannot secure the connection: ";
 const CUT_SHORT =
   "Cannot receive: the connection ended, but not its encryption, so bytes may be missing";
 const UNTRUSTED =
-  `${FAILED}the certificate's issuer is unknown, or it is not valid now`;
+  `${FAILED}the certificate is not valid now, or its issuer is unknown`;
 
 /** Reads to the end, with spaces of any size. */
 async function readAll(
@@ -349,8 +349,8 @@ Deno.test("secureServer() and secureClient() refuse a peer with no protocol in c
 Deno.test("secureServer() refuses a client without a certificate, and one of another authority", async () => {
   const ofServer = makeServer({ ca });
   assertEquals(await failedPair(ofServer, asClient), {
-    ofServer: `${FAILED}the peer shows no certificate`,
-    ofClient: `${FAILED}the peer demands a certificate`,
+    ofServer: `${FAILED}the peer sent no certificate`,
+    ofClient: `${FAILED}the peer requires a certificate`,
     closed: [true, true],
   });
   assertEquals(await failedPair(ofServer, makeClient(otherClient)), {
@@ -437,7 +437,7 @@ Deno.test("secureServer() and secureClient() reject when the peer leaves or the 
     const { cause } = await assertRejects(
       () => secure(other),
       TlsError,
-      `${FAILED}it broke during the handshake`,
+      `${FAILED}the link broke during the handshake`,
     );
     assertEquals(cause, failure);
     assertEquals(other.closed, 1);
@@ -652,7 +652,7 @@ Deno.test("TlsDuplex.close() tells the peer, may be called twice, and rejects al
     await assertRejects(
       wait,
       TlsError,
-      "Cannot go on: the connection is closed",
+      "Cannot use the connection: it is closed",
     );
   }
   assertEquals(await readText(peer.duplex, 100), "hello");
