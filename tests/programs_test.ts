@@ -1258,7 +1258,7 @@ Deno.test("client tells how far it is when it takes long", async () => {
   await terminal.line(/exit 0$/);
 });
 
-Deno.test("the demo shows the bytes of an exchange", async () => {
+Deno.test("the demo shows a request, pushes, calls and their bytes", async () => {
   const demo = deno([
     "run",
     "--no-prompt",
@@ -1268,6 +1268,13 @@ Deno.test("the demo shows the bytes of an exchange", async () => {
   assertEquals([code, stderr], [0, ""]);
   const lines = stdout.split("\n");
   assert(lines.length < 40 && !stdout.includes("\x1b"));
+  const shown = lines.filter((line) => /^ {2}[a-z]/.test(line));
+  assertEquals(shown.map((line) => line.slice(18)), [
+    '{"message":"hello from client","type":"text"}',
+    HELLO_REPLY.trim(),
+    ...['{"tick":1}', '{"tick":2}', '{"tick":3}'],
+    ...["3", "1", "2", "3"],
+  ]);
   const rows = lines.filter((line) => /^ {2}[0-9A-F]{2} /.test(line));
   const bytes = rows.flatMap((row) =>
     words(row.slice(0, 50)).map((word) => parseInt(word, 16))
