@@ -12,6 +12,7 @@ import {
   linkOf,
   REQUEST_OPTIONS,
   type RequestOptions,
+  Totals,
   unsent,
 } from "../connection/connection.ts";
 import type { dial } from "../platform/platform.ts";
@@ -71,16 +72,9 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   #delays = 0;
   /** How it ends, if it does. */
   #end: ConnectionEnd = { clean: true };
-  /** Of the connections that are closed. */
-  #stats: ClientStats = {
-    connected: 0,
-    failed: 0,
-    messagesReceived: 0,
-    messagesSent: 0,
-    bytesReceived: 0,
-    bytesSent: 0,
-    bytesQueued: 0,
-  };
+  readonly #totals = new Totals();
+  #connected = 0;
+  #failed = 0;
 
   /**
    * Makes a client that is not connected yet.
@@ -174,7 +168,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   }
 
   async #connect(): Promise<Connection<T>> {
-    const isFirst = this.#stats.connected === 0;
+    const isFirst = this.#connected === 0;
     for (let delay = isFirst ? 0 : this.#drawDelay();;) {
       this.#check(); // it may have been closed since
       try {
@@ -185,7 +179,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
         return connection;
       } catch (error) {
         this.#check();
-        this.#stats = { ...this.#stats, failed: this.#stats.failed + 1 };
+        this.#failed++;
         if (isFinal(error)) {
           if (isFirst) throw error;
           delay = this.#maxRetryDelay;
@@ -207,7 +201,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
       connection.abort();
       throw this.#gone();
     }
-    this.#stats = { ...this.#stats, connected: this.#stats.connected + 1 };
+    this.#connected++;
     this.#connection = connection;
     this.#open.add(connection);
     this.#tenant?.use(connection);
@@ -223,7 +217,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
     });
     connection.closed.then(() => {
       this.#open.delete(connection);
-      this.#stats = sum(this.#stats, connection);
+      this.#totals.add(connection.stats());
       if (this.#connection === connection) this.#connection = undefined;
     });
   }
@@ -246,8 +240,13 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   }
 
   stats(): ClientStats {
-    const stats = [...this.#open].reduce(sum, this.#stats);
-    return { ...stats, bytesQueued: stats.bytesQueued + this.#waiting.bytes };
+    const stats = this.#totals.with(this.#open);
+    return {
+      connected: this.#connected,
+      failed: this.#failed,
+      ...stats,
+      bytesQueued: stats.bytesQueued + this.#waiting.bytes,
+    };
   }
 
   /**
@@ -334,13 +333,4 @@ function isUsable<T>(
   connection: Connection<T> | undefined,
 ): connection is Connection<T> {
   return connection !== undefined && !linkOf(connection).isOver;
-}
-
-/** Adds what went over a connection. */
-function sum<T>(total: ClientStats, connection: Connection<T>): ClientStats {
-  const added = Object.entries(connection.stats()).map(([name, count]) => [
-    name,
-    total[name as keyof ClientStats] + count,
-  ]);
-  return { ...total, ...Object.fromEntries(added) };
 }

@@ -11,7 +11,6 @@ import {
   keepAlive,
   type Link,
   linkOf,
-  makeConnection,
   type Settings,
   settingsOf,
 } from "../connection/connection.ts";
@@ -73,8 +72,9 @@ export class Dialer<T> {
     }
     const prove = authenticate &&
       halfOf("prove", authenticate, this.#endpoint, secure !== undefined);
+    // Certificates have it without the brackets, which are for a port behind.
     const hostname = this.#endpoint.transport === "tcp"
-      ? withoutBrackets(this.#endpoint.hostname)
+      ? this.#endpoint.hostname.replace(/^\[(.+)\]$/, "$1")
       : "";
     this.#steps = {
       encrypt: secure && ((bytes, signal) => secure(bytes, hostname, signal)),
@@ -136,10 +136,6 @@ export class Dialer<T> {
       canProbe: this.#endpoint.transport === "tcp",
       screen: this.#steps.logIn === undefined ? screenServer : undefined,
     };
-    const { encrypt, logIn } = this.#steps;
-    if (encrypt === undefined && logIn === undefined) {
-      return makeConnection<T>(socket, this.settings, info);
-    }
     const pending = new AbortController();
     const stop = onTimeout(
       handshakeTimeout,
@@ -168,9 +164,4 @@ export function isFinal(error: unknown): boolean {
     return !error.mayRetry;
   }
   return error instanceof TypeError || isHopeless(error);
-}
-
-/** As certificates have it: the brackets are for a port behind. */
-function withoutBrackets(hostname: string): string {
-  return hostname.replace(/^\[(.+)\]$/, "$1");
 }

@@ -43,6 +43,7 @@ export {
   type TlsName,
   type TlsVersion,
 } from "./options.ts";
+export { Totals } from "./totals.ts";
 export { isFailureOf, isMistake, markFailure, unsent } from "./failures.ts";
 
 /**

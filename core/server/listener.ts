@@ -45,7 +45,7 @@ import {
 } from "./options.ts";
 import { Admission, peerOf } from "./peers.ts";
 import { Slots } from "./slots.ts";
-import { Totals } from "./totals.ts";
+import { ServerTotals } from "./totals.ts";
 
 /** Opens a socket that listens. */
 export type Bind = (address: Address, removeStale: boolean) => Binding;
@@ -106,7 +106,7 @@ export class Listener<T = JsonValue, I = unknown>
   readonly #handshakes: Handshakes<T> | undefined;
   readonly #screen: typeof screenClient | undefined;
   readonly #connections = new Set<Connection<T>>();
-  readonly #totals = new Totals();
+  readonly #totals = new ServerTotals();
   #isAccepting = false;
   /** Aborted by `close`. */
   readonly #closing = new AbortController();
@@ -179,7 +179,7 @@ export class Listener<T = JsonValue, I = unknown>
 
   /** Counts, so far and at the moment. */
   stats(): ServerStats {
-    return this.#totals.with(this.#connections, this.#handshakes?.size ?? 0);
+    return this.#totals.stats(this.#connections, this.#handshakes?.size ?? 0);
   }
 
   /**
