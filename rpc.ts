@@ -38,7 +38,7 @@ import {
   CONNECT_OPTIONS,
   ReconnectingClient,
 } from "./core/client/client.ts";
-import { Connection, keepAlive, linkOf } from "./core/connection/connection.ts";
+import { Connection } from "./core/connection/connection.ts";
 import {
   checkArgument,
   defaultsOf,
@@ -109,9 +109,10 @@ export interface ConnectRpcOptions
    * Milliseconds without a message in one direction before `rpc.ping` is called,
    * and for its answer; `false` calls nothing. Every peer answers it, even if
    * only that there is no such method. A peer that does not answer is
-   * disconnected.
+   * disconnected. So a quiet client stays connected to a server that ends idle
+   * connections, and notices a server that is gone.
    *
-   * @default {false}
+   * @default {20_000}
    */
   heartbeat?: number | false;
 }
@@ -120,7 +121,7 @@ const CONNECT_RPC_OPTIONS: OptionTable<ConnectRpcOptions> = {
   ...CONNECT_OPTIONS,
   ...RPC_OPTIONS,
   heartbeat: {
-    default: false,
+    default: 20_000,
     check: (name, value) => value === false || timeout().check(name, value),
   },
 };
@@ -319,12 +320,8 @@ export async function connectRpc<Remote = RpcUntyped>(
   methods: RpcMethods<Remote> = {},
 ): Promise<RpcPeer<Remote>> {
   const given = readOptions(CONNECT_RPC_OPTIONS, options);
-  const attach = attaching(given);
-  const settings = new RpcSettings(methods, given);
-  const connection = await connect(withoutHeartbeat(given));
-  const peer = makePeer<Remote>(connection, settings);
-  attach(peer as RpcPeer);
-  return peer;
+  const settings = settingsOf(given, methods);
+  return makePeer(await connect(withoutHeartbeat(given)), settings);
 }
 
 /**
@@ -360,25 +357,19 @@ export async function createRpcClient<Remote = RpcUntyped>(
   methods: RpcMethods<Remote> = {},
 ): Promise<RpcClient<Remote>> {
   const given = readOptions(RPC_CLIENT_OPTIONS, options);
-  const attach = attaching(given);
-  const settings = new RpcSettings(methods, given);
+  const settings = settingsOf(given, methods);
   const client = new ReconnectingClient(withoutHeartbeat(given), dial);
-  const rpcClient = makeRpcClient<Remote>(client, settings, attach);
+  const rpcClient = makeRpcClient<Remote>(client, settings);
   await client.open(given.signal);
   return rpcClient;
 }
 
-/** What keeps a peer's connection, where that is asked for. */
-function attaching(
-  { heartbeat = CONNECT_RPC_DEFAULTS.heartbeat }: ConnectRpcOptions,
-): (peer: RpcPeer) => void {
-  if (heartbeat === false) return () => {};
-  return (peer) =>
-    keepAlive(
-      linkOf(peer.connection),
-      () => peer.call("rpc.ping"),
-      heartbeat,
-    );
+function settingsOf<Remote>(
+  given: ConnectRpcOptions,
+  methods: RpcMethods<Remote>,
+): RpcSettings {
+  const { heartbeat } = { ...CONNECT_RPC_DEFAULTS, ...given };
+  return new RpcSettings(methods, given, heartbeat);
 }
 
 /** What `connect` and a client take of the options; the peer has the heartbeat. */

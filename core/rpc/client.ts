@@ -64,13 +64,12 @@ export interface RpcClient<Contract = RpcUntyped>
 /** Counts of a client of calls, over all its connections. */
 export interface RpcClientStats extends RpcStats, ClientStats {}
 
-/** Takes a client over; `attach` is called with the peer of each connection. */
+/** Takes a client over. */
 export function makeRpcClient<Contract = RpcUntyped>(
   client: ReconnectingClient,
   settings: RpcSettings,
-  attach: (peer: RpcPeer) => void = () => {},
 ): RpcClient<Contract> {
-  const remote: unknown = new ReconnectingRemote(client, settings, attach);
+  const remote: unknown = new ReconnectingRemote(client, settings);
   return remote as RpcClient<Contract>;
 }
 
@@ -78,12 +77,8 @@ class ReconnectingRemote extends Remote implements RpcClient {
   readonly #client: ReconnectingClient;
   readonly #links: Links;
 
-  constructor(
-    client: ReconnectingClient,
-    settings: RpcSettings,
-    attach: (peer: RpcPeer) => void,
-  ) {
-    const links = new Links(client, settings, attach);
+  constructor(client: ReconnectingClient, settings: RpcSettings) {
+    const links = new Links(client, settings);
     super(links.caller);
     this.#client = client;
     this.#links = links;
@@ -123,23 +118,17 @@ class Links implements CallerOptions {
   readonly caller: Caller;
   readonly #client: ReconnectingClient;
   readonly #settings: RpcSettings;
-  readonly #attach: (peer: RpcPeer) => void;
   readonly #alarm = new Alarm();
   #peer: RpcPeer | undefined;
   /** What came over earlier connections for calls that were not at work. */
   #strays = 0;
   #reaching: Promise<void> | undefined;
 
-  constructor(
-    client: ReconnectingClient,
-    settings: RpcSettings,
-    attach: (peer: RpcPeer) => void,
-  ) {
+  constructor(client: ReconnectingClient, settings: RpcSettings) {
     this.timeout = settings.options.timeout;
     this.framing = client.framing;
     this.#client = client;
     this.#settings = settings;
-    this.#attach = attach;
     this.caller = new Caller(this);
     this.#alarm.add(this.caller);
     onAbort(client.signal, () => this.#over());
@@ -165,7 +154,6 @@ class Links implements CallerOptions {
     // Those of the caller go on to be counted by the next peer.
     this.#strays = this.stats().strays - this.caller.strays;
     this.#peer = makePeer(connection, this.#settings, this.caller);
-    this.#attach(this.#peer);
   }
 
   async close(): Promise<void> {

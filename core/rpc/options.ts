@@ -93,9 +93,16 @@ export class RpcSettings {
   readonly options: typeof RPC_DEFAULTS & RpcOptions;
   /** The methods. */
   readonly methods: MethodTable;
+  /** Milliseconds of silence before `rpc.ping` is called. */
+  readonly heartbeat: number | false;
 
   /** Checks options and methods. */
-  constructor(methods: RpcMethods, options: RpcOptions) {
+  constructor(
+    methods: RpcMethods,
+    options: RpcOptions,
+    heartbeat: number | false = false,
+  ) {
+    this.heartbeat = heartbeat;
     this.options = { ...RPC_DEFAULTS, ...readOptions(RPC_OPTIONS, options) };
     this.methods = tableOf(methods, this.options.discover);
   }

@@ -13,6 +13,7 @@ import {
   type Connection,
   type ConnectionEnd,
   type Consumer,
+  keepAlive,
   type Link,
   linkOf,
 } from "../connection/connection.ts";
@@ -127,6 +128,10 @@ class Peer extends Remote implements RpcPeer {
     const link = linkOf(connection);
     link.outbox.limitDepth();
     withinMethod(() => link.consume(dispatcher));
+    const { heartbeat } = settings;
+    if (heartbeat !== false) {
+      keepAlive(link, () => this.call("rpc.ping"), heartbeat);
+    }
   }
 
   stats(): RpcStats {
