@@ -7,14 +7,8 @@ import type { Connection } from "../connection/connection.ts";
 import type { RpcId, RpcRequest } from "./jsonrpc.ts";
 import type { Caller } from "./caller.ts";
 import type { Invoke } from "./methods.ts";
-import type {
-  RpcApi,
-  RpcCallOptions,
-  RpcContext,
-  RpcRemote,
-  RpcReply,
-  RpcUntyped,
-} from "./contract.ts";
+import type { RpcContext } from "./contract.ts";
+import type { CallScope } from "./outgoing_call.ts";
 import type { OutgoingStream } from "./outgoing_stream.ts";
 import { Remote } from "./remote.ts";
 import type { Batch } from "./replies.ts";
@@ -36,7 +30,7 @@ export interface CallSetting {
 }
 
 /** A call as its method has it, and what there is to know about it. */
-export class IncomingCall implements RpcContext {
+export class IncomingCall extends Remote implements RpcContext {
   /** What it is known by; `undefined` for a notification. */
   readonly id: RpcId | undefined;
   /** What is called; `undefined` if there is no such method. */
@@ -77,6 +71,7 @@ export class IncomingCall implements RpcContext {
     batch: Batch | undefined,
     setting: CallSetting,
   ) {
+    super(setting.caller);
     this.id = id;
     this.invoke = setting.settings.methods.get(method);
     this.method = this.invoke && method;
@@ -139,33 +134,9 @@ export class IncomingCall implements RpcContext {
     return this.#setting.connection;
   }
 
-  /** What the caller serves; what is called there is given up with this call. */
-  get #remote(): Remote {
-    return new Remote(this.#setting.caller, undefined, this);
-  }
-
-  /** See {@linkcode RpcRemote.api}. */
-  get api(): RpcApi<RpcUntyped> {
-    return this.#remote.api;
-  }
-
-  /** See {@linkcode RpcRemote.with}. */
-  with(options: RpcCallOptions): RpcRemote {
-    return this.#remote.with(options);
-  }
-
-  /** See {@linkcode RpcRemote.call}. */
-  call(
-    method: string,
-    params?: object,
-    options?: RpcCallOptions,
-  ): RpcReply<unknown> {
-    return this.#remote.call(method, params, options);
-  }
-
-  /** See {@linkcode RpcRemote.notify}. */
-  notify(method: string, params?: object): Promise<void> {
-    return this.#remote.notify(method, params);
+  /** What is called through it is given up with it. */
+  protected override get scope(): CallScope {
+    return this;
   }
 
   /**

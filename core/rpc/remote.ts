@@ -29,6 +29,11 @@ export class Remote implements RpcRemote {
     this.#scope = scope;
   }
 
+  /** The call that is answered, for what is called within it. */
+  protected get scope(): CallScope | undefined {
+    return this.#scope;
+  }
+
   /** See {@linkcode RpcRemote.api}. */
   get api(): RpcApi<RpcUntyped> {
     return this.#api ??= apiOf((method, params) => this.call(method, params));
@@ -37,11 +42,8 @@ export class Remote implements RpcRemote {
   /** See {@linkcode RpcRemote.with}. */
   with(options: RpcCallOptions): Remote {
     const given = readOptions(CALL_OPTIONS, options);
-    return new Remote(
-      this.#caller,
-      { ...this.#options, ...given },
-      this.#scope,
-    );
+    const all = { ...this.#options, ...given };
+    return new Remote(this.#caller, all, this.scope);
   }
 
   /** See {@linkcode RpcRemote.call}. */
@@ -54,13 +56,13 @@ export class Remote implements RpcRemote {
       method,
       params,
       options,
-      this.#scope,
+      this.scope,
       this.#options,
     );
   }
 
   /** See {@linkcode RpcRemote.notify}. */
   notify(method: string, params?: object): Promise<void> {
-    return this.#caller.notify(method, params, this.#scope);
+    return this.#caller.notify(method, params, this.scope);
   }
 }
