@@ -411,7 +411,8 @@ export interface RpcRemote<Contract = RpcUntyped> {
    * @param params Its parameters: an array or, by name, an object.
    * @returns A promise that resolves when more can be sent, like that of
    * `send`.
-   * @throws {BackpressureError} If too many wait.
+   * @throws {BackpressureError} If too many wait, or if it still waits when the
+   * connection is closed and more than `maxQueuedBytes` are queued.
    * @throws {ConnectionClosedError} If the connection has ended.
    * @throws {InvalidMessageError} If JSON cannot represent the parameters.
    */
