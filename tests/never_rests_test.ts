@@ -94,7 +94,7 @@ const WAYS: Record<
 > = {
   "a handler that answers each message when the next has come": {
     message: 1,
-    count: 500_000,
+    count: 100_000,
     async take(connection) {
       let answer = (_: number) => {};
       new Responder(
@@ -114,14 +114,14 @@ const WAYS: Record<
   },
   "an iteration": {
     message: 1,
-    count: 1_000_000,
+    count: 200_000,
     async take(connection) {
       for await (const _ of connection);
     },
   },
   "notifications of RPC": {
     message: { jsonrpc: "2.0", method: "n" },
-    count: 300_000,
+    count: 100_000,
     take(connection) {
       rpc(connection, { n() {} });
       return connection.closed;
@@ -129,7 +129,7 @@ const WAYS: Record<
   },
   "requests of which some always wait": {
     message: 1,
-    count: 300_000,
+    count: 100_000,
     isAsked: true,
     async take(connection) {
       async function ask(): Promise<void> {
@@ -140,7 +140,7 @@ const WAYS: Record<
   },
 };
 
-// 2 million messages in all.
+// Half a million messages in all.
 for (
   const [name, { message, count, isAsked = false, take }] of Object.entries(
     WAYS,

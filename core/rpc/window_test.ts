@@ -22,8 +22,9 @@ interface Request {
   timeout?: number;
 }
 
-const MANY = 100_000;
 const WINDOW = 1_024;
+/** Many windows, also where each call makes another. */
+const MANY = 10_000;
 
 function result(id: unknown, result: unknown): object {
   return { jsonrpc: "2.0", id, result };
@@ -42,15 +43,15 @@ const REST = { callsOpen: 0, callsRunning: 0, strays: 0 };
 
 const WORK: Record<string, [calls: number, work: RpcMethods["work"]]> = {
   "answer at once": [MANY, () => {}],
-  "answer later": [MANY, () => Promise.resolve()],
+  "answer later": [100_000, () => Promise.resolve()],
   "call back": [
-    20_000, // 100 000 as well, in five times the time
+    MANY,
     async function (this: RpcContext) {
       await this.call("leaf");
     },
   ],
   "call each other in chains": [
-    5_000,
+    2_000,
     async function (this: RpcContext) {
       await this.call("hop", [5]);
     },
@@ -69,13 +70,6 @@ for (const [name, [count, work]] of Object.entries(WORK)) {
       if (Number(hops) > 0) await this.call("hop", [Number(hops) - 1]);
     },
   };
-
-  Deno.test(`a client makes ${count} calls at once of methods that ${name}`, async () => {
-    const { client, server } = rpcPair(methods, UNLIMITED, methods, UNLIMITED);
-    await Promise.all(callMany(client, count));
-    assertEquals([client.stats(), server.stats()], [REST, REST]);
-    await client.close();
-  });
 
   Deno.test(`two peers make ${count} calls to each other at once of methods that ${name}`, async () => {
     const { client, server } = rpcPair(methods, UNLIMITED, methods, UNLIMITED);
