@@ -93,7 +93,8 @@ export async function connect<T = JsonValue>(
  * missing.
  * @throws {Error} If there is no such host.
  * @throws {RangeError} If a number is out of range.
- * @throws {TlsError} If the server cannot be trusted, or speaks no TLS.
+ * @throws {TlsError} If the server's certificate is not trusted, or the server
+ * does not speak TLS.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
 export async function createClient<T = JsonValue>(

@@ -1,10 +1,13 @@
 /**
- * JSON messages over TCP and Unix sockets, each behind a 4-byte big-endian
- * length.
+ * JSON messages over TCP, TLS and Unix sockets, each behind its length in 4
+ * bytes, big-endian.
  *
- * {@linkcode serve} answers messages, {@linkcode connect} sends requests,
- * {@linkcode listen} gives full control of each connection; the codec alone is
- * in `@blackbelt/networking/framing`.
+ * {@linkcode serve} answers requests, {@linkcode connect} makes a connection,
+ * {@linkcode createClient} one that connects again, and {@linkcode listen}
+ * hands each connection to a handler. Remote calls are in
+ * `@blackbelt/networking/rpc`, the codec alone in
+ * `@blackbelt/networking/framing`, and connections for your tests in
+ * `@blackbelt/networking/testing`.
  *
  * ```ts
  * import { connect, serve } from "@blackbelt/networking";

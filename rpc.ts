@@ -348,7 +348,8 @@ export async function connectRpc<Remote = RpcUntyped>(
  * missing.
  * @throws {Error} If there is no such host.
  * @throws {RangeError} If a number is out of range.
- * @throws {TlsError} If the server cannot be trusted, or speaks no TLS.
+ * @throws {TlsError} If the server's certificate is not trusted, or the server
+ * does not speak TLS.
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
  * method is invalid.
  */

@@ -84,7 +84,7 @@ export {
  * ```
  *
  * @typeParam T Type of the peers' messages. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  * @param options Where to listen, framing and limits.
  * @param handler Handles one connection.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
@@ -116,7 +116,7 @@ export function listen<T = JsonValue, I = unknown>(
  * ```
  *
  * @typeParam T Type of the peers' messages. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  * @param options Where to listen, framing and limits.
  */
 export function listen<T = JsonValue, I = unknown>(
@@ -155,7 +155,7 @@ export function listen<T = JsonValue, I = unknown>(
  * ```
  *
  * @typeParam T Type of the clients' messages. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  * @param options Where to listen, framing and limits.
  * @param handler Answers a message.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
@@ -172,7 +172,7 @@ export function serve<T = JsonValue, I = unknown>(
  * Answers messages on port 8080 of all addresses of this machine.
  *
  * @typeParam T Type of the clients' messages. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  * @param handler Answers a message.
  */
 export function serve<T = JsonValue, I = unknown>(

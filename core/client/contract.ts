@@ -60,7 +60,7 @@ export interface Client<T = JsonValue>
     options?: Pick<RequestOptions, "signal">,
   ): Promise<Connection<T>>;
 
-  /** What went over its connections so far. */
+  /** Counts over all connections so far. */
   stats(): ClientStats;
 
   /**
@@ -71,8 +71,8 @@ export interface Client<T = JsonValue>
 
   /**
    * Sends a message and waits for its reply, once there is a connection; see
-   * {@linkcode Connection.request}. It is sent once at most. Its `timeout`
-   * begins at the call.
+   * {@linkcode Connection.request}. It is sent at most once. Its `timeout`
+   * begins with the call.
    */
   request(message: unknown, options?: RequestOptions): Promise<T>;
 
@@ -88,7 +88,7 @@ export interface Client<T = JsonValue>
 export interface ConnectingEvent {
   /** The kind of event. */
   readonly type: "connecting";
-  /** Milliseconds that it waits first: none the first time. */
+  /** Milliseconds before it; 0 for the first attempt. */
   readonly delay: number;
 }
 

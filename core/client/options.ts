@@ -30,7 +30,7 @@ import {
 import type { ClientEvent } from "./contract.ts";
 import { encodeFrame, type JsonValue } from "../framing/framing.ts";
 
-/** What a client asks its server for, to see that it is alive. */
+/** What a client sends to see that its server is alive. */
 export interface Heartbeat {
   /**
    * A message that the server answers, whatever the answer. It is an ordinary
@@ -149,8 +149,8 @@ const HEARTBEAT_OPTIONS: OptionTable<Heartbeat> = {
  * Reads a heartbeat.
  *
  * @throws {RangeError} If the interval is out of range.
- * @throws {TypeError} If JSON cannot carry the message, or an option does not
- * exist or has the wrong type.
+ * @throws {TypeError} If JSON cannot represent the message, or an option does
+ * not exist or has the wrong type.
  */
 export function resolveHeartbeat(heartbeat: Heartbeat): Required<Heartbeat> {
   const { message, interval } = {

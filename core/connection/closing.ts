@@ -35,7 +35,7 @@ type Receiving = "open" | "ended" | "unreadable" | "stopped";
 
 /** What the end of a link has to know of it. */
 export interface ClosingInfo {
-  /** Where the peer is. */
+  /** Address of the peer. */
   remoteAddr?: Address;
   /** What errors call the peer, in place of where it is. */
   peerName?: string;

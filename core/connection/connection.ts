@@ -82,7 +82,7 @@ let connectionOf: <T>(link: Link<T>) => Connection<T>;
  * ```
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
 export class Connection<T = JsonValue, I = unknown>
   implements AsyncIterable<T>, AsyncDisposable {
@@ -272,7 +272,7 @@ export interface ClosedEvent<T = JsonValue, I = unknown> {
   readonly connection: Connection<T, I>;
   /** How it has ended. */
   readonly end: ConnectionEnd;
-  /** What went over it. */
+  /** Counts of the connection. */
   readonly stats: ConnectionStats;
 }
 

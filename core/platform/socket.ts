@@ -9,7 +9,7 @@ import type { ByteDuplex } from "../connection/connection.ts";
 export interface Socket extends ByteDuplex {
   /** Where this end is. */
   readonly localAddr: { readonly transport: string };
-  /** Where the peer is. */
+  /** Address of the peer. */
   readonly remoteAddr: { readonly transport: string };
   ref(): void;
   unref(): void;

@@ -40,7 +40,7 @@ export interface ListeningEvent {
 export interface RejectedEvent {
   /** The kind of event. */
   readonly type: "rejected";
-  /** Where the peer is. */
+  /** Address of the peer. */
   readonly remoteAddr: Address;
   /** Why. */
   readonly reason: RejectionReason;
@@ -53,7 +53,10 @@ export interface RejectedEvent {
  * peer was not the reason.
  */
 export interface AcceptFailedEvent extends FailedEvent {
-  /** Whether the peer left before it was accepted: no fault of the server. */
+  /**
+   * Whether the peer left before it was accepted, which is no fault of the
+   * server.
+   */
   readonly isOfPeer: boolean;
 }
 

@@ -16,7 +16,7 @@ import { report } from "../tools/report.ts";
  * promise is settled. What it sends after that is refused.
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
 export type ConnectionHandler<T = JsonValue, I = unknown> = (
   connection: Connection<T, I>,

@@ -60,7 +60,7 @@ export type Reply =
  * {@linkcode ErrorHandler} answers.
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
 export type Handler<T = JsonValue, I = unknown> = (
   message: T,

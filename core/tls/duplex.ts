@@ -25,8 +25,8 @@ import { nextRound } from "../tools/schedule.ts";
  */
 export class TlsError extends Error {
   /**
-   * Whether the link broke before it was encrypted, and may not the next time:
-   * neither end has refused the other.
+   * Whether another attempt may succeed: the link broke before it was
+   * encrypted, and neither end had rejected the other.
    */
   readonly mayRetry: boolean;
 
