@@ -8,6 +8,7 @@ import {
   type ConnectionHandler,
   handle,
   type Handler,
+  LISTEN_OPTIONS,
   Listener,
   type ListenOptions,
   Responder,
@@ -126,7 +127,9 @@ export function listen<T = JsonValue, I = unknown>(
   options: ServerOptions<T, I> = {},
   handler?: ConnectionHandler<T, I>,
 ): Listener<T, I> | Server<T, I> {
-  if (handler === undefined) return new Listener(options, bind);
+  if (handler === undefined) {
+    return new Listener(readOptions(LISTEN_OPTIONS, options), bind);
+  }
   const given = readOptions(SERVER_OPTIONS, options);
   checkArgument(
     "handler",

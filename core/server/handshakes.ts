@@ -25,7 +25,7 @@ import {
 } from "../handshake/handshake.ts";
 import type { Socket } from "../platform/platform.ts";
 import { startTimer } from "../tools/abort.ts";
-import type { RejectionReason } from "./events.ts";
+import type { RejectedEvent } from "./events.ts";
 import type { LISTEN_DEFAULTS } from "./options.ts";
 import { type Admission, firstToGo, peerOf } from "./peers.ts";
 import type { Slots } from "./slots.ts";
@@ -62,15 +62,6 @@ export type AcceptedInfo<T> = ConnectionInfo<T> & {
   readonly remoteAddr: Address;
 };
 
-/** A peer that was rejected. */
-export interface Refusal<T> {
-  readonly remoteAddr: Address;
-  readonly reason: RejectionReason;
-  readonly error: unknown;
-  /** Nothing where the peer is gone already. */
-  readonly connection: Connection<T> | undefined;
-}
-
 /** What handshakes are made with, and what is told how each ended. */
 export interface Entrance<T> {
   readonly encrypt: HandshakeSteps<T>["encrypt"];
@@ -84,7 +75,8 @@ export interface Entrance<T> {
   readonly slots: Slots;
   /** Takes a connection that has a slot. */
   deliver(connection: Connection<T>): void;
-  refuse(refusal: Refusal<T>): void;
+  /** Takes a peer that was rejected, and its connection unless it is gone. */
+  refuse(event: RejectedEvent, connection: Connection<T> | undefined): void;
 }
 
 /** Has peers encrypt and log in, and hands on those that have. */
@@ -216,7 +208,10 @@ export class Handshakes<T> {
         ? "failures"
         : "authentication");
     const { remoteAddr } = info;
-    this.#entrance.refuse({ remoteAddr, reason, error: cause, connection });
+    this.#entrance.refuse(
+      { type: "rejected", remoteAddr, reason, error: cause },
+      connection,
+    );
   }
 
   /** Closes the connection once its peer has what was sent: it is pending. */

@@ -35,12 +35,11 @@ import {
 import { quiet } from "../tools/promises.ts";
 import { Queue } from "../tools/queue.ts";
 import { report } from "../tools/report.ts";
-import type { RejectionReason, ServerEvent, ServerStats } from "./events.ts";
-import { type AcceptedInfo, Handshakes, type Refusal } from "./handshakes.ts";
+import type { RejectedEvent, ServerEvent, ServerStats } from "./events.ts";
+import { type AcceptedInfo, Handshakes } from "./handshakes.ts";
 import {
   checkForAddress,
   LISTEN_DEFAULTS,
-  LISTEN_OPTIONS,
   type ListenOptions,
 } from "./options.ts";
 import { Admission, peerOf } from "./peers.ts";
@@ -132,23 +131,22 @@ export class Listener<T = JsonValue, I = unknown>
     drain = (listener) => listener.#drain();
   }
 
-  /** Opens the socket; use `listen`. */
+  /** Opens the socket, with options that were read; use `listen`. */
   constructor(
     options: ListenOptions<T, I>,
     bind: Bind,
     consume?: Consume<T, I>,
   ) {
-    const given = readOptions(LISTEN_OPTIONS, options as ListenOptions<T>);
-    const resolved = { ...LISTEN_DEFAULTS, ...given };
-    const { tls, authenticate } = resolved;
+    const resolved = { ...LISTEN_DEFAULTS, ...options as ListenOptions<T> };
+    const { tls, authenticate, removeStale = true } = resolved;
     this.#consume = consume as Consume<T>;
     this.#events = new Events("@blackbelt/networking:server", resolved.onEvent);
     this.#admission = new Admission(resolved.maxConnectionsPerIp);
     this.#slots = new Slots(resolved.maxConnections);
-    this.#settings = settingsOf(given);
+    this.#settings = settingsOf(options);
     const encrypt = tls && secureServer(tls);
-    const endpoint = checkEndpoint(given, LISTEN_DEFAULTS);
-    checkForAddress(given, endpoint);
+    const endpoint = checkEndpoint(options, LISTEN_DEFAULTS);
+    checkForAddress(options, endpoint);
     const verify = authenticate &&
       halfOf("verify", authenticate, endpoint, encrypt !== undefined);
     this.#screen = verify === undefined ? screenClient : undefined;
@@ -159,10 +157,10 @@ export class Listener<T = JsonValue, I = unknown>
         admission: this.#admission,
         slots: this.#slots,
         deliver: (connection) => this.#deliver(connection),
-        refuse: (refusal) => this.#refuse(refusal),
+        refuse: (event, connection) => this.#refuse(event, connection),
       });
     }
-    this.#binding = bind(endpoint, given.removeStale ?? true);
+    this.#binding = bind(endpoint, removeStale);
     this.#events.emit({ type: "listening", addr: this.addr });
     onAbort(resolved.signal, () => this.close(), this.#closing.signal);
   }
@@ -265,7 +263,9 @@ export class Listener<T = JsonValue, I = unknown>
     this.#totals.accepted++;
     if (!this.#admission.enter(peerOf(info.remoteAddr))) {
       socket.close();
-      this.#reject(info.remoteAddr, "maxConnectionsPerIp");
+      const { remoteAddr } = info;
+      const reason = "maxConnectionsPerIp";
+      this.#reject({ type: "rejected", remoteAddr, reason });
     } else if (this.#handshakes === undefined) {
       // One is free, and is not given away meanwhile.
       this.#slots.take(this.#closing.signal);
@@ -276,18 +276,19 @@ export class Listener<T = JsonValue, I = unknown>
     }
   }
 
-  #refuse({ remoteAddr, reason, error, connection }: Refusal<T>): void {
-    if (connection === undefined) this.#admission.leave(peerOf(remoteAddr));
-    else if (
-      error instanceof VerifierError && !this.#events.isHeard &&
-      !isFailureOf(linkOf(connection), error.cause)
-    ) report(error.cause);
-    this.#reject(remoteAddr, reason, error);
+  #refuse(event: RejectedEvent, connection: Connection<T> | undefined): void {
+    if (connection === undefined) {
+      this.#admission.leave(peerOf(event.remoteAddr));
+    } else if (
+      event.error instanceof VerifierError && !this.#events.isHeard &&
+      !isFailureOf(linkOf(connection), event.error.cause)
+    ) report(event.error.cause);
+    this.#reject(event);
   }
 
-  #reject(remoteAddr: Address, reason: RejectionReason, error?: unknown): void {
+  #reject(event: RejectedEvent): void {
     this.#totals.rejected++;
-    this.#events.emit({ type: "rejected", remoteAddr, reason, error });
+    this.#events.emit(event);
   }
 
   /** Hands a connection on. */

@@ -26,6 +26,7 @@ export {
 } from "./respond.ts";
 export {
   LISTEN_DEFAULTS,
+  LISTEN_OPTIONS,
   type ListenOptions,
   SERVE_DEFAULTS,
   SERVE_OPTIONS,
