@@ -7,7 +7,7 @@
  * @module
  */
 import { createInterface, type Interface } from "node:readline";
-import { Readable, Writable } from "node:stream";
+import { Readable, type Writable } from "node:stream";
 import { escape } from "../core/tools/escape.ts";
 
 const PROMPT = "> ";
@@ -27,15 +27,10 @@ const UNFINISHED = new RegExp(
   `^${ESCAPE}(?:\\[[\\d;?]*|O|${PASTE.slice(1)}(?![^]*${PASTE_END})[^]*)?$`,
 );
 
-/** Where lines are edited. */
-export interface Screen {
-  readonly columns: number;
-  write(text: string): void;
-}
-
 /** Options of a {@linkcode LineEditor}. */
 export interface LineEditorOptions {
-  readonly screen: Screen;
+  /** The terminal, with its number of columns. */
+  readonly screen: Writable & { readonly columns?: number };
   /** Takes a text; the next is asked for when it is done. */
   answer(text: string): Promise<void>;
   /** Gives up the answer at Ctrl-C, and says whether that was all to be done. */
@@ -62,7 +57,7 @@ export class LineEditor {
     const { screen, complete } = this.#options = options;
     this.#readline = createInterface({
       input: this.#keyboard,
-      output: new ScreenStream(screen),
+      output: screen,
       terminal: true,
       historySize: MOST_HISTORY,
       removeHistoryDuplicates: true,
@@ -155,22 +150,4 @@ function depthOf(line: string): number {
   // A string does not go on in the next line, so that is no JSON.
   if (bare.includes('"')) return -Infinity;
   return bare.split(/[[{]/).length - bare.split(/[\]}]/).length;
-}
-
-class ScreenStream extends Writable {
-  readonly #screen: Screen;
-
-  constructor(screen: Screen) {
-    super({ decodeStrings: false });
-    this.#screen = screen;
-  }
-
-  get columns(): number {
-    return this.#screen.columns;
-  }
-
-  override _write(text: string, _encoding: string, done: () => void): void {
-    this.#screen.write(text);
-    done();
-  }
 }

@@ -1,3 +1,4 @@
+import { Writable } from "node:stream";
 import { assert, assertEquals } from "@std/assert";
 import { LineEditor, type LineEditorOptions } from "./line_editor.ts";
 
@@ -7,6 +8,16 @@ const LEFT = "\x1b[D";
 const PASTE = "\x1b[200~";
 const PASTED = "\x1b[201~";
 
+/** A terminal that hands on what is written. */
+function screen(show: (text: string) => void): Writable {
+  return new Writable({
+    write(text, _encoding, done) {
+      show(String(text));
+      done();
+    },
+  });
+}
+
 /** What is shown and entered when keys come in these pieces, and the end. */
 async function edit(
   pieces: Iterable<string>,
@@ -15,7 +26,7 @@ async function edit(
   const texts: string[] = [];
   let shown = "";
   const editor = new LineEditor({
-    screen: { columns: 80, write: (text) => void (shown += text) },
+    screen: screen((text) => shown += text),
     answer: async (text) => {
       await Promise.resolve();
       texts.push(text);
@@ -127,7 +138,7 @@ Deno.test("LineEditor keeps what is typed while a text is answered, but for Ctrl
   const texts: string[] = [];
   let shown = "";
   const editor = new LineEditor({
-    screen: { columns: 80, write: (text) => void (shown += text) },
+    screen: screen((text) => shown += text),
     answer(text) {
       texts.push(text);
       answering.resolve(text);

@@ -16,23 +16,19 @@ import {
 const INVALID_PARAMS = -32602;
 
 /** Two numbers, by position or by name. */
-const PAIR: StandardSchema<
-  [a: number, b: number] | { a: number; b: number },
-  readonly [number, number]
-> = {
+const PAIR: StandardSchema<[a: number, b: number], number[]> = {
   "~standard": {
     version: 1,
     vendor: "@blackbelt/networking",
     validate(params) {
-      const pair = Array.isArray(params)
+      const { a, b, ...others } = Object(params);
+      const value = Array.isArray(params)
         ? params
-        : Object.keys(Object(params)).length === 2
-        ? [Reflect.get(Object(params), "a"), Reflect.get(Object(params), "b")]
-        : [];
-      const [a, b] = pair;
-      return pair.length === 2 && typeof a === "number" &&
-          typeof b === "number"
-        ? { value: [a, b] }
+        : [a, b, ...Object.values(others)];
+      const isPair = value.length === 2 &&
+        value.every((number) => typeof number === "number");
+      return isPair
+        ? { value }
         : { issues: [{ message: "expected [a, b] or {a, b}, two numbers" }] };
     },
   },

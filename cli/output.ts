@@ -62,15 +62,15 @@ export function printProgress(line: string): void {
 }
 
 /** Writes what moves the cursor of a terminal; nothing from outside is in it. */
-export function control(sequence: string): void {
+export function control(sequence: string | Uint8Array): void {
   writeSync(Deno.stdout, sequence);
 }
 
 function writeSync(
   stream: Pick<typeof Deno.stdout, "writeSync">,
-  text: string,
+  text: string | Uint8Array,
 ): void {
-  let bytes = TEXT_ENCODER.encode(text);
+  let bytes = typeof text === "string" ? TEXT_ENCODER.encode(text) : text;
   try {
     while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
   } catch {

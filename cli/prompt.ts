@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Writable } from "node:stream";
 import { AuthenticationError, type Client, type JsonValue } from "../mod.ts";
 import type { ExchangeOptions } from "./exchange.ts";
 import { Failure, sentence } from "./failure.ts";
@@ -10,12 +11,18 @@ import { LineEditor, type LineEditorOptions } from "./line_editor.ts";
 import { control, print, printError } from "./output.ts";
 
 const BRACKETED_PASTE = "\x1b[?2004";
-const SCREEN = {
+
+/** The terminal, as readline writes to it. */
+class Screen extends Writable {
   get columns(): number {
     return Deno.consoleSize().columns || 80;
-  },
-  write: control,
-};
+  }
+
+  override _write(text: Uint8Array, _encoding: string, done: () => void): void {
+    control(text);
+    done();
+  }
+}
 
 /** What a prompt does with what is entered. */
 export interface Answering extends Omit<LineEditorOptions, "screen"> {
@@ -43,7 +50,11 @@ export async function prompt(
   Deno.stdin.setRaw(true);
   control(`${BRACKETED_PASTE}h`);
   try {
-    const options = { ...others, answer: answerOrExplain, screen: SCREEN };
+    const options = {
+      ...others,
+      answer: answerOrExplain,
+      screen: new Screen(),
+    };
     const editor = new LineEditor(options);
     const exitCode = await editor.run(Deno.stdin.readable);
     // A user who interrupts does not wait for what is still on its way.
