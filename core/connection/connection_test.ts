@@ -26,6 +26,7 @@ import {
   ConnectionClosedError,
   type ConnectionOptions,
   fromDuplex,
+  isFailureOf,
   linkOf,
 } from "./connection.ts";
 import { turn } from "../../tests/turns.ts";
@@ -778,4 +779,29 @@ Deno.test("limit() lets larger frames through from then on", async () => {
   linkOf(one).limit(framingOf({ maxFrameBytes: 100 }));
   assertEquals((await next(one)).value, "more than before");
   await one.close();
+});
+
+Deno.test("request() rejects with a stack that leads to its caller, whatever it fails of", async () => {
+  async function askFromHere(connection: Connection): Promise<unknown> {
+    return await connection.request("how are you?");
+  }
+  const failures: Record<string, (far: MemoryEnd, one: Connection) => unknown> =
+    {
+      "the link breaks": (far) => far.cut(),
+      "the peer ends its side": (far) => far.closeWrite(),
+      "the reply is no JSON": (far) => far.write(BAD_FRAME),
+      "it is closed": (_, one) => void one.close(),
+    };
+  for (const [how, fail] of Object.entries(failures)) {
+    const { far, one } = connectionPair();
+    const replies = [askFromHere(one), askFromHere(one)];
+    await turn();
+    fail(far, one);
+    const error = await assertRejects(() => replies[0], Error);
+    assert(error.stack!.includes("askFromHere"), `${how}: ${error.stack}`);
+    one.abort();
+    const last = await assertRejects(() => replies[1], ConnectionClosedError);
+    assert(last.stack!.includes("askFromHere"), `${how}: ${last.stack}`);
+    assert(isFailureOf(linkOf(one), last));
+  }
 });

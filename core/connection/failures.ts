@@ -5,7 +5,7 @@
  */
 import { InvalidMessageError } from "../framing/framing.ts";
 import { quiet } from "../tools/promises.ts";
-import { BackpressureError } from "./options.ts";
+import { BackpressureError, ConnectionClosedError } from "./options.ts";
 
 /** The link of each error. Nothing is kept of errors that are gone. */
 const LINKS = new WeakMap<object, object>();
@@ -19,6 +19,19 @@ export function markFailure(error: object, link: object): void {
 export function isFailureOf(link: object, error: unknown): boolean {
   return typeof error === "object" && error !== null &&
     LINKS.get(error) === link;
+}
+
+/** Makes an error of a link anew, where it is awaited. */
+export function again(error: object): object {
+  const { message, cause } = error as Error;
+  const made = error instanceof ConnectionClosedError
+    ? new ConnectionClosedError(message, error)
+    : error instanceof InvalidMessageError
+    ? new InvalidMessageError(message, cause === undefined ? {} : { cause })
+    : error;
+  const link = LINKS.get(error);
+  if (link !== undefined) markFailure(made, link);
+  return made;
 }
 
 /** Whether an error is for a mistake of the caller's, which is not to be missed. */

@@ -354,7 +354,7 @@ export class Inbox<T> {
    * There will be no more messages: iterations end, or throw `failure`; requests
    * reject.
    */
-  end(failure: unknown, reason: unknown): void {
+  end(failure: unknown, reason: object): void {
     this.#end = { failure };
     this.#iteration?.end(failure);
     this.#requests?.end(reason);

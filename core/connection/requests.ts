@@ -9,10 +9,17 @@ import { onAbort, timeoutError } from "../tools/abort.ts";
 import { Queue } from "../tools/queue.ts";
 import { BackpressureError } from "./options.ts";
 import type { Ticker, Tickers, Ticking } from "../tools/ticker.ts";
-import { rejectQuietly } from "../tools/promises.ts";
+import { rejectAwaited } from "../tools/promises.ts";
+import { again } from "./failures.ts";
 
 /** Requests that may be open on one connection. */
 export const MOST_REQUESTS = 65_536;
+
+/**
+ * Requests that get an error of their own when the link ends, with a stack that
+ * leads to them. It takes some 15 µs to make one.
+ */
+const MOST_STACKS = 256;
 
 /** The slot of a request in the order of the replies. */
 interface Slot<T> {
@@ -99,7 +106,10 @@ export class Requests<T> implements Ticking {
     this.#slots.push(slot);
     if (isHeartbeat) this.#heartbeats++;
     if (signal !== undefined) {
-      slot.leave = onAbort(signal, (reason) => this.#giveUp(slot, reason));
+      slot.leave = onAbort(
+        signal,
+        (reason) => this.#giveUp(slot, () => reason),
+      );
     }
     return settlers.promise;
   }
@@ -138,12 +148,10 @@ export class Requests<T> implements Ticking {
             `Cannot receive reply: it is missing ${timeout} ms after its request was given up (timeout), and replies are matched by their order`,
           ));
         }
-        this.#giveUp(
-          slot,
+        this.#giveUp(slot, () =>
           timeoutError(
             `Cannot receive reply: timed out after ${timeout} ms (timeout)`,
-          ),
-        );
+          ));
       }
       this.#earliest = Math.min(this.#earliest, slot.deadline);
       shortest = Math.min(shortest, timeout);
@@ -153,9 +161,9 @@ export class Requests<T> implements Ticking {
   }
 
   /** Keeps nothing of a request but its slot. */
-  #giveUp(slot: Slot<T>, reason: unknown): void {
+  #giveUp(slot: Slot<T>, failure: () => unknown): void {
     slot.deadline = this.#deadlineOf(slot.timeout);
-    reject(slot, reason);
+    reject(slot, failure);
   }
 
   /**
@@ -170,7 +178,7 @@ export class Requests<T> implements Ticking {
     const { settlers, leave } = slot;
     if (leave !== undefined) leave();
     if (settlers === undefined) return true;
-    if (isBad) rejectQuietly(settlers, message);
+    if (isBad) rejectAwaited(settlers, () => again(message as Error));
     else settlers.resolve(message as T);
     return true;
   }
@@ -182,18 +190,19 @@ export class Requests<T> implements Ticking {
   }
 
   /** Rejects all. */
-  end(reason: unknown): void {
+  end(reason: object): void {
     this.#tickBy(undefined);
+    let made = 0;
     for (let slot; (slot = this.#slots.shift()) !== undefined;) {
-      reject(slot, reason);
+      reject(slot, () => made++ < MOST_STACKS ? again(reason) : reason);
     }
     this.#heartbeats = 0;
   }
 }
 
-function reject<T>(slot: Slot<T>, reason: unknown): void {
+function reject<T>(slot: Slot<T>, failure: () => unknown): void {
   const { settlers, leave } = slot;
   slot.settlers = slot.leave = undefined;
   leave?.();
-  if (settlers !== undefined) rejectQuietly(settlers, reason);
+  if (settlers !== undefined) rejectAwaited(settlers, failure);
 }

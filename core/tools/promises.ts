@@ -24,6 +24,26 @@ export function rejectQuietly<Value>(
   reject(reason);
 }
 
+const RESOLVED = Promise.resolve();
+
+/**
+ * Rejects like {@linkcode rejectQuietly} with an error that is made only once
+ * the engine knows what awaits the promise, so that its stack leads there. It
+ * costs nothing before: the promise follows another one that rejects two
+ * microtasks later, and nothing else reacts to it by then.
+ */
+export function rejectAwaited<Value>(
+  { promise, resolve }: PromiseWithResolvers<Value>,
+  failure: () => unknown,
+): void {
+  const failed = RESOLVED.then(ignore).then((): never => {
+    const error = failure();
+    promise.catch(ignore);
+    throw error;
+  });
+  resolve(failed);
+}
+
 /**
  * Does the same as `quiet` for a promise that is about to be rejected with an
  * error that is made only then: where nothing but the code that awaits the
