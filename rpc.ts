@@ -106,11 +106,11 @@ export const SERVE_RPC_DEFAULTS: typeof SERVE_DEFAULTS & typeof RPC_DEFAULTS =
 export interface ConnectRpcOptions
   extends Omit<ConnectOptions, "heartbeat">, RpcOptions {
   /**
-   * Milliseconds without a message in one direction before `rpc.ping` is called,
-   * and for its answer; `false` calls nothing. Every peer answers it, even if
-   * only that there is no such method. A peer that does not answer is
-   * disconnected. So a quiet client stays connected to a server that ends idle
-   * connections, and notices a server that is gone.
+   * Milliseconds without a message in one direction before `rpc.ping` is
+   * called, and for its answer; `false` calls nothing. Every peer answers it,
+   * even if only that there is no such method. A peer that does not answer is
+   * disconnected. So a quiet client stays connected to a server with an
+   * `idleTimeout`, and notices a server that has disappeared.
    *
    * @default {20_000}
    */

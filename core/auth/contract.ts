@@ -19,23 +19,23 @@ export interface AuthenticationPeer {
   readonly localAddr: Address | undefined;
   /** Address of the peer, if it is known. */
   readonly remoteAddr: Address | undefined;
-  /** What TLS found out about the link and the peer. */
+  /** What TLS negotiated; `undefined` over a link that is not encrypted. */
   readonly tls: TlsInfo | undefined;
   /** Aborted when the time is up, or the connection has ended. */
   readonly signal: AbortSignal;
   /**
    * Sends a message and waits for the peer's next one.
    *
-   * @throws {InvalidMessageError} If that is not UTF-8 or not JSON: nothing can
-   * let the peer in any more.
+   * @throws {InvalidMessageError} If that is not UTF-8 or not JSON. The peer is
+   * rejected then, in any case.
    * @throws {TypeError} If the message is one of the server's verdicts, or the
    * client's first one and has no `$login`.
    */
   ask(message: unknown): Promise<JsonValue>;
   /**
-   * Has the server prove itself: the server sends this text with the verdict
-   * that lets the client in, and the client accepts no verdict without it. Both
-   * work it out from what only they know.
+   * Makes the server prove itself. Both halves call it with the same text,
+   * computed from what only the two ends know. The server sends the text with
+   * its verdict, and the client accepts no verdict without it.
    */
   expectProof(proof: string): void;
 }

@@ -39,7 +39,7 @@ import { unsent } from "./failures.ts";
 export interface LinkInfo<T = JsonValue> extends ClosingInfo {
   /** Where this end is. */
   localAddr?: Address;
-  /** What TLS found out about the link and the peer. */
+  /** What TLS negotiated; `undefined` over a link that is not encrypted. */
   tls?: TlsInfo;
   /** Looks at the first message; the error that it returns ends the receiving. */
   screen?: Screen<T>;

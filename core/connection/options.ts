@@ -125,7 +125,7 @@ export interface ConnectionEnd {
   readonly cause?: unknown;
 }
 
-/** What went over a connection so far. */
+/** Counts of a connection so far. */
 export interface ConnectionStats {
   /** Whole frames received. */
   readonly messagesReceived: number;

@@ -9,8 +9,8 @@ import { show } from "../tools/show.ts";
 import { choice, limit, type OptionTable, text } from "../tools/options.ts";
 
 /**
- * One end of a connection, as options: a host and a port, or a Unix socket. An
- * {@linkcode Address} will do.
+ * A host and a port, or the path of a Unix socket. An {@linkcode Address} will
+ * do.
  */
 export interface EndpointOptions {
   /** Name or address of a host. */
@@ -18,12 +18,12 @@ export interface EndpointOptions {
   /** Port, a whole number from 0 to 65 535. */
   port?: number;
   /**
-   * Path of a Unix socket, in place of `hostname` and `port`. On Linux, a path
+   * Path of a Unix socket, instead of `hostname` and `port`. On Linux, a path
    * that begins with `\0` is a name in memory, to which any program on the
    * machine may connect.
    */
   path?: string;
-  /** Follows from the others, and must agree with them where it is given. */
+  /** Need not be given; it must agree with the other options. */
   transport?: "tcp" | "unix";
 }
 

@@ -96,9 +96,9 @@ export interface RpcUntyped {
 }
 
 /**
- * Makes a method of a function whose first parameter is the call, for arrow
- * functions, which have no `this` of their own. The others are the parameters of
- * the method.
+ * Makes a method of a function that gets the call as its first parameter, such
+ * as an arrow function, which has no `this` of its own. Its other parameters
+ * are those of the method.
  *
  * ```ts
  * import { connectRpc, method, serveRpc } from "@blackbelt/networking/rpc";
@@ -152,7 +152,7 @@ export function method<Params extends unknown[], Result, Remote = RpcUntyped>(
  * @param definition The method; its handler may be an arrow function within
  * another `method`.
  * @returns The same.
- * @throws {TypeError} If it is no object with a handler.
+ * @throws {TypeError} If it is not an object with a handler.
  */
 export function method<Input, Output, Result>(
   definition: {
@@ -355,10 +355,10 @@ export interface RpcRemote<Contract = RpcUntyped> {
   /** The peer's methods as functions. */
   readonly api: RpcApi<Contract>;
   /**
-   * Gives options to all calls that are made by what it returns, so that those by
-   * {@linkcode RpcRemote.api} have some: `peer.with({ timeout: 100 }).api.add(1, 2)`.
+   * Returns the same peer with options for its calls, also those through
+   * {@linkcode RpcRemote.api}: `peer.with({ timeout: 100 }).api.add(1, 2)`.
    *
-   * @param options Those that a call does not have itself.
+   * @param options Options for calls that have none of their own.
    * @returns The same peer.
    */
   with(options: RpcCallOptions): RpcRemote<Contract>;
@@ -423,9 +423,9 @@ export interface RpcRemote<Contract = RpcUntyped> {
 }
 
 /**
- * A call from the side of the method that answers it: the function's `this`,
- * or its first parameter where {@linkcode method} makes it. What is called through it
- * is given up with the call, and has no more time than is left.
+ * The call that a method answers: the method's `this`, or its first parameter
+ * with {@linkcode method}. Calls made through it are cancelled with the call,
+ * and have only the time that it has left.
  *
  * @typeParam Remote Type of the caller's methods.
  */

@@ -86,8 +86,8 @@ export interface RpcStats {
  * assertEquals(await peer.call("add", [1, 2], { timeout: 5_000 }), 3);
  * ```
  *
- * @typeParam Contract Type of the other end's methods: an interface, or `typeof`
- * the object that has them. Nothing checks it at run time.
+ * @typeParam Contract Type of the other end's methods: an interface, or
+ * `typeof` the object that has them. It is not checked at run time.
  */
 export interface RpcPeer<Contract = RpcUntyped>
   extends RpcRemote<Contract>, AsyncDisposable {
