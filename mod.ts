@@ -49,6 +49,7 @@ export {
   type ConnectionEnd,
   type ConnectionOptions,
   type ConnectionStats,
+  type DuplexOptions,
   type FailedEvent,
   fromDuplex,
   fromStreams,

@@ -134,6 +134,27 @@ Deno.test("createClient() waits for the socket of a server that starts later", a
   await Deno.remove(directory, { recursive: true });
 });
 
+Deno.test("createClient() tries again where a server leaves in the middle of the TLS handshake", async () => {
+  const { ca, server: { cert, key } } = certificates();
+  const leaving = Deno.listen(LOCAL);
+  const addr = { ...LOCAL, port: leaving.addr.port };
+  const failed = Promise.withResolvers<unknown>();
+  const connecting = createClient({
+    ...addr,
+    tls: { ca },
+    maxRetryDelay: 1,
+    onEvent: (event) => event.type === "failed" && failed.resolve(event.error),
+  });
+  (await leaving.accept()).close();
+  leaving.close();
+  const error = await failed.promise;
+  assertInstanceOf(error, TlsError);
+  assert(error.mayRetry);
+  await using _server = serve({ ...addr, tls: { cert, key } }, echo);
+  await using client = await connecting;
+  assertEquals(await client.request(1), 1);
+});
+
 Deno.test("createClient() rejects at once what no other attempt would change", async () => {
   const { ca, server: { cert, key } } = certificates();
   const authenticate = sharedSecret("a secret of the tests");

@@ -151,6 +151,7 @@ const EXPORTS: Record<string, string[]> = {
     "interface ConnectionOptions",
     "interface ConnectionStats",
     "interface DrainingEvent",
+    "interface DuplexOptions",
     "interface EndpointOptions",
     "interface FailedEvent",
     "interface FramingOptions",

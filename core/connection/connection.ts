@@ -17,7 +17,12 @@ import {
   settingsOf,
   type TlsInfo,
 } from "./options.ts";
-import { checkArgument, readOptions } from "../tools/options.ts";
+import {
+  checkArgument,
+  type OptionTable,
+  readOptions,
+  such,
+} from "../tools/options.ts";
 
 export type { ByteDuplex, ByteStreams } from "./duplex.ts";
 export type { Consumer } from "./inbox.ts";
@@ -308,8 +313,35 @@ export function makeConnection<T = JsonValue>(
   return connection;
 }
 
-function checked(options: ConnectionOptions): Settings {
-  return settingsOf(readOptions(CONNECTION_OPTIONS, options));
+/** Options of `fromDuplex` and `fromStreams`. */
+export interface DuplexOptions extends ConnectionOptions {
+  /** Where this end is: `localAddr` of the connection. */
+  localAddr?: Address;
+  /** Where the peer is: `remoteAddr` of the connection. Errors name it. */
+  remoteAddr?: Address;
+}
+
+const DUPLEX_OPTIONS: OptionTable<DuplexOptions> = {
+  ...CONNECTION_OPTIONS,
+  localAddr: such(isAddress, "an address"),
+  remoteAddr: such(isAddress, "an address"),
+};
+
+function isAddress(value: unknown): boolean {
+  const { transport, hostname, port, path } = Object(value);
+  return transport === "tcp"
+    ? typeof hostname === "string" && typeof port === "number"
+    : transport === "unix" && typeof path === "string";
+}
+
+function connectionOver<T>(
+  duplex: ByteDuplex,
+  options: DuplexOptions,
+): Connection<T> {
+  const given = readOptions(DUPLEX_OPTIONS, options);
+  const { localAddr, remoteAddr } = given;
+  const settings = settingsOf(readOptions(CONNECTION_OPTIONS, given));
+  return makeConnection<T>(duplex, settings, { localAddr, remoteAddr });
 }
 
 /**
@@ -341,13 +373,13 @@ function checked(options: ConnectionOptions): Settings {
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
  * @param duplex The bytes.
- * @param options Framing and limits.
+ * @param options Framing, limits and addresses.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
 export function fromDuplex<T = JsonValue>(
   duplex: ByteDuplex,
-  options: ConnectionOptions = {},
+  options: DuplexOptions = {},
 ): Connection<T> {
   const { read, write, close } = Object(duplex);
   checkArgument(
@@ -356,7 +388,7 @@ export function fromDuplex<T = JsonValue>(
     [read, write, close].every((method) => typeof method === "function"),
     "an object with read, write and close",
   );
-  return makeConnection<T>(duplex, checked(options));
+  return connectionOver<T>(duplex, options);
 }
 
 /**
@@ -376,14 +408,14 @@ export function fromDuplex<T = JsonValue>(
  *
  * @typeParam T Type of the peer's messages. It is not checked at run time.
  * @param streams The bytes of the peer, and those for the peer.
- * @param options Framing and limits.
+ * @param options Framing, limits and addresses.
  * @throws {TypeError} If a stream is locked already, or an option does not
  * exist or has the wrong type.
  * @throws {RangeError} If a number is out of range.
  */
 export function fromStreams<T = JsonValue>(
   streams: ByteStreams,
-  options: ConnectionOptions = {},
+  options: DuplexOptions = {},
 ): Connection<T> {
-  return makeConnection<T>(duplexOf(streams), checked(options));
+  return connectionOver<T>(duplexOf(streams), options);
 }

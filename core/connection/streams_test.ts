@@ -3,6 +3,7 @@ import { encodeFrame, FrameTruncatedError } from "../../framing.ts";
 import {
   type Connection,
   ConnectionClosedError,
+  fromDuplex,
   fromStreams,
 } from "./connection.ts";
 import { connectionPair } from "../../testing.ts";
@@ -158,4 +159,36 @@ Deno.test("fromStreams() throws when a stream is locked", () => {
   const { readable, writable } = new TransformStream();
   readable.getReader();
   assertThrows(() => fromStreams({ readable, writable }), TypeError);
+});
+
+Deno.test("fromStreams() and fromDuplex() know the addresses that they are given, and errors name the peer's", async () => {
+  const localAddr = { transport: "unix", path: "" } as const;
+  const remoteAddr = {
+    transport: "tcp",
+    hostname: "192.0.2.1",
+    port: 8080,
+  } as const;
+  const readable = new ReadableStream({ start: (it) => it.close() });
+  const connection = fromStreams(
+    { readable, writable: new WritableStream() },
+    { localAddr, remoteAddr },
+  );
+  assertEquals(connection.localAddr, localAddr);
+  assertEquals(connection.remoteAddr, remoteAddr);
+  await assertRejects(
+    () => connection.request(1),
+    ConnectionClosedError,
+    "the connection to 192.0.2.1:8080 is closed",
+  );
+  const duplex = { read() {}, write() {}, close() {} } as never;
+  const other = fromDuplex(duplex, { localAddr });
+  assertEquals(other.localAddr, localAddr);
+  other.abort();
+  for (const wrong of ["localhost:8080", {}, { transport: "tcp" }]) {
+    assertThrows(
+      () => fromDuplex(duplex, { remoteAddr: wrong as never }),
+      TypeError,
+      'Cannot use option "remoteAddr": received ',
+    );
+  }
 });
