@@ -37,43 +37,44 @@ const DEFAULT_TIMEOUT = 10_000;
 const PROGRAM: Program = {
   name: "client",
   usage: "client [OPTION]... [MESSAGE]...",
-  about: `Send JSON messages and print the replies.
+  about: `Send JSON messages, and print the replies.
 
-  client                       at a terminal, prompt for messages; else send the lines of stdin, or hello
-  client '{"message":"hi"}'    send messages, and print the replies
-  client - < FILE              send each line of a file
-  client --call add '[1,2]'    call a method of a JSON-RPC server
-  client --rpc                 prompt for calls, at a terminal
-  client --listen              print what the server sends, until Ctrl-C
+  client '{"message":"hi"}'   send a message
+  client < FILE               send each line of a file
+  client                      at a terminal, prompt for messages
+  client --call add '[1,2]'   call a method of a JSON-RPC server
+  client --rpc                at a terminal, prompt for calls
+  client --listen             print what the server sends
 
-With arguments, stdin is read for the argument - alone, so a loop that reads lines keeps its own.`,
+With arguments, stdin is read for the argument - alone, so that a loop which
+reads lines keeps its own. With no message at all, the client says hello.`,
   takesOperands: true,
   options: `
 Address:
 --hostname NAME  connect to this host (default ${CONNECT_DEFAULTS.hostname})
---port NUMBER  connect to this port (default ${CONNECT_DEFAULTS.port})
+--port N  connect to this port (default ${CONNECT_DEFAULTS.port})
 --unix PATH  connect to a Unix socket instead
 What to send:
---call METHOD  call a JSON-RPC method; each message is the parameters of one call
+--call METHOD  call METHOD; each message is the parameters of one call
 --notify METHOD  the same, without waiting for an answer
 --listen  print what the server sends, one line each, until Ctrl-C
---rpc  at a terminal, prompt for calls: add 1 2, or add {"a":1,"b":2}
---list  list the server's methods: names and descriptions, apart by a tab
+--rpc  prompt for calls: add 1 2, or add {"a":1,"b":2}
+--list  list the server's methods: name, tab, description
 --repeat N  send each message N times (default 1)
 TLS and login (none by default):
 --tls  encrypt, and trust the authorities that Deno trusts
---tls-ca FILE  encrypt, and trust the authorities in FILE instead (PEM)
---tls-name NAME  encrypt, and check the server's certificate for NAME (default: the host)
---tls-cert FILE  encrypt, and authenticate with the certificate chain in FILE (PEM)
---tls-key FILE  the private key of that certificate (PEM)
+--tls-ca FILE  encrypt, and trust the authorities in FILE (PEM)
+--tls-name NAME  encrypt, and check for NAME (default: the host)
+--tls-cert FILE  encrypt, and authenticate with a certificate (PEM)
+--tls-key FILE  private key of the certificate (PEM)
 --token-file FILE  authenticate with the secret in FILE
---token-env NAME  the same, with the secret in the environment variable NAME
+--token-env NAME  the same, with the secret in the variable NAME
 Limits (Infinity for none):
---timeout MS  wait MS ms for the connection, and for each reply (default ${DEFAULT_TIMEOUT})
---idle-timeout MS  close after MS ms of silence (default: no limit)
---frame-timeout MS  close if a reply takes over MS ms to arrive (default ${CONNECT_DEFAULTS.frameTimeout})
+--timeout MS  wait MS ms to connect, and for a reply (default ${DEFAULT_TIMEOUT})
+--idle-timeout MS  close after MS ms of silence (default ${CONNECT_DEFAULTS.idleTimeout})
+--frame-timeout MS  close if a reply takes over MS ms (default ${CONNECT_DEFAULTS.frameTimeout})
 Output:
---raw  print each reply as one line (default: indented and coloured on a terminal)
+--raw  print each reply as one line, even on a terminal
 `,
 };
 

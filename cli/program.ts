@@ -33,7 +33,7 @@ export interface Program {
 const MOST_TIME = 2 ** 31 - 1;
 
 const COMMON_OPTIONS = `
---help  print this help; -h does the same
+--help  print this help, as -h does
 --version  print the version
 `;
 const OPTION = /^--(\S+)(?: (\S+))? {2}(.+)$/;

@@ -18,7 +18,6 @@ import { clause, Failure } from "./failure.ts";
 import { ServerLog } from "./log.ts";
 import { formatFor, LogOutput } from "./log_output.ts";
 import { METHODS } from "./methods.ts";
-import { MOST_LINES } from "./output.ts";
 import { type Given, type Program, run } from "./program.ts";
 import { Security } from "./security.ts";
 
@@ -26,38 +25,37 @@ const NAMES = Object.keys(METHODS).join(", ");
 const PROGRAM: Program = {
   name: "server",
   usage: "server [OPTION]...",
-  about:
-    `Answer JSON messages over TCP: {"message":"hi"} gets {"status":"success","echo":"hi"}.
-Each message follows its length: 4 bytes, big-endian.
+  about: `Answer JSON messages over TCP, each behind its length in 4 bytes:
+{"message":"hi"} gets {"status":"success","echo":"hi"}.
 
   server                     listen on ${LISTEN_DEFAULTS.hostname}:${LISTEN_DEFAULTS.port}
   server --port 9000         listen on another port
-  server --rpc               serve methods: ${NAMES}
+  server --rpc               serve methods in place of messages
   server --token-file FILE   require a login
 
 Ctrl-C ends the server when the open requests are answered; again, at once.`,
   options: `
 Address:
 --hostname NAME  listen on this address (default ${LISTEN_DEFAULTS.hostname})
---port NUMBER  listen on this port, 0 for any free one (default ${LISTEN_DEFAULTS.port})
+--port N  listen on this port, 0 for any free one (default ${LISTEN_DEFAULTS.port})
 --unix PATH  listen on a Unix socket instead
 Service:
---rpc  serve JSON-RPC 2.0 instead: ${NAMES}, rpc.discover
+--rpc  serve the JSON-RPC methods ${NAMES}
 TLS and login (none by default):
 --tls-cert FILE  encrypt with the certificate chain in FILE (PEM)
---tls-key FILE  the private key of that certificate (PEM)
---tls-ca FILE  require client certificates signed by the authorities in FILE (PEM)
+--tls-key FILE  private key of the certificate (PEM)
+--tls-ca FILE  require client certificates of these authorities (PEM)
 --token-file FILE  require clients to authenticate with the secret in FILE
---token-env NAME  the same, with the secret in the environment variable NAME
+--token-env NAME  the same, with the secret in the variable NAME
 Limits (Infinity for none):
---max-frame-bytes NUMBER  largest message, in and out (default ${LISTEN_DEFAULTS.maxFrameBytes})
---max-connections NUMBER  open connections; more wait (default ${LISTEN_DEFAULTS.maxConnections})
---idle-timeout MS  close a connection after MS ms without a message (default ${LISTEN_DEFAULTS.idleTimeout})
---frame-timeout MS  close a connection whose message takes over MS ms to arrive (default ${LISTEN_DEFAULTS.frameTimeout})
+--max-frame-bytes N  largest message, in and out (default ${LISTEN_DEFAULTS.maxFrameBytes})
+--max-connections N  open connections; more wait (default ${LISTEN_DEFAULTS.maxConnections})
+--idle-timeout MS  close after MS ms without a message (default ${LISTEN_DEFAULTS.idleTimeout})
+--frame-timeout MS  close if a message takes over MS ms (default ${LISTEN_DEFAULTS.frameTimeout})
 Output:
---quiet  print errors only (default: connections, too)
---verbose  print each message's size or each call's method, too, at most ${MOST_LINES} lines a second
---log FORMAT  text, timed (with the time) or json (default: text on a terminal and to the journal, else timed)
+--quiet  print errors only
+--verbose  print sizes of messages and names of methods, too
+--log FORMAT  text, timed or json (default timed; text on a terminal)
 `,
 };
 

@@ -557,7 +557,10 @@ Deno.test("both programs explain themselves", async () => {
     assertEquals([help.code, help.stderr], [0, ""]);
     await assertEnds(run("", [`${program}.ts`, "-h"]), help);
     assertMatch(help.stdout, new RegExp(`^Usage: ${program} \\[OPTION\\]`));
-    for (const option of ["hostname NAME", "port NUMBER", "unix PATH"]) {
+    for (const line of help.stdout.split("\n")) {
+      assert(line.length <= 80, line);
+    }
+    for (const option of ["hostname NAME", "port N", "unix PATH"]) {
       assertMatch(help.stdout, new RegExp(`^  --${option}  `, "m"));
     }
     await assertEnds(run("", [`${program}.ts`, "--version"]), {
