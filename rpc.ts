@@ -39,6 +39,7 @@ import {
   ReconnectingClient,
 } from "./core/client/client.ts";
 import { Connection } from "./core/connection/connection.ts";
+import type { JsonValue } from "./core/framing/framing.ts";
 import {
   checkArgument,
   defaultsOf,
@@ -89,9 +90,15 @@ export type { RpcPeer, RpcStats } from "./core/rpc/peer.ts";
 export { type RpcErrorHandler } from "./core/rpc/replies.ts";
 export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";
 
-/** Options of {@linkcode serveRpc}: those of `serve` and those of a peer. */
-export interface ServeRpcOptions
-  extends Omit<ServeOptions, "maxInFlight" | "onError">, RpcOptions {}
+/**
+ * Options of {@linkcode serveRpc}: those of `serve` and those of a peer.
+ *
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ */
+export interface ServeRpcOptions<I = unknown>
+  extends
+    Omit<ServeOptions<JsonValue, I>, "maxInFlight" | "onError">,
+    RpcOptions<I> {}
 
 const SERVE_RPC_OPTIONS: OptionTable<ServeRpcOptions> = {
   ...SERVER_OPTIONS,
@@ -209,21 +216,24 @@ export function rpc<Remote = RpcUntyped>(
  * ```
  *
  * @typeParam Remote Type of the clients' methods.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a client.
  */
-export interface RpcServer<Remote = RpcUntyped> extends Server {
+export interface RpcServer<Remote = RpcUntyped, I = unknown>
+  extends Server<JsonValue, I> {
   /** The peers that are connected. Use them to call the clients. */
-  readonly peers: ReadonlySet<RpcPeer<Remote>>;
+  readonly peers: ReadonlySet<RpcPeer<Remote, I>>;
 }
 
-class MethodServer<Remote> extends Server implements RpcServer<Remote> {
-  readonly peers: ReadonlySet<RpcPeer<Remote>>;
+class MethodServer<Remote, I> extends Server<JsonValue, I>
+  implements RpcServer<Remote, I> {
+  readonly peers: ReadonlySet<RpcPeer<Remote, I>>;
 
-  constructor(options: ServeRpcOptions, methods: RpcMethods<Remote>) {
+  constructor(options: ServeRpcOptions<I>, methods: RpcMethods<Remote, I>) {
     const given = readOptions(SERVE_RPC_OPTIONS, options);
-    const settings = new RpcSettings(methods, given);
-    const peers = new Set<RpcPeer<Remote>>();
+    const settings = new RpcSettings(methods, given as RpcOptions);
+    const peers = new Set<RpcPeer<Remote, I>>();
     super(readOptions(SERVER_OPTIONS, given), bind, (connection) => {
-      const peer = makePeer<Remote>(connection, settings);
+      const peer = makePeer<Remote, I>(connection, settings);
       peers.add(peer);
       connection.closed.then(() => peers.delete(peer));
     });
@@ -261,6 +271,7 @@ class MethodServer<Remote> extends Server implements RpcServer<Remote> {
  * ```
  *
  * @typeParam Remote Type of the clients' methods.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a client.
  * @param options Where to listen, and limits.
  * @param methods What to serve.
  * @throws {Deno.errors.AddrInUse} If the address is in use.
@@ -270,10 +281,10 @@ class MethodServer<Remote> extends Server implements RpcServer<Remote> {
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
  * method is invalid.
  */
-export function serveRpc<Remote = RpcUntyped>(
-  options: ServeRpcOptions,
-  methods: RpcMethods<Remote>,
-): RpcServer<Remote> {
+export function serveRpc<Remote = RpcUntyped, I = unknown>(
+  options: ServeRpcOptions<I>,
+  methods: RpcMethods<Remote, I>,
+): RpcServer<Remote, I> {
   return new MethodServer(options, methods);
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { JsonValue } from "../framing/framing.ts";
 import type { Connection } from "../connection/connection.ts";
 import { checkArgument } from "../tools/options.ts";
 import type { Jsonify } from "./jsonify.ts";
@@ -84,10 +85,11 @@ export interface RpcMethod {
  * object; a name may contain dots instead.
  *
  * @typeParam Remote Type of the callers' methods.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
  */
-export type RpcMethods<Remote = RpcUntyped> =
+export type RpcMethods<Remote = RpcUntyped, I = unknown> =
   & { readonly [name: string]: RpcFunction | RpcMethod }
-  & ThisType<RpcContext<Remote>>;
+  & ThisType<RpcContext<Remote, I>>;
 
 /** The methods of a peer, if nothing is known about them. */
 export interface RpcUntyped {
@@ -117,13 +119,19 @@ export interface RpcUntyped {
  * @typeParam Params Parameters of the method.
  * @typeParam Result What it returns.
  * @typeParam Remote Type of the caller's methods.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
  * @param handler The function.
  * @returns The method: a function with the call as `this`.
  * @throws {TypeError} If that is a class.
  */
-export function method<Params extends unknown[], Result, Remote = RpcUntyped>(
-  handler: (context: RpcContext<Remote>, ...params: Params) => Result,
-): (this: RpcContext<Remote>, ...params: Params) => Result;
+export function method<
+  Params extends unknown[],
+  Result,
+  Remote = RpcUntyped,
+  I = unknown,
+>(
+  handler: (context: RpcContext<Remote, I>, ...params: Params) => Result,
+): (this: RpcContext<Remote, I>, ...params: Params) => Result;
 /**
  * Types a method by its schema: the handler's parameter is what the schema
  * returns, and callers pass what it accepts.
@@ -149,21 +157,32 @@ export function method<Params extends unknown[], Result, Remote = RpcUntyped>(
  * @typeParam Input Type that the schema accepts.
  * @typeParam Output Type that the schema returns.
  * @typeParam Result Type of the handler's result.
+ * @typeParam Remote Type of the caller's methods.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
  * @param definition The method; its handler may be an arrow function within
  * another `method`.
  * @returns The same.
  * @throws {TypeError} If it is not an object with a handler.
  */
-export function method<Input, Output, Result>(
+export function method<
+  Input,
+  Output,
+  Result,
+  Remote = RpcUntyped,
+  I = unknown,
+>(
   definition: {
     readonly description?: string;
     readonly params: StandardSchema<Input, Output>;
-    readonly handler: (this: RpcContext, params: Output) => Result;
+    readonly handler: (
+      this: RpcContext<Remote, I>,
+      params: Output,
+    ) => Result;
   },
 ): {
   readonly description?: string;
   readonly params: StandardSchema<Input, Output>;
-  handler(this: RpcContext, params: Output): Result;
+  handler(this: RpcContext<Remote, I>, params: Output): Result;
 };
 export function method(definition: unknown): unknown {
   if (typeof definition !== "function") {
@@ -428,8 +447,10 @@ export interface RpcRemote<Contract = RpcUntyped> {
  * and have only the time that it has left.
  *
  * @typeParam Remote Type of the caller's methods.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
  */
-export interface RpcContext<Remote = RpcUntyped> extends RpcRemote<Remote> {
+export interface RpcContext<Remote = RpcUntyped, I = unknown>
+  extends RpcRemote<Remote> {
   /**
    * Aborted when the caller cancels the call, its time is over, or the
    * connection ends. It is also aborted when the server shuts down, with an
@@ -439,6 +460,6 @@ export interface RpcContext<Remote = RpcUntyped> extends RpcRemote<Remote> {
   readonly signal: AbortSignal;
   /** Milliseconds left for the call; `Infinity` without a limit. */
   readonly timeLeft: number;
-  /** The connection on which the call came. */
-  readonly connection: Connection;
+  /** The connection on which the call came; its `identity` is the caller's. */
+  readonly connection: Connection<JsonValue, I>;
 }

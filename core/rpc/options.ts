@@ -16,8 +16,12 @@ import {
   timeout,
 } from "../tools/options.ts";
 
-/** Options of a peer. */
-export interface RpcOptions {
+/**
+ * Options of a peer.
+ *
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ */
+export interface RpcOptions<I = unknown> {
   /**
    * Milliseconds for the answer to a call, or the first item of its stream,
    * where the call has no timeout of its own.
@@ -67,7 +71,7 @@ export interface RpcOptions {
    * to none of the open calls. An error of the hook itself is printed, and ends
    * nothing.
    */
-  onError?: RpcErrorHandler;
+  onError?: RpcErrorHandler<I>;
 }
 
 /** What each option may be. */

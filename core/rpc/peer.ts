@@ -88,11 +88,12 @@ export interface RpcStats {
  *
  * @typeParam Contract Type of the other end's methods: an interface, or
  * `typeof` the object that has them. It is not checked at run time.
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
  */
-export interface RpcPeer<Contract = RpcUntyped>
+export interface RpcPeer<Contract = RpcUntyped, I = unknown>
   extends RpcRemote<Contract>, AsyncDisposable {
   /** The connection, which the peer owns. */
-  readonly connection: Connection;
+  readonly connection: Connection<JsonValue, I>;
   /** Counts of a peer, so far and at the moment. */
   stats(): RpcStats;
   /**
@@ -107,13 +108,13 @@ export interface RpcPeer<Contract = RpcUntyped>
  * Takes a connection over: the peer answers with the methods of the settings. Its
  * calls are those of `caller`, if there is one.
  */
-export function makePeer<Contract = RpcUntyped>(
+export function makePeer<Contract = RpcUntyped, I = unknown>(
   connection: Connection,
   settings: RpcSettings,
   caller?: Caller,
-): RpcPeer<Contract> {
+): RpcPeer<Contract, I> {
   const peer: unknown = new Peer(connection, settings, caller);
-  return peer as RpcPeer<Contract>;
+  return peer as RpcPeer<Contract, I>;
 }
 
 class Peer extends Remote implements RpcPeer {

@@ -3,7 +3,11 @@
  *
  * @module
  */
-import { FrameTooLargeError, InvalidMessageError } from "../framing/framing.ts";
+import {
+  FrameTooLargeError,
+  InvalidMessageError,
+  type JsonValue,
+} from "../framing/framing.ts";
 import {
   BackpressureError,
   type Connection,
@@ -19,11 +23,15 @@ import {
 } from "./jsonrpc.ts";
 import { callHook, report } from "../tools/report.ts";
 
-/** See {@linkcode RpcOptions.onError}. */
-export type RpcErrorHandler = (
+/**
+ * See {@linkcode RpcOptions.onError}.
+ *
+ * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ */
+export type RpcErrorHandler<I = unknown> = (
   error: unknown,
   method: string | undefined,
-  connection: Connection,
+  connection: Connection<JsonValue, I>,
 ) => unknown;
 
 /**

@@ -6,6 +6,12 @@ import {
   type Server,
   sharedToken,
 } from "../../mod.ts";
+import {
+  method,
+  type RpcContext,
+  type RpcUntyped,
+  serveRpc,
+} from "../../rpc.ts";
 import { same } from "./calls.ts";
 
 interface User {
@@ -51,4 +57,30 @@ export async function acceptedIdentities(): Promise<void> {
   const listener = listen({ authenticate: find });
   (await listener.accept()).identity.name;
   for await (const { identity } of listener) identity.name;
+}
+
+export function callers(): void {
+  const server = serveRpc({
+    authenticate: find,
+    onError: (_, method, { identity }) => `${identity.name}: ${method}`,
+    port: 0,
+  }, {
+    whoAmI() {
+      same<User, typeof this.connection.identity>(true);
+      return this.connection.identity.name;
+    },
+    async *names() {
+      yield this.connection.identity.name;
+    },
+    arrow: method((
+      { connection }: RpcContext<RpcUntyped, User>,
+      greeting: string,
+    ) => `${greeting}, ${connection.identity.name}`),
+  });
+  for (const { connection } of server.peers) connection.identity.name;
+  serveRpc({ port: 0 }, {
+    whoAmI() {
+      same<unknown, typeof this.connection.identity>(true);
+    },
+  });
 }
