@@ -88,7 +88,15 @@ export interface RpcMethod {
  * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
  */
 export type RpcMethods<Remote = RpcUntyped, I = unknown> =
-  & { readonly [name: string]: RpcFunction | RpcMethod }
+  & {
+    readonly [name: string]:
+      | RpcFunction
+      | RpcMethod
+      | {
+        // Any function is the first; this one tells `method` what its context is.
+        call(this: RpcContext<Remote, I>, ...params: unknown[]): unknown;
+      }["call"];
+  }
   & ThisType<RpcContext<Remote, I>>;
 
 /** The methods of a peer, if nothing is known about them. */

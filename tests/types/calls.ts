@@ -200,6 +200,10 @@ export function whatIsServed(connection: Connection): void {
       return await this.call("add", [this.timeLeft, 2]);
     },
     arrow: method((context: RpcContext<Library>) => context.api.ping()),
+    short: method((context, a: number) => {
+      same<RpcContext<Library>, typeof context>(true);
+      return context.api.add(a, 2);
+    }),
   });
   const typed = {
     async ask(this: RpcContext<Library>, title: string) {

@@ -76,6 +76,9 @@ export function callers(): void {
       { connection }: RpcContext<RpcUntyped, User>,
       greeting: string,
     ) => `${greeting}, ${connection.identity.name}`),
+    short: method(({ connection }, greeting: string) =>
+      `${greeting}, ${connection.identity.name}`
+    ),
   });
   for (const { connection } of server.peers) connection.identity.name;
   serveRpc({ port: 0 }, {
