@@ -9,8 +9,8 @@
  * the server. Do not use `heartbeat`: its answers would be taken for messages of
  * the library.
  *
- * Nothing of the library is imported here. Written for its version 0.12; it must
- * know transports with an `encodingLevel`, as versions from 0.10 do.
+ * The library is not imported here. Written for its version 0.12; versions from
+ * 0.10 have transports with an `encodingLevel`, which it needs.
  *
  * @example
  * ```ts
@@ -42,16 +42,15 @@ import { type Connection, ConnectionClosedError } from "../mod.ts";
 import { PacedSender } from "./paced_sender.ts";
 
 /**
- * Carries the messages of an `RpcSession` of `capnweb`: one of its `RpcTransport`
- * kinds. It owns the connection: a session that is at an end, because its main
- * stub was disposed or something failed, closes it.
+ * Carries the messages of an `RpcSession` of `capnweb`: an `RpcTransport`. It
+ * owns the connection, which is closed when the session ends, because its main
+ * stub was disposed or something failed.
  *
- * A message that cannot be sent, or that holds no JSON, ends the session: the
- * library cannot go on without it. The library waits for no transport before it
- * sends more: messages wait here in their order, and nothing more is read from
- * the peer meanwhile. How many calls of the peer are at work cannot be counted,
- * as the library does not tell when one is done: a peer that is not trusted can
- * start any number of them.
+ * A message that cannot be sent, or is not JSON, ends the session, since the
+ * library cannot go on without it. The library does not wait for a transport:
+ * messages wait here in order, and nothing more is read from the peer
+ * meanwhile. Calls at work cannot be counted, since the library does not tell
+ * when one is done, so a peer that is not trusted can start any number of them.
  *
  * @example
  * ```ts
@@ -82,8 +81,9 @@ export class ConnectionRpcTransport {
   /**
    * Takes the connection over. Nothing is read before the session asks for it.
    *
-   * @param connection What carries the messages.
-   * @throws {TypeError} If something else reads the connection, which goes on.
+   * @param connection The connection that carries the messages.
+   * @throws {TypeError} If something else reads the connection, which stays
+   * open.
    */
   constructor(connection: Connection) {
     this.#sender = new PacedSender(connection);
@@ -92,10 +92,10 @@ export class ConnectionRpcTransport {
   }
 
   /**
-   * Sends a message, behind those before it. Where that fails,
-   * {@linkcode ConnectionRpcTransport.receive} rejects with why.
+   * Sends a message, behind those before it. If that fails, {@linkcode
+   * ConnectionRpcTransport.receive} rejects with the error.
    *
-   * @param message The JSON value; its text is that of now.
+   * @param message The JSON value. It is encoded during the call.
    */
   send(message: unknown): void {
     this.#sender.send(message).catch((error) => {
@@ -107,13 +107,13 @@ export class ConnectionRpcTransport {
   /**
    * Waits for the next message.
    *
-   * @throws {ConnectionClosedError} If the connection has ended; `clean` tells
-   * whether between two messages.
+   * @throws {ConnectionClosedError} If the connection has ended; `clean` says
+   * whether that was between two messages.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * @throws {FrameTruncatedError} If the connection ended inside a frame.
    * @throws {InvalidMessageError} If the payload is not UTF-8 or not JSON.
-   * @throws What a message could not be sent for: a `FrameTooLargeError` or an
-   * `InvalidMessageError`.
+   * @throws The error of a message that could not be sent: a
+   * `FrameTooLargeError` or an `InvalidMessageError`.
    */
   receive(): Promise<unknown> {
     const received = this.#receive();
@@ -142,9 +142,9 @@ export class ConnectionRpcTransport {
   }
 
   /**
-   * Closes the connection once everything sent before has left.
+   * Closes the connection, once everything sent before has been written.
    *
-   * @param _reason Why; the peer was told by the library.
+   * @param _reason The reason, of which the library has told the peer.
    */
   abort(_reason: unknown): void {
     this.#connection.close();

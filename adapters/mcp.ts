@@ -8,8 +8,8 @@
  * the server. Do not use `heartbeat`: its answers would be taken for messages of
  * the SDK.
  *
- * Nothing of the SDK is imported here. Written for its version 1; whatever has
- * the same shape can be used as well.
+ * The SDK is not imported here. Written for its version 1; anything of the same
+ * shape works as well.
  *
  * @example
  * ```ts
@@ -56,16 +56,14 @@ function cancelledBy(message: unknown): unknown {
  * server closes it.
  *
  * The client and the server set the callbacks and start the transport
- * themselves. Nothing is read before that, and nothing is lost that came
- * before. What one of the callbacks throws, or its promise rejects with, is told to
- * `onerror`, and printed where there is none.
+ * themselves. Nothing is read before that, and messages that came before are
+ * kept. An error of a callback goes to `onerror`, and is printed without one.
  *
  * While 100 requests of the peer or 1 MiB of them are unanswered, or messages
- * wait to be sent, nothing more is read, unless the peer owes answers itself:
- * then 1 MiB of further requests is kept, and those beyond it are answered with
- * an error.
- * Handlers of notifications, and of requests that the peer has cancelled, cannot
- * be counted.
+ * wait to be sent, nothing more is read. Only while the peer has requests of
+ * this end to answer, 1 MiB of further requests is read and kept, and those
+ * beyond it are answered with an error. Handlers of notifications, and of
+ * requests that the peer has cancelled, cannot be counted.
  *
  * @example
  * ```ts
@@ -87,7 +85,7 @@ function cancelledBy(message: unknown): unknown {
  * ```
  */
 export class ConnectionTransport {
-  /** Called with each message; that it is JSON-RPC is not checked. */
+  /** Called with each message, which is not checked to be JSON-RPC. */
   onmessage?: ((message: unknown) => void) | undefined;
   /**
    * Called with an `InvalidMessageError` for a payload that is not UTF-8 or not
@@ -106,7 +104,7 @@ export class ConnectionTransport {
   /**
    * Takes the connection over.
    *
-   * @param connection What carries the messages.
+   * @param connection The connection that carries the messages.
    */
   constructor(connection: Connection) {
     this.#link = new JsonRpcLink(connection);
@@ -117,7 +115,7 @@ export class ConnectionTransport {
    * Starts to read; the SDK calls it.
    *
    * @throws {TypeError} If the transport was started or closed before, or
-   * something else reads the connection, which goes on.
+   * something else reads the connection, which stays open.
    */
   // deno-lint-ignore require-await
   async start(): Promise<void> {
@@ -130,13 +128,13 @@ export class ConnectionTransport {
   /**
    * Sends a message.
    *
-   * @param message The JSON-RPC message; its JSON text is made at once.
+   * @param message The JSON-RPC message. It is encoded during the call.
    * @returns A promise that resolves when the message was handed to the
    * connection and the peer keeps up. Messages wait for those before them.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * Nothing is sent, and the transport can go on.
-   * @throws {InvalidMessageError} If JSON cannot carry the message. Nothing is
-   * sent, and the transport can go on.
+   * @throws {InvalidMessageError} If JSON cannot represent the message. Nothing
+   * is sent, and the transport can go on.
    * @throws {ConnectionClosedError} If the connection has ended.
    */
   send(message: unknown): Promise<void> {
@@ -146,8 +144,8 @@ export class ConnectionTransport {
   }
 
   /**
-   * Closes the connection once everything sent before has left; resolves when
-   * `onclose` was called. It may be called more than once.
+   * Closes the connection, once everything sent before has been written;
+   * resolves when `onclose` was called. It may be called more than once.
    */
   async close(): Promise<void> {
     await this.#connection.close();

@@ -8,8 +8,8 @@
  * the server. Do not use `heartbeat`: its answers would be taken for messages of
  * the library.
  *
- * Nothing of the library is imported here. Written for its version 10; whatever
- * has the same shape can be used as well.
+ * The library is not imported here. Written for its version 10; anything of the
+ * same shape works as well.
  *
  * @example
  * ```ts
@@ -49,19 +49,19 @@ export interface JsonRpcMessage {
   jsonrpc: string;
 }
 
-/** What can be taken back: the `Disposable` of `vscode-jsonrpc`. */
+/** The `Disposable` of `vscode-jsonrpc`: removes a listener. */
 export interface Subscription {
-  /** Takes it back; calling it again does nothing. */
+  /** Removes the listener; calling it again does nothing. */
   dispose(): void;
 }
 
 /**
  * Adds a listener to an event: the `Event` of `vscode-jsonrpc`. The listener is
- * called with `thisArgument` as `this`, and what comes back, which is added to
- * `disposables` where those are given, removes it. What a listener
- * throws, or its promise rejects with, is printed; the others are called.
+ * called with `thisArgument` as `this`. The result removes the listener, and is
+ * added to `disposables`, if given. An error of a listener is printed, and the
+ * others are called.
  *
- * @typeParam E What the listeners are called with.
+ * @typeParam E Type of the event.
  */
 export type Subscribe<E> = (
   listener: (event: E) => unknown,
@@ -69,7 +69,10 @@ export type Subscribe<E> = (
   disposables?: Subscription[],
 ) => Subscription;
 
-/** A write that failed: why, its message, and how many have failed so far. */
+/**
+ * A write that failed: the error, the message, and the number of failures so
+ * far.
+ */
 export type WriteFailure = [
   error: Error,
   message: JsonRpcMessage | undefined,
@@ -116,16 +119,16 @@ function nextTurn(): Promise<void> {
  * Reads the messages of a connection for `createMessageConnection` of
  * `vscode-jsonrpc`: a `MessageReader`.
  *
- * Nothing is read before {@linkcode ConnectionMessageReader.listen}, and nothing
- * is lost that came before it. The library does not reject the requests that
- * are open when the peer goes: dispose of the message connection then, as in
- * `messageConnection.onClose(() => messageConnection.dispose())`.
+ * Nothing is read before {@linkcode ConnectionMessageReader.listen}, and
+ * messages that came before it are kept. The library does not reject open
+ * requests when the connection ends; dispose of the message connection for
+ * that: `messageConnection.onClose(() => messageConnection.dispose())`.
  *
  * While 100 requests of the peer or 1 MiB of them are unanswered, or messages
- * wait to be written, nothing more is read, unless the peer owes answers itself:
- * then 1 MiB of further requests is kept, and those beyond it are answered with
- * an error.
- * Handlers of notifications cannot be counted.
+ * wait to be written, nothing more is read. Only while the peer has requests of
+ * this end to answer, 1 MiB of further requests is read and kept, and those
+ * beyond it are answered with an error. Handlers of notifications cannot be
+ * counted.
  *
  * @example
  * ```ts
@@ -152,25 +155,25 @@ export class ConnectionMessageReader {
 
   /**
    * Called with an `InvalidMessageError` for a payload that is not UTF-8 or not
-   * JSON, and with what the library throws over a message, which is printed where
-   * nobody listens; reading goes on.
-   * Called with a `FrameTooLargeError`, a `FrameTruncatedError` or a
-   * `ConnectionClosedError` when the link broke, before `onClose`.
+   * JSON, and with an error of the library while it handles a message, which is
+   * printed if there is no listener. Reading goes on. Called with a
+   * `FrameTooLargeError`, a `FrameTruncatedError` or a `ConnectionClosedError`
+   * when the link broke, before `onClose`.
    */
   readonly onError: Subscribe<Error> = this.#errors.event;
   /**
    * Called once, when the connection has ended, at whichever end, and the
-   * library has come to all the messages before.
+   * library has handled all messages before.
    */
   readonly onClose: Subscribe<void> = this.#closes.event;
-  /** Never called: a message that is slow to arrive is not told. */
+  /** Never called: slow messages are not reported. */
   readonly onPartialMessage: Subscribe<never> = new Listeners<never>().event;
 
   /**
-   * Takes over the receiving side of the connection, which stays the caller's to
-   * close.
+   * Takes over the receiving side of the connection. The caller still closes
+   * the connection.
    *
-   * @param connection Where the messages come from.
+   * @param connection The connection that the messages come from.
    */
   constructor(connection: Connection) {
     this.#link = linkOf(connection);
@@ -180,11 +183,11 @@ export class ConnectionMessageReader {
    * Starts to read. The connection closes itself when the peer has closed its
    * sending side.
    *
-   * @param callback Called with each message; that it is JSON-RPC is not
-   * checked.
-   * @returns What stops the calls; messages that come later are thrown away.
+   * @param callback Called with each message, which is not checked to be
+   * JSON-RPC.
+   * @returns Stops the calls when disposed; later messages are dropped.
    * @throws {TypeError} If it was called before, or something else reads the
-   * connection, which goes on.
+   * connection, which stays open.
    */
   listen(callback: (message: JsonRpcMessage) => void): Subscription {
     if (this.#link.reading !== undefined) {
@@ -217,8 +220,8 @@ export class ConnectionMessageReader {
   }
 
   /**
-   * Removes all listeners and calls back no more. Messages that still come are
-   * thrown away, and the connection is left open.
+   * Removes all listeners and calls back no more. Later messages are dropped,
+   * and the connection stays open.
    */
   dispose(): void {
     this.#callback = undefined;
@@ -262,9 +265,9 @@ export class ConnectionMessageWriter {
   readonly onClose: Subscribe<void> = this.#closes.event;
 
   /**
-   * Sends on the connection, which stays the caller's to close.
+   * Sends over the connection. The caller still closes it.
    *
-   * @param connection Where the messages go.
+   * @param connection The connection that the messages go to.
    */
   constructor(connection: Connection) {
     const link = this.#link = linkOf(connection);
@@ -276,13 +279,13 @@ export class ConnectionMessageWriter {
   /**
    * Sends a message.
    *
-   * @param message The JSON-RPC message; its JSON text is made at once.
+   * @param message The JSON-RPC message. It is encoded during the call.
    * @returns A promise that resolves when the message was handed to the
    * connection and the peer keeps up. Messages wait for those before them.
    * @throws {FrameTooLargeError} If the payload is larger than the limit.
    * Nothing is sent, and the connection stays open.
-   * @throws {InvalidMessageError} If JSON cannot carry the message. Nothing is
-   * sent, and the connection stays open.
+   * @throws {InvalidMessageError} If JSON cannot represent the message. Nothing
+   * is sent, and the connection stays open.
    * @throws {ConnectionClosedError} If the connection has ended.
    */
   write(message: JsonRpcMessage): Promise<void> {
@@ -294,14 +297,14 @@ export class ConnectionMessageWriter {
   }
 
   /**
-   * Ends the sending side once everything written before has left, or the
-   * connection where the stream of bytes cannot be closed one way only.
+   * Ends the sending side, once everything before has been written, or the
+   * connection if its stream cannot be closed in one direction.
    */
   end(): void {
     this.#connection.closeWrite().catch(() => this.#connection.close());
   }
 
-  /** Removes all listeners. The connection is left open. */
+  /** Removes all listeners. The connection stays open. */
   dispose(): void {
     this.#errors.clear();
     this.#closes.clear();

@@ -80,7 +80,7 @@ export class WaitingMessages<T> {
    * @param bytesQueued Bytes that wait on the connection already.
    * @param send What is done with it once there is a connection.
    * @throws {BackpressureError} If more bytes wait than on a connection may.
-   * @throws {InvalidMessageError} If JSON cannot carry the message.
+   * @throws {InvalidMessageError} If JSON cannot represent the message.
    * @throws {FrameTooLargeError} If it is too large for a frame.
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
