@@ -310,7 +310,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
       this.#waiting.sendNext(connection);
     }
     this.#over.abort(this.#gone());
-    this.#waiting.fail(this.#gone());
+    this.#waiting.fail(() => this.#gone());
     await this.#tenant?.close();
     await Promise.all([...this.#open].map((connection) => connection.close()));
     this.#closed.resolve(this.#end);

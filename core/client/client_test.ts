@@ -744,3 +744,32 @@ faultTest(
     );
   },
 );
+
+faultTest(
+  "Client.request() rejects with a stack that leads to its caller, where it waits for a connection, too",
+  async () => {
+    const servers = new Servers();
+    const { client, comeBack } = await servers.lostClient();
+    async function theCaller(timeout: number): Promise<void> {
+      await client.request("late", { timeout });
+    }
+    const waiting = await assertRejects(() => theCaller(1), DOMException);
+    assert(waiting.stack?.includes("theCaller"), waiting.stack);
+    const sent = assertRejects(() => theCaller(500), DOMException);
+    comeBack();
+    assertEquals(await take(await nextPeer(servers), 1), ["late"]);
+    const { stack, message } = await sent;
+    assertEquals(
+      message,
+      "Cannot receive reply: timed out after 500 ms (timeout)",
+    );
+    assert(stack?.includes("theCaller"), stack);
+    await client.close();
+  },
+);
+
+/** The far end of the second connection. */
+async function nextPeer(servers: Servers): Promise<Connection> {
+  await until(() => servers.peers.length === 2, "it does not connect");
+  return servers.peers[1];
+}

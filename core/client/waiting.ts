@@ -17,9 +17,9 @@ import {
   type RequestOptions,
   type Settings,
 } from "../connection/connection.ts";
-import { onTimeout, timeoutError } from "../tools/abort.ts";
+import { onAbort, startTimer, timeoutError } from "../tools/abort.ts";
 import { readOptions } from "../tools/options.ts";
-import { quiet } from "../tools/promises.ts";
+import { rejectAwaited } from "../tools/promises.ts";
 
 /**
  * What a message counts beside its frame: a request that waits with a timeout
@@ -42,7 +42,8 @@ export type Sending<T, Result> = (
 interface Entry<T> {
   readonly bytes: number;
   send(connection: Connection<T>): void;
-  fail(reason: unknown): void;
+  /** Rejects the call with an error that is made where the call is awaited. */
+  fail(failure: () => unknown): void;
 }
 
 /**
@@ -99,41 +100,43 @@ export class WaitingMessages<T> {
     const encoded = new EncodedMessage(encodeText(message, this.#framing));
     // A method `toJSON` may have aborted it.
     signal?.throwIfAborted();
-    const { promise, resolve, reject } = Promise.withResolvers<Result>();
-    /** What gives up the call, once it was sent. */
+    const settlers = Promise.withResolvers<Result>();
+    /** Gives up what was sent. */
     let sent: AbortController | undefined;
     const entry: Entry<T> = {
       bytes: this.#framing.prefixBytes + encoded.text.length + ENTRY_BYTES,
       send: (connection) => {
         this.#remove(entry);
         sent = new AbortController();
-        const result = send(connection, encoded, {
-          signal: sent.signal,
-          timeout,
+        const { signal } = sent;
+        send(connection, encoded, { signal, timeout }).then((result) => {
+          stop();
+          settlers.resolve(result);
+        }, (error) => {
+          if (!signal.aborted) entry.fail(() => error);
         });
-        result.then(stop, stop);
-        resolve(result);
       },
-      fail: (reason) => {
+      fail: (failure) => {
         this.#remove(entry);
         stop();
-        reject(reason);
+        sent?.abort();
+        rejectAwaited(settlers, failure);
       },
     };
-    const stop = onTimeout(
-      timeout,
-      signal,
-      () =>
-        timeoutError(
-          sent === undefined
-            ? `Cannot send request: not connected after ${timeout} ms (timeout)`
-            : `Cannot receive reply: timed out after ${timeout} ms (timeout)`,
-        ),
-      (reason) => sent === undefined ? entry.fail(reason) : sent.abort(reason),
-    );
+    const stopTimer = startTimer(timeout, () => {
+      const text = sent === undefined
+        ? `Cannot send request: not connected after ${timeout} ms (timeout)`
+        : `Cannot receive reply: timed out after ${timeout} ms (timeout)`;
+      entry.fail(() => timeoutError(text));
+    });
+    const stopListening = onAbort(signal, (reason) => entry.fail(() => reason));
+    function stop(): void {
+      stopTimer();
+      stopListening();
+    }
     this.#entries.add(entry);
     this.#bytes += entry.bytes;
-    return quiet(promise);
+    return settlers.promise;
   }
 
   #remove(entry: Entry<T>): void {
@@ -146,8 +149,8 @@ export class WaitingMessages<T> {
   }
 
   /** Rejects all. */
-  fail(reason: unknown): void {
-    for (const entry of this.#entries) entry.fail(reason);
+  fail(failure: () => unknown): void {
+    for (const entry of this.#entries) entry.fail(failure);
   }
 }
 
