@@ -5,7 +5,6 @@
  * @module
  */
 import { type Connection, InvalidMessageError } from "../mod.ts";
-import { guard } from "./guard.ts";
 import { PacedSender } from "./paced_sender.ts";
 
 /**
@@ -209,15 +208,13 @@ export class JsonRpcLink {
   }
 
   #deliver(message: unknown): void {
-    guard(
-      () => this.#hooks?.message(message),
-      (error) => this.#hooks?.failed(error),
-    );
+    Promise.try(() => this.#hooks?.message(message))
+      .catch((error) => this.#hooks?.failed(error));
   }
 
   #refuse(id: unknown, code: number, message: string): void {
     const refusal = { jsonrpc: "2.0", id, error: { code, message } };
     // That the connection has ended, reading tells.
-    guard(() => this.#sender.send(refusal), () => {});
+    this.#sender.send(refusal).catch(() => {});
   }
 }

@@ -36,7 +36,6 @@
  * @module
  */
 import { type Connection, report } from "../mod.ts";
-import { guard } from "./guard.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
 /** Tells that a request is given up; it will have no answer. */
@@ -170,11 +169,11 @@ export class ConnectionTransport {
   }
 
   #tellClosed(): void {
-    guard(() => this.onclose?.(), (error) => this.#failed(error));
+    Promise.try(() => this.onclose?.()).catch((error) => this.#failed(error));
   }
 
   #tellError(error: Error): void {
-    guard(() => this.onerror?.(error), report);
+    Promise.try(() => this.onerror?.(error)).catch(report);
   }
 
   /** Tells what a callback has failed with. */

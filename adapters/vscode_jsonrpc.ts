@@ -40,7 +40,6 @@
  */
 import { setImmediate } from "node:timers";
 import { type Connection, report } from "../mod.ts";
-import { guard } from "./guard.ts";
 import { JsonRpcLink } from "./json_rpc_link.ts";
 
 /** What every JSON-RPC message has: the `Message` of `vscode-jsonrpc`. */
@@ -90,7 +89,7 @@ class Listeners<E> extends Set<(event: E) => unknown> {
   };
 
   tell(event: E): void {
-    for (const call of [...this]) guard(() => call(event), report);
+    for (const call of [...this]) Promise.try(call, event).catch(report);
   }
 }
 
