@@ -4,20 +4,23 @@
  * @module
  */
 import type { Connection, JsonValue } from "../mod.ts";
-import { onAbort, startTimer } from "../core/tools/abort.ts";
-import { Queue } from "../core/tools/queue.ts";
+import { abortable, startTimer } from "../core/tools/abort.ts";
 import type { Messages } from "./input.ts";
 import { type Format, print } from "./output.ts";
 import { lateReply, Progress } from "./waiting.ts";
 
 /**
- * Up to twice as many requests wait for their replies: enough to keep both sides
- * busy, few enough to keep memory constant.
+ * Requests that may wait for their replies: enough to keep both sides busy, few
+ * enough to keep memory constant.
  */
-const WINDOW = 128;
-/** Bytes that may wait to be written: so many large requests would be too many. */
+const WINDOW = 256;
+/** Requests that are made together. */
+const BATCH = 64;
+/** Bytes that may wait to be written: as many large requests would be too many. */
 const MOST_QUEUED = 1_048_576;
-/** Replies come one after the other, so one timer is enough. */
+/** Characters of replies that are printed together. */
+const PRINT_RUN = 65_536;
+/** Replies are waited for one after the other, so one timer is enough. */
 const UNTIMED = { timeout: Infinity };
 
 /** Options of an {@linkcode exchange}. */
@@ -40,6 +43,21 @@ export function* repeated<Item>(
   }
 }
 
+async function* batchesOf(
+  messages: Messages,
+  repeat: number,
+): AsyncGenerator<JsonValue[], void> {
+  for await (const piece of messages) {
+    let batch: JsonValue[] = [];
+    for (const message of repeated(piece, repeat)) {
+      if (batch.push(message) < BATCH) continue;
+      yield batch;
+      batch = [];
+    }
+    if (batch.length > 0) yield batch;
+  }
+}
+
 /**
  * Sends messages as they come and prints their replies in order. If the
  * messages end with an error, the replies to those before are printed, then it
@@ -48,123 +66,76 @@ export function* repeated<Item>(
 export async function exchange(
   connection: Connection,
   messages: Messages,
-  options: ExchangeOptions,
+  { repeat, timeout, format }: ExchangeOptions,
 ): Promise<void> {
-  const replies = new Replies(connection, options);
-  const stop = onAbort(connection.signal, (reason) => replies.fail(reason));
-  try {
-    const sending = sendAll(connection, messages, options.repeat, replies);
-    await Promise.race([sending.then(() => replies.printed), replies.failed]);
-  } finally {
-    stop();
-    await replies.end();
-  }
-}
+  const progress = new Progress();
+  let settled = 0;
+  let text = "";
+  let stopTimer = () => {};
 
-async function sendAll(
-  connection: Connection,
-  messages: Messages,
-  repeat: number,
-  replies: Replies,
-): Promise<void> {
-  let sent = 0;
-  let before: Promise<void> | undefined;
+  async function flush(): Promise<void> {
+    const taken = text;
+    text = "";
+    await print(taken, format.paint);
+  }
+
   try {
-    for await (const piece of messages) {
-      for (const message of repeated(piece, repeat)) {
-        const settled = replies.expect(connection.request(message, UNTIMED));
-        if (++sent % WINDOW === 0) {
-          await before;
-          await replies.printed;
-          before = settled;
+    const batches = batchesOf(messages, repeat);
+    const requests = sendAhead(connection, batches, () => settled++);
+    for await (const replies of requests) {
+      for (const reply of replies) {
+        if (settled === progress.replies) {
+          await flush();
+          stopTimer = startTimer(
+            timeout,
+            () => connection.abort(lateReply(timeout)),
+          );
         }
-        if (connection.stats().bytesQueued > MOST_QUEUED) await settled;
+        const message = await reply;
+        stopTimer();
+        text += `${format.text(message)}\n`;
+        progress.replies++;
+        if (text.length > PRINT_RUN) await flush();
       }
+      if (settled === progress.replies) await flush();
     }
   } finally {
-    await replies.received;
+    stopTimer();
+    progress.stop();
+    await flush();
   }
 }
 
-/** Prints replies in order, all that are there together. */
-class Replies {
-  readonly #connection: Connection;
-  readonly #options: ExchangeOptions;
-  readonly #progress = new Progress();
-  readonly #failure = Promise.withResolvers<never>();
-  readonly #open = new Queue<Promise<JsonValue>>();
-  #text = "";
-  #stopTimer = () => {};
-  /** Settles when nothing is open any more. */
-  received: Promise<void> | undefined;
-  /** Settles when all that has come is printed. */
-  printed: Promise<void> | undefined;
-
-  constructor(connection: Connection, options: ExchangeOptions) {
-    this.#connection = connection;
-    this.#options = options;
-  }
-
-  /** Rejects when a reply does not come, or cannot be printed. */
-  get failed(): Promise<never> {
-    return this.#failure.promise;
-  }
-
-  fail(error: unknown): void {
-    this.#failure.reject(error);
-  }
-
-  /** Resolves when the reply has come, or does not come. */
-  expect(reply: Promise<JsonValue>): Promise<void> {
-    this.#open.push(reply);
-    if (this.received === undefined) {
-      this.received = this.#receive();
-      this.received.catch((error) => this.fail(error));
-      this.#restartTimer();
-    }
-    // One that cannot be sent may fail before those before it are answered.
-    return reply.then(() => {}, () => {});
-  }
-
-  async end(): Promise<void> {
-    this.#stopTimer();
-    this.#progress.stop();
-    await this.printed;
-  }
-
-  async #receive(): Promise<void> {
-    for (let reply; (reply = this.#open.shift()) !== undefined;) {
-      const message = await reply;
-      this.#text += `${this.#options.format.text(message)}\n`;
-      this.#progress.replies++;
-      if (this.printed !== undefined) continue;
-      this.printed = this.#print();
-      this.printed.catch((error) => this.fail(error));
-    }
-    this.received = undefined;
-    this.#stopTimer();
-  }
-
-  async #print(): Promise<void> {
-    // Those that came together with the first are printed with it.
-    await Promise.resolve();
-    if (this.received !== undefined) this.#restartTimer();
-    while (this.#text !== "") {
-      const text = this.#text;
-      this.#text = "";
-      await print(text, this.#options.format.paint);
-    }
-    this.printed = undefined;
-  }
-
-  #restartTimer(): void {
-    this.#stopTimer();
-    const { timeout } = this.#options;
-    const { replies } = this.#progress;
-    this.#stopTimer = startTimer(timeout, () => {
-      // While stdout takes nothing, more may have come.
-      if (replies < this.#progress.replies) return this.#restartTimer();
-      this.#connection.abort(lateReply(timeout));
-    });
-  }
+/**
+ * Requests that are sent as far ahead of their replies as the window allows. An
+ * error of the messages, or the end of the connection, comes as the last reply:
+ * as one of the stream, it would drop the replies to those before.
+ */
+function sendAhead(
+  connection: Connection,
+  messages: AsyncIterator<JsonValue[]>,
+  onSettled: () => void,
+): ReadableStream<Promise<JsonValue>[]> {
+  return new ReadableStream({
+    async pull(controller) {
+      const replies: Promise<JsonValue>[] = [];
+      try {
+        const { signal } = connection;
+        const { done, value } = await abortable(messages.next(), signal);
+        if (done) return controller.close();
+        for (const message of value) {
+          const reply = connection.request(message, UNTIMED);
+          const isSettled = reply.then(onSettled, onSettled);
+          replies.push(reply);
+          if (connection.stats().bytesQueued > MOST_QUEUED) await isSettled;
+        }
+        controller.enqueue(replies);
+      } catch (error) {
+        const last = Promise.reject(error);
+        last.catch(() => {});
+        controller.enqueue([...replies, last]);
+        controller.close();
+      }
+    },
+  }, { highWaterMark: WINDOW, size: (replies) => replies.length });
 }
