@@ -135,7 +135,11 @@ async function consumers(): Promise<Record<string, Take>> {
   const replier = await remote.accept();
   const client = await connecting;
   const remoteCalls = await answering();
-  const connectingRpc = connectRpc({ ...remoteCalls.addr, transport: "tcp" });
+  const connectingRpc = connectRpc({
+    ...remoteCalls.addr,
+    transport: "tcp",
+    heartbeat: false, // however long one shape takes
+  });
   const answerer = await remoteCalls.accept();
   const caller = await connectingRpc;
   const call = (shape: string, id: string) =>
