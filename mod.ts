@@ -80,23 +80,21 @@ export {
   type TlsServerOptions,
 } from "./core/tls/tls.ts";
 export {
-  type ErrorHandler,
-  type Handler,
-  NO_REPLY,
-  type Reply,
-} from "./core/server/server.ts";
-export {
   type AcceptFailedEvent,
   type AcceptOptions,
   type ConnectionHandler,
   type DrainingEvent,
+  type ErrorHandler,
+  type Handler,
   listen,
   LISTEN_DEFAULTS,
   type Listener,
   type ListeningEvent,
   type ListenOptions,
+  NO_REPLY,
   type RejectedEvent,
   type RejectionReason,
+  type Reply,
   serve,
   SERVE_DEFAULTS,
   type ServeOptions,

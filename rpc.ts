@@ -48,7 +48,11 @@ import {
   timeout,
 } from "./core/tools/options.ts";
 import { bind, dial } from "./core/platform/platform.ts";
-import { SERVER_OPTIONS } from "./core/server/server.ts";
+import {
+  makeServer,
+  type Server,
+  SERVER_OPTIONS,
+} from "./core/server/server.ts";
 import { makeRpcClient, type RpcClient } from "./core/rpc/client.ts";
 import type { RpcMethods, RpcUntyped } from "./core/rpc/contract.ts";
 import { makePeer, type RpcPeer } from "./core/rpc/peer.ts";
@@ -58,7 +62,7 @@ import {
   type RpcOptions,
   RpcSettings,
 } from "./core/rpc/options.ts";
-import { type SERVE_DEFAULTS, type ServeOptions, Server } from "./server.ts";
+import type { SERVE_DEFAULTS, ServeOptions } from "./server.ts";
 
 export { RpcError } from "./core/rpc/jsonrpc.ts";
 export type { RpcClient, RpcClientStats } from "./core/rpc/client.ts";
@@ -224,23 +228,6 @@ export interface RpcServer<Remote = RpcUntyped, I = unknown>
   readonly peers: ReadonlySet<RpcPeer<Remote, I>>;
 }
 
-class MethodServer<Remote, I> extends Server<JsonValue, I>
-  implements RpcServer<Remote, I> {
-  readonly peers: ReadonlySet<RpcPeer<Remote, I>>;
-
-  constructor(options: ServeRpcOptions<I>, methods: RpcMethods<Remote, I>) {
-    const given = readOptions(SERVE_RPC_OPTIONS, options);
-    const settings = new RpcSettings(methods, given as RpcOptions);
-    const peers = new Set<RpcPeer<Remote, I>>();
-    super(readOptions(SERVER_OPTIONS, given), bind, (connection) => {
-      const peer = makePeer<Remote, I>(connection, settings);
-      peers.add(peer);
-      connection.closed.then(() => peers.delete(peer));
-    });
-    this.peers = peers;
-  }
-}
-
 /**
  * Serves methods. It takes all options of `serve`, such as TLS, authentication
  * and limits. When it shuts down, it refuses new calls and aborts the methods'
@@ -285,7 +272,15 @@ export function serveRpc<Remote = RpcUntyped, I = unknown>(
   options: ServeRpcOptions<I>,
   methods: RpcMethods<Remote, I>,
 ): RpcServer<Remote, I> {
-  return new MethodServer(options, methods);
+  const given = readOptions(SERVE_RPC_OPTIONS, options);
+  const settings = new RpcSettings(methods, given as RpcOptions);
+  const peers = new Set<RpcPeer<Remote, I>>();
+  const server = makeServer<JsonValue, I>(given, bind, (connection) => {
+    const peer = makePeer<Remote, I>(connection, settings);
+    peers.add(peer);
+    connection.closed.then(() => peers.delete(peer));
+  });
+  return Object.assign(server, { peers });
 }
 
 /**

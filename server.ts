@@ -9,13 +9,15 @@ import {
   handle,
   type Handler,
   LISTEN_OPTIONS,
-  Listener,
+  type Listener,
   type ListenOptions,
+  makeListener,
+  makeServer,
   Responder,
   SERVE_DEFAULTS,
   SERVE_OPTIONS,
   type ServeOptions,
-  Server,
+  type Server,
   SERVER_OPTIONS,
   type ServerOptions,
 } from "./core/server/server.ts";
@@ -29,15 +31,19 @@ export {
   type AcceptOptions,
   type ConnectionHandler,
   type DrainingEvent,
+  type ErrorHandler,
+  type Handler,
   LISTEN_DEFAULTS,
-  Listener,
+  type Listener,
   type ListeningEvent,
   type ListenOptions,
+  NO_REPLY,
   type RejectedEvent,
   type RejectionReason,
+  type Reply,
   SERVE_DEFAULTS,
   type ServeOptions,
-  Server,
+  type Server,
   type ServerEvent,
   type ServerOptions,
   type ServerStats,
@@ -128,7 +134,7 @@ export function listen<T = JsonValue, I = unknown>(
   handler?: ConnectionHandler<T, I>,
 ): Listener<T, I> | Server<T, I> {
   if (handler === undefined) {
-    return new Listener(readOptions(LISTEN_OPTIONS, options), bind);
+    return makeListener(readOptions(LISTEN_OPTIONS, options), bind);
   }
   const given = readOptions(SERVER_OPTIONS, options);
   checkArgument(
@@ -137,7 +143,7 @@ export function listen<T = JsonValue, I = unknown>(
     typeof handler === "function",
     "a function",
   );
-  return new Server(
+  return makeServer(
     given,
     bind,
     (connection) => void handle(connection, handler),
@@ -195,7 +201,7 @@ export function serve<T = JsonValue, I = unknown>(
     typeof handler === "function",
     "a function",
   );
-  return new Server(rest, bind, (connection) => {
+  return makeServer(rest, bind, (connection) => {
     new Responder(
       connection,
       handler,

@@ -197,9 +197,10 @@ const EXPORTS: Record<string, string[]> = {
     "type JsonValue",
   ],
   "./server.ts": [
-    "class Listener",
-    "class Server",
+    "class type Listener",
+    "class type Server",
     "const LISTEN_DEFAULTS",
+    "const NO_REPLY",
     "const SERVE_DEFAULTS",
     "function listen",
     "function serve",
@@ -213,7 +214,10 @@ const EXPORTS: Record<string, string[]> = {
     "interface ServerOptions",
     "interface ServerStats",
     "type ConnectionHandler",
+    "type ErrorHandler",
+    "type Handler",
     "type RejectionReason",
+    "type Reply",
     "type ServerEvent",
   ],
   "./client.ts": [

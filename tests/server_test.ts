@@ -8,7 +8,7 @@ import {
 } from "@std/assert";
 import { kindOf, show } from "../core/tools/show.ts";
 import { bind } from "../core/platform/platform.ts";
-import { Listener as FailingListener } from "../core/server/server.ts";
+import { makeListener } from "../core/server/server.ts";
 import { faultTest } from "./ledger.ts";
 import { resetAndDestroy } from "./raw.ts";
 import {
@@ -357,7 +357,7 @@ function failingListener(
   options: ListenOptions,
   recover: (signal: AbortSignal) => Promise<void> = () => Promise.resolve(),
 ): Listener {
-  return new FailingListener({ ...LOCAL, ...options }, (address, stale) => {
+  return makeListener({ ...LOCAL, ...options }, (address, stale) => {
     const binding = bind(address, stale);
     const accept = () => {
       const failure = failures.shift();

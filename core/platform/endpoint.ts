@@ -41,7 +41,6 @@ export function endpointOptions(
 
 /**
  * Which endpoint options mean that were read, with the defaults filled in.
- * @internal
  */
 export function checkEndpoint(
   { hostname, port, path, transport }: EndpointOptions,
@@ -71,7 +70,6 @@ export function checkEndpoint(
 /**
  * A path from the root, as permissions for it are granted; a name in memory is
  * none.
- * @internal
  */
 export function fullPath(path: string): string {
   return isAbstract(path) ? path : resolve(path);
@@ -80,7 +78,6 @@ export function fullPath(path: string): string {
 /**
  * Whether a path is the name of a Unix socket in memory, as Linux has them: no
  * file has it.
- * @internal
  */
 export function isAbstract(path: string): boolean {
   return path.startsWith("\0");

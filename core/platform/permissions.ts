@@ -66,7 +66,6 @@ export const EARLY_NAME = "s";
  * The files that a server makes beside the Unix socket at an absolute path: a
  * directory that its owner alone may enter, the socket there, before it gets its
  * name, and a lock shared by the servers that live.
- * @internal
  */
 export function filesBeside(
   path: string,
@@ -81,7 +80,6 @@ export function filesBeside(
 
 /**
  * The permissions for making and removing the files of a Unix socket.
- * @internal
  */
 export function permissionsForFiles(path: string): PermissionNeed[] {
   const { directory, lock } = filesBeside(path);
@@ -104,7 +102,6 @@ function textOf(address: Address): string {
  * Those permissions that are not granted. Asking does not prompt.
  *
  * @throws {URIError} If a host cannot be one.
- * @internal
  */
 export function missingPermissions(
   needed: readonly PermissionNeed[],
@@ -135,8 +132,6 @@ function scopesOf(missing: readonly PermissionNeed[]): [string, string[]][] {
 /**
  * The narrowest flags that grant the permissions, for a shell: one for each
  * kind.
- *
- * @internal
  */
 export function flagsFor(missing: readonly PermissionNeed[]): string {
   return scopesOf(missing).map(([name, scopes]) => {

@@ -61,6 +61,12 @@ export interface AcceptOptions {
 /** What each option may be. */
 const ACCEPT_OPTIONS: OptionTable<AcceptOptions> = { signal: signalOption() };
 
+/** Opens the socket, with options that were read; use `listen`. */
+export let makeListener: <T, I>(
+  options: ListenOptions<T, I>,
+  bind: Bind,
+  consume?: Consume<T, I>,
+) => Listener<T, I>;
 /**
  * Accepts for a server until the listener is closed, and rejects if the socket
  * fails before.
@@ -121,6 +127,8 @@ export class Listener<T = JsonValue, I = unknown>
   };
 
   static {
+    makeListener = (options, bind, consume) =>
+      new Listener(options, bind, consume);
     run = async (listener) => {
       try {
         await listener.#run();
@@ -131,8 +139,7 @@ export class Listener<T = JsonValue, I = unknown>
     drain = (listener) => listener.#drain();
   }
 
-  /** Opens the socket, with options that were read; use `listen`. */
-  constructor(
+  private constructor(
     options: ListenOptions<T, I>,
     bind: Bind,
     consume?: Consume<T, I>,

@@ -11,7 +11,8 @@ import {
   type AcceptOptions,
   type Bind,
   drain,
-  Listener,
+  type Listener,
+  makeListener,
   run,
 } from "./listener.ts";
 import type { ServerStats } from "./events.ts";
@@ -44,7 +45,17 @@ export type {
   ServerStats,
 } from "./events.ts";
 export { type ConnectionHandler, handle } from "./handle.ts";
-export { type AcceptOptions, Listener };
+export { type AcceptOptions, type Listener, makeListener };
+
+/**
+ * Opens the socket and serves, with options that were read; use `serve`. What
+ * `take` does with a connection has to close it in the end.
+ */
+export let makeServer: <T, I>(
+  options: ServerOptions<T, I>,
+  bind: Bind,
+  take: (connection: Connection<T, I>) => void,
+) => Server<T, I>;
 
 /**
  * A server that runs until it is shut down, made by `serve`, or by `listen`
@@ -63,6 +74,10 @@ export { type AcceptOptions, Listener };
  * ```
  */
 export class Server<T = JsonValue, I = unknown> implements AsyncDisposable {
+  static {
+    makeServer = (options, bind, take) => new Server(options, bind, take);
+  }
+
   /**
    * Resolves when the server has shut down and its last connection is closed.
    * It rejects at that moment if the server shut down because its socket
@@ -76,12 +91,7 @@ export class Server<T = JsonValue, I = unknown> implements AsyncDisposable {
   #stopTimer = () => {};
   readonly #stopListening: () => void;
 
-  /**
-   * Opens the socket and serves, with options that were read; use `serve`.
-   * What `take` does with a connection has to close it in the end.
-   * @internal
-   */
-  constructor(
+  private constructor(
     options: ServerOptions<T, I>,
     bind: Bind,
     take: (connection: Connection<T, I>) => void,
@@ -93,7 +103,7 @@ export class Server<T = JsonValue, I = unknown> implements AsyncDisposable {
       ...rest
     } = options;
     this.#shutdownTimeout = shutdownTimeout;
-    this.#listener = new Listener(rest, bind, take);
+    this.#listener = makeListener(rest, bind, take);
     this.finished = this.#run();
     callHook(onListen, this.addr);
     this.#stopListening = onAbort(signal, () => void this.shutdown());
