@@ -26,7 +26,7 @@ function defines(source: string, callee: string): boolean {
   const [name, owner] = callee.split(".").reverse();
   const words = owner === undefined
     ? String.raw`(export |async )*function\*? `
-    : String.raw`  ((static|async|get|override|protected) |\*)*`;
+    : String.raw`  ((static|async|get|override|protected|private) |\*)*`;
   const definition = new RegExp(`^${words}${name}\\b *[<(]`, "m");
   return definition.test(bodyOf(source, owner));
 }
