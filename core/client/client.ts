@@ -45,6 +45,9 @@ export {
 
 const CONNECTED_OPTIONS = { signal: REQUEST_OPTIONS.signal };
 
+/** Sending waits for as long as it takes. */
+const UNLIMITED = { timeout: Infinity };
+
 /** Most milliseconds before the first attempt after a loss or a failure. */
 const FIRST_DELAY = 100;
 
@@ -263,7 +266,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   /** Has a message wait for a connection, behind all that waits for it already. */
   #wait<Result>(
     message: unknown,
-    options: RequestOptions | undefined,
+    options: RequestOptions,
     send: Sending<T, Result>,
   ): Promise<Result> {
     try {
@@ -281,7 +284,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
     return this.#ready?.send(message) ??
       this.#wait(
         message,
-        undefined,
+        UNLIMITED,
         (connection, message) => connection.send(message),
       );
   }

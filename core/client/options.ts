@@ -127,15 +127,10 @@ export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
 /** The defaults of {@linkcode ConnectOptions}. */
 export const CONNECT_DEFAULTS: Readonly<
   Required<
-    Omit<
+    & ConnectionOptions
+    & Pick<
       ConnectOptions,
-      | "path"
-      | "transport"
-      | "tls"
-      | "authenticate"
-      | "heartbeat"
-      | "signal"
-      | "onEvent"
+      "hostname" | "port" | "connectTimeout" | "handshakeTimeout"
     >
   >
 > = defaultsOf(CONNECT_OPTIONS);

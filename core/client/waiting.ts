@@ -77,7 +77,7 @@ export class WaitingMessages<T> {
    * Adds a message behind all others.
    *
    * @param message The message.
-   * @param options Of a request: how long it lasts, the wait included.
+   * @param options How long the call lasts, the wait included.
    * @param bytesQueued Bytes that wait on the connection already.
    * @param send What is done with it once there is a connection.
    * @throws {BackpressureError} If more bytes wait than on a connection may.
@@ -87,11 +87,14 @@ export class WaitingMessages<T> {
    */
   add<Result>(
     message: unknown,
-    options: RequestOptions | undefined,
+    options: RequestOptions,
     bytesQueued: number,
     send: Sending<T, Result>,
   ): Promise<Result> {
-    const { timeout, signal } = limitsOf(options);
+    const { timeout, signal } = {
+      ...REQUEST_DEFAULTS,
+      ...readOptions(REQUEST_OPTIONS, options),
+    };
     const queued = this.#bytes + bytesQueued;
     if (queued > this.#maxQueuedBytes) {
       throw new BackpressureError(queued, this.#maxQueuedBytes);
@@ -152,12 +155,4 @@ export class WaitingMessages<T> {
   fail(failure: () => unknown): void {
     for (const entry of this.#entries) entry.fail(failure);
   }
-}
-
-function limitsOf(
-  options: RequestOptions | undefined,
-): { timeout: number; signal?: AbortSignal } {
-  return options === undefined
-    ? { timeout: Infinity }
-    : { ...REQUEST_DEFAULTS, ...readOptions(REQUEST_OPTIONS, options) };
 }
