@@ -29,6 +29,7 @@ import {
 import { Alarm, now } from "./alarm.ts";
 import { stayAlive } from "./alive.ts";
 import { Answerer } from "./answerer.ts";
+import type { CallSetting } from "./incoming_call.ts";
 import { Caller, type CallerOptions } from "./caller.ts";
 import type { RpcRemote, RpcUntyped } from "./contract.ts";
 import { Remote } from "./remote.ts";
@@ -164,8 +165,10 @@ const CONTROLS: ReadonlyMap<string, Control> = new Map<string, Control>([
 ]);
 
 /** Hands each message to the half of a peer that it is for. */
-class Dispatcher implements Consumer<JsonValue>, CallerOptions {
+class Dispatcher implements Consumer<JsonValue>, CallerOptions, CallSetting {
   readonly name = "rpc()";
+  readonly connection: Connection;
+  readonly settings: RpcSettings;
   readonly timeout: number;
   readonly framing: Framing;
   readonly now = now;
@@ -178,17 +181,13 @@ class Dispatcher implements Consumer<JsonValue>, CallerOptions {
   #refused: Batch | "message" | undefined;
 
   constructor(connection: Connection, settings: RpcSettings, caller?: Caller) {
+    this.connection = connection;
+    this.settings = settings;
     this.#link = linkOf(connection);
     this.timeout = settings.options.timeout;
     this.framing = this.#link.framing;
     this.caller = caller ?? new Caller(this);
-    this.answerer = new Answerer({
-      connection,
-      caller: this.caller,
-      settings,
-      now,
-      watch: (deadline) => this.watch(deadline),
-    });
+    this.answerer = new Answerer(this);
     if (caller === undefined) this.#alarm.add(this.caller);
     this.#alarm.add(this.answerer);
     this.caller.attach(this.#link, this.answerer);
