@@ -99,7 +99,9 @@ export class LogOutput implements LogSink {
   #tellLost(): void {
     const lines = this.#lost;
     this.#lost = 0;
-    const text = `${count(lines, "line")} lost: they were not taken in time`;
+    const text = `${
+      count(lines, "line")
+    } lost: the reader of the log was too slow`;
     this.#queue(this.#line({ type: "lost", lines }, text), lines);
   }
 

@@ -822,9 +822,9 @@ Deno.test("Answerer bounds the bytes of streams that are given up and go on, and
     assertEquals(running, 3);
     const { length } = JSON.stringify(request(1, "deaf", [LARGE]));
     const error = [
-      `Cannot start call: methods go on with 3 calls of ${
+      `Cannot start call: methods still run for 3 calls of ${
         3 * (length + 64)
-      } bytes that were given up`,
+      } bytes whose callers gave up`,
       "deaf",
     ];
     assertEquals(errors, Array(round).fill(error));
@@ -904,7 +904,7 @@ Deno.test("Answerer holds no more of calls that are given up than of others", as
   assertEquals(raw.peer.connection.stats().messagesReceived, 5);
   const bytes = JSON.stringify(request(1, "wait", [1, large])).length;
   assertEquals(errors, [
-    `Cannot start call: methods go on with 1 calls of ${bytes} bytes that were given up`,
+    `Cannot start call: methods go on with 1 calls of ${bytes} bytes whose callers gave up`,
   ]);
   for (const id of [1, 3, 4]) {
     while (!running.has(id)) await turn();

@@ -111,7 +111,7 @@ export class IncomingQueue {
     }
     slots.hasTold = true;
     const error = new RangeError(
-      `Cannot start call: methods go on with ${abandoned} calls of ${slots.bytes} bytes that were given up`,
+      `Cannot start call: methods still run for ${abandoned} calls of ${slots.bytes} bytes whose callers gave up`,
     );
     this.#replies.report(error, method);
   }

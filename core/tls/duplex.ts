@@ -228,7 +228,7 @@ export class TlsDuplex implements ByteDuplex {
     this.#fail(
       new TlsError(
         this.#handshake === undefined
-          ? "Cannot receive: the connection ended, but not its encryption, so bytes may be missing"
+          ? "Cannot receive: the connection ended without the end of TLS, so bytes may be missing"
           : "Cannot secure the connection: the peer left during the handshake",
         { mayRetry: this.#handshake !== undefined },
       ),

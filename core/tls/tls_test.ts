@@ -135,7 +135,7 @@ function messageOf(error: unknown): string {
 
 const FAILED = "Cannot secure the connection: ";
 const CUT_SHORT =
-  "Cannot receive: the connection ended, but not its encryption, so bytes may be missing";
+  "Cannot receive: the connection ended without the end of TLS, so bytes may be missing";
 const UNTRUSTED =
   `${FAILED}the certificate is not valid now, or its issuer is unknown`;
 
