@@ -97,7 +97,7 @@ export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";
 /**
  * Options of {@linkcode serveRpc}: those of `serve` and those of a peer.
  *
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
 export interface ServeRpcOptions<I = unknown>
   extends

@@ -24,7 +24,7 @@ export class UsageError extends Failure {
 /** Thrown when stdout takes nothing. */
 export class OutputError extends Failure {}
 
-/** Thrown when nobody reads stdout any more: they have seen enough, as `head`. */
+/** Thrown when stdout is not read any more, as by `head`. */
 export class OutputClosedError extends OutputError {
   override readonly exitCode = 0;
 }

@@ -26,7 +26,7 @@ export class Input {
 
   /**
    * Parses the arguments; stdin is not read yet. It is never read from a
-   * terminal where nobody `mayType`.
+   * terminal where no user `mayType`.
    */
   constructor(operands: readonly string[], mayType: boolean) {
     const isRead = operands.length === 0 &&

@@ -117,7 +117,7 @@ export class ServerLog {
     );
   }
 
-  /** Warns of a server that anybody may use. */
+  /** Warns of a server that anyone may use. */
   open(): void {
     this.#print(
       { type: "open" },

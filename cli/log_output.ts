@@ -45,7 +45,7 @@ export function formatFor(fd: 1 | 2): LogFormat {
 }
 
 /**
- * Writes lines in the background, one after the other: whoever prints them
+ * Writes lines in the background, one after the other: code that prints them
  * never waits. Where too many wait for the reader, lines are lost, and counted.
  */
 export class LogOutput implements LogSink {
@@ -57,7 +57,7 @@ export class LogOutput implements LogSink {
   #isFailing = false;
   #isGone = false;
 
-  /** Makes an output to stdout or stderr, to which nobody else writes. */
+  /** Makes an output to stdout or stderr, to which nothing else writes. */
   constructor(stream: Output, options: LogOutputOptions) {
     this.#stream = stream;
     this.#options = options;
@@ -65,7 +65,7 @@ export class LogOutput implements LogSink {
 
   /** Has a line written. */
   print(record: LogRecord, text: string): void {
-    // A log that nobody reads any more is no reason to stop.
+    // A log that is not read any more is no reason to stop.
     if (this.#isGone) return;
     if (this.#lost > 0 || this.#waiting === MOST_WAITING) this.#lost++;
     else this.#queue(this.#line(record, text));

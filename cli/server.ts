@@ -143,7 +143,10 @@ function loggedMethods(log: ServerLog): RpcMethods {
   );
 }
 
-/** Echoes with a line for each message: apart, so that nobody else pays for it. */
+/**
+ * Echoes with a line for each message: apart, so that it costs nothing without
+ * them.
+ */
 function serveLogged(options: ServeOptions, log: ServerLog): Server {
   function sent<Reply>(reply: Reply, connection: Connection): Reply {
     log.message("out", connection, reply);

@@ -338,7 +338,7 @@ faultTest(
 );
 
 faultTest(
-  "serve() lets nobody in while maxConnections are open, and the next when one ends",
+  "serve() accepts no peer while maxConnections are open, and the next when one ends",
   async () => {
     const log = new ServerEventLog();
     const gate = Promise.withResolvers<void>();

@@ -182,8 +182,8 @@ export async function admit<T>(
     verdict = dialog.verdictFor(error);
   }
   dialog.isOver = true;
-  // Whoever failed meanwhile from there: nobody learns more than so many
-  // verdicts, however many logins were under way.
+  // Others may have failed from there meanwhile: no address learns more than so
+  // many verdicts, however many logins were under way.
   if (verdict !== undefined && limit?.isBarred()) {
     verdict = "later";
     cause = new BarredError();

@@ -114,7 +114,7 @@ export abstract class Closing<T> {
   protected abstract readonly pumped: Promise<void>;
   /** What ticks until the link ends. */
   protected abstract readonly deadlines: { stop(): void } | undefined;
-  /** Reads on, now that somebody waits for a message. */
+  /** Reads on, now that a message is asked for. */
   abstract wanted(): void;
 
   /** Resolves when the link has ended, whatever the reason; never rejects. */

@@ -131,7 +131,7 @@ export class Inbox<T> {
     return this.#consumer;
   }
 
-  /** Whether somebody waits for a message now. */
+  /** Whether a message is asked for now. */
   get isAwaited(): boolean {
     return this.#consumer !== undefined || !!this.#requests?.size ||
       !!this.#iteration?.waiting.size;

@@ -86,7 +86,7 @@ export class Link<T = JsonValue> extends Closing<T> {
   #messagesReceived = 0;
   #bytesReceived = 0;
 
-  /** Takes the bytes over. Nothing is read before somebody waits for a message. */
+  /** Takes the bytes over. Nothing is read before a message is asked for. */
   constructor(duplex: ByteDuplex, settings: Settings, info: LinkInfo<T> = {}) {
     super(duplex, settings, info);
     this.#decoder = new FrameDecoder(settings.framing);
@@ -228,7 +228,7 @@ export class Link<T = JsonValue> extends Closing<T> {
     return this.#bytesReceived;
   }
 
-  /** Reads on, now that somebody waits for a message. */
+  /** Reads on, now that a message is asked for. */
   wanted(): void {
     if (this.#isResting) {
       this.#isResting = false;

@@ -143,7 +143,7 @@ export function flagsFor(missing: readonly PermissionNeed[]): string {
   }).join(" ");
 }
 
-/** A word of a command line, quoted where a shell needs it. */
+/** An argument of a command line, quoted where a shell needs it. */
 function shellWord(text: string): string {
   return /^[\w./:@%+,=-]+$/.test(text)
     ? text

@@ -13,7 +13,7 @@ const MOST_QUIET = 20_000;
  */
 const PROBES_AFTER_END = 2;
 
-/** What somebody at the other end waits for. */
+/** What the other end waits for. */
 export interface Owed {
   /** Answers that are outstanding. */
   readonly size: number;

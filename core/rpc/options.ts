@@ -19,7 +19,7 @@ import {
 /**
  * Options of a peer.
  *
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
 export interface RpcOptions<I = unknown> {
   /**

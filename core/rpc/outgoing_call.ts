@@ -105,7 +105,7 @@ export class OutgoingCall implements StreamSource {
   readonly id: number;
   /**
    * When it is late: for its answer to begin, and where that is a stream for
-   * somebody to read it; then for all of it.
+   * its reader; then for all of it.
    */
   deadline = Infinity;
   /** Limits of its own. */

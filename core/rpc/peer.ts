@@ -89,7 +89,7 @@ export interface RpcStats {
  *
  * @typeParam Contract Type of the other end's methods: an interface, or
  * `typeof` the object that has them. It is not checked at run time.
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
 export interface RpcPeer<Contract = RpcUntyped, I = unknown>
   extends RpcRemote<Contract>, AsyncDisposable {

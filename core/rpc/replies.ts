@@ -26,7 +26,7 @@ import { callHook, report } from "../tools/report.ts";
 /**
  * See {@linkcode RpcOptions.onError}.
  *
- * @typeParam I Type of `identity`: what `authenticate` gives for a peer.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
 export type RpcErrorHandler<I = unknown> = (
   error: unknown,

@@ -228,7 +228,7 @@ export class Listener<T = JsonValue, I = unknown>
     return this.#closing.signal.aborted;
   }
 
-  /** Accepts for as long as somebody waits for a connection. */
+  /** Accepts as long as a connection is waited for. */
   async #run(): Promise<void> {
     if (this.#isAccepting) return;
     this.#isAccepting = true;

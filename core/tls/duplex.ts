@@ -106,7 +106,7 @@ class Transport extends Duplex {
   }
 
   override _read(): void {
-    // Bytes come by `receive`, when somebody waits for them.
+    // Bytes come by `receive`, when they are waited for.
   }
 
   override _write(
@@ -199,7 +199,7 @@ export class TlsDuplex implements ByteDuplex {
     this.#handshake = undefined;
   }
 
-  /** Reads below for as long as somebody waits for it. Never rejects. */
+  /** Reads below for as long as it is waited for. Never rejects. */
   async #receive(): Promise<void> {
     if (this.#receiving) return;
     this.#receiving = true;
@@ -223,7 +223,7 @@ export class TlsDuplex implements ByteDuplex {
       (this.#handshake !== undefined || this.#arrival !== undefined);
   }
 
-  /** The stream below ended: anybody on the way can do that, too. */
+  /** The stream below ended, which anything on the path can cause. */
   #truncate(): void {
     this.#fail(
       new TlsError(

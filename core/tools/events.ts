@@ -28,13 +28,13 @@ export class Events<Event extends { readonly type: string }> {
     this.#onEvent = onEvent;
   }
 
-  /** Whether anybody is told. */
+  /** Whether anything is told. */
   get isHeard(): boolean {
     return this.#onEvent !== undefined || this.#channel.hasSubscribers;
   }
 
   /**
-   * Tells that something has happened. What happens while somebody is told is
+   * Tells that something has happened. What happens while a listener is told is
    * told next: everybody hears of it in the same order.
    */
   emit(event: Event): void {
