@@ -149,7 +149,7 @@ faultTest(
     });
     await using client = await connect(server.addr);
     assertEquals(await Array.fromAsync(client), []);
-    const text = "Cannot send message: its handler has returned";
+    const text = "Cannot send message: the connection's handler has returned";
     for (const _ of ["at once", "ended"]) {
       const { message, clean } = await assertRejects(
         () => kept[0].send("late"),

@@ -34,7 +34,7 @@ export async function handle<T, I>(
   const link = linkOf(connection);
   try {
     await handler(connection);
-    await link.close("its handler has returned");
+    await link.close("the connection's handler has returned");
   } catch (cause) {
     if (!isFailureOf(link, cause)) report(cause);
     link.closeFor({ clean: false, cause });
