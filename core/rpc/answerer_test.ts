@@ -904,7 +904,7 @@ Deno.test("Answerer holds no more of calls that are given up than of others", as
   assertEquals(raw.peer.connection.stats().messagesReceived, 5);
   const bytes = JSON.stringify(request(1, "wait", [1, large])).length;
   assertEquals(errors, [
-    `Cannot start call: methods go on with 1 calls of ${bytes} bytes whose callers gave up`,
+    `Cannot start call: methods still run for 1 calls of ${bytes} bytes whose callers gave up`,
   ]);
   for (const id of [1, 3, 4]) {
     while (!running.has(id)) await turn();
