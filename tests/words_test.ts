@@ -44,6 +44,42 @@ Deno.test("no page, comment, message or title of a test speaks of strangers and 
   assert(count > 200, `${count} files`);
 });
 
+Deno.test("each link of a page to a file, or to a heading of one, leads there", () => {
+  const broken: string[] = [];
+  let count = 0;
+  for (const folder of FOLDERS) {
+    for (const path of files(folder || "./")) {
+      if (!path.endsWith(".md")) continue;
+      const url = new URL(path, ROOT);
+      const links = Deno.readTextFileSync(url).matchAll(
+        /\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g,
+      );
+      for (const [link, file, anchor] of links) {
+        count++;
+        if (!leads(new URL(file || url, url), anchor)) {
+          broken.push(`${path}: ${link}`);
+        }
+      }
+    }
+  }
+  assertEquals(broken, []);
+  assert(count > 10, `${count} links`);
+});
+
+/** Whether a file exists, and has a heading that an anchor names. */
+function leads(url: URL, anchor: string | undefined): boolean {
+  try {
+    if (anchor === undefined) return Deno.statSync(url) !== undefined;
+    const headings = Deno.readTextFileSync(url).matchAll(/^#+ (.*)$/gm);
+    return headings.some(([, heading]) =>
+      heading.toLowerCase().replaceAll(/[^\w -]/g, "").replaceAll(" ", "-") ===
+        anchor
+    );
+  } catch {
+    return false;
+  }
+}
+
 Deno.test("textsOf() finds texts and templates, with what they are made of", () => {
   const source =
     'f("a text", `one ${g(`in ${x} one`)} two`, `whole`, x - "y");';
