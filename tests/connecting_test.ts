@@ -87,7 +87,7 @@ faultTest(
           handshakeTimeout: 50,
         }),
       DOMException,
-      ": the handshake is not done after 50 ms (handshakeTimeout)",
+      ": the handshake took longer than 50 ms (handshakeTimeout)",
     );
     assertEquals(error.name, "TimeoutError");
     (await accepting).close();

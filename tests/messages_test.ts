@@ -239,7 +239,7 @@ Deno.test("an error of connect() names the endpoint, and keeps its class", async
     [
       { ...at(silent.addr.port), authenticate, handshakeTimeout: 20 },
       "TimeoutError",
-      `Cannot connect to 127.0.0.1:${silent.addr.port}: the handshake is not done after 20 ms (handshakeTimeout)`,
+      `Cannot connect to 127.0.0.1:${silent.addr.port}: the handshake took longer than 20 ms (handshakeTimeout)`,
     ],
     [
       { ...at(portOf(guarded.addr)), authenticate },

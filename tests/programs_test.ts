@@ -1071,7 +1071,7 @@ async function withoutServer(
 Deno.test("client stays at its prompt when the server is gone, and says why there is no reply", () =>
   withoutServer(["--timeout=300"], async (terminal) => {
     await terminal.line(
-      /^Cannot send request: not connected after 300 ms \(--timeout\)$/,
+      /^Cannot send request: no connection after 300 ms \(--timeout\)$/,
     );
     await terminal.write("\x04");
     assertEquals((await terminal.status).code, 0);

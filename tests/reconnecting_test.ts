@@ -309,7 +309,7 @@ faultTest(
     const late = assertRejects(
       () => client.request(2, { timeout: 20 }),
       DOMException,
-      "Cannot send request: not connected after 20 ms (timeout)",
+      "Cannot send request: no connection after 20 ms (timeout)",
     );
     const reply = client.request(3);
     await late;

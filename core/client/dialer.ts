@@ -142,7 +142,7 @@ export class Dialer<T> {
       signal,
       () =>
         timeoutError(
-          `Cannot connect to ${info.peerName}: the handshake is not done after ${handshakeTimeout} ms (handshakeTimeout)`,
+          `Cannot connect to ${info.peerName}: the handshake took longer than ${handshakeTimeout} ms (handshakeTimeout)`,
         ),
       (reason) => pending.abort(reason),
     );

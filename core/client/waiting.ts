@@ -128,7 +128,7 @@ export class WaitingMessages<T> {
     };
     const stopTimer = startTimer(timeout, () => {
       const text = sent === undefined
-        ? `Cannot send request: not connected after ${timeout} ms (timeout)`
+        ? `Cannot send request: no connection after ${timeout} ms (timeout)`
         : `Cannot receive reply: timed out after ${timeout} ms (timeout)`;
       entry.fail(() => timeoutError(text));
     });
