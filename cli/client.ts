@@ -173,6 +173,7 @@ async function ask(
       : answerMessages(await createClient(all), asking);
   }
   const answering = await told(open(), server);
+  printError(`Connected to ${server}: ${answering.hint}; Ctrl-D ends`);
   return await prompt({
     ...answering,
     answer: (text) => told(answering.answer(text), server, () => isConnected),

@@ -108,6 +108,7 @@ export function answerCalls(
   }
 
   return {
+    hint: "help lists the methods",
     close: () => client.close(),
     async answer(text) {
       const [, method, rest] = /^\s*(\S+)([^]*)$/.exec(text)!;

@@ -26,6 +26,8 @@ class Screen extends Writable {
 
 /** What a prompt does with what is entered. */
 export interface Answering extends Omit<LineEditorOptions, "screen"> {
+  /** What one may type, to begin with. */
+  readonly hint: string;
   /** Ends the connection. */
   close(): Promise<void>;
 }
@@ -79,6 +81,7 @@ export function answerMessages(
   { repeat, timeout, format }: ExchangeOptions,
 ): Answering {
   return {
+    hint: 'messages are JSON, such as {"message":"hi"}',
     close: () => client.close(),
     async answer(text) {
       let message: JsonValue;

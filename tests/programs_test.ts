@@ -998,6 +998,9 @@ function onTerminal(
 Deno.test("client prompts at a terminal", async () => {
   await using server = await startServer();
   await using terminal = onTerminal(server.port, []);
+  await terminal.line(
+    /^Connected to 127\.0\.0\.1:\d+: messages are JSON, such as {"message":"hi"}; Ctrl-D ends$/,
+  );
   await terminal.write('{"message":7}\n');
   await terminal.line(/"echo".*: .*7/);
   await terminal.write("hello\n");
