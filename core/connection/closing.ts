@@ -11,6 +11,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
+import { FrameDecoder } from "../framing/framing.ts";
 import { addressText } from "../tools/address.ts";
 import { quiet } from "../tools/promises.ts";
 import { callHook, guard } from "../tools/report.ts";
@@ -60,6 +61,18 @@ export abstract class Closing<T> {
   readonly inbox: Inbox<T>;
   /** What is sent. */
   readonly outbox: Outbox;
+  /** What has come of a frame that is not whole. */
+  readonly decoder: FrameDecoder<T>;
+  /** Whole frames received. */
+  messagesReceived = 0;
+  /** Bytes received so far. */
+  bytesReceived = 0;
+  /** Whether a read is pending: the next bytes are up to the peer. */
+  isListening = false;
+  /** Resolves when nothing is read. */
+  protected pumped: Promise<void> = Promise.resolve();
+  /** What ticks until the link ends. */
+  protected deadlines: { stop(): void } | undefined;
   /** What is wrong with the first message of the peer. */
   protected screened: Error | undefined;
   /** Whether the peer has answered a request or a call, and so serves. */
@@ -92,6 +105,7 @@ export abstract class Closing<T> {
     this.duplex = duplex;
     this.settings = settings;
     this.inbox = new Inbox(this);
+    this.decoder = new FrameDecoder(settings.framing);
     this.outbox = new Outbox(
       duplex,
       settings,
@@ -102,18 +116,6 @@ export abstract class Closing<T> {
     this.#onEnd = info.onEnd;
   }
 
-  /** Whole frames received. */
-  abstract readonly messagesReceived: number;
-  /** Bytes received so far. */
-  abstract readonly bytesReceived: number;
-  /** Bytes that have come of a frame that is not whole. */
-  abstract readonly bytesOfFrame: number;
-  /** Whether a read is pending: the next bytes are up to the peer. */
-  abstract readonly isListening: boolean;
-  /** Resolves when nothing is read. */
-  protected abstract readonly pumped: Promise<void>;
-  /** What ticks until the link ends. */
-  protected abstract readonly deadlines: { stop(): void } | undefined;
   /** Reads on, now that a message is asked for. */
   abstract wanted(): void;
 
@@ -226,7 +228,7 @@ export abstract class Closing<T> {
    */
   drain(): void {
     const { consumer } = this.inbox;
-    this.#drainedBusy = !this.isListening || this.bytesOfFrame > 0 ||
+    this.#drainedBusy = !this.isListening || this.decoder.size > 0 ||
       this.outbox.bytesQueued > 0 || consumer?.size !== 0;
     if (consumer?.drain !== undefined) consumer.drain();
     else this.endReceiving({ clean: true });

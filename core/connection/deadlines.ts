@@ -85,8 +85,9 @@ export class Deadlines<T> implements Ticking {
   }
 
   #tickReceiving(): void {
-    const { isListening, messagesReceived, bytesOfFrame } = this.#link;
-    const { inbox, outbox, settings } = this.#link;
+    const { isListening, messagesReceived, inbox, outbox, settings } =
+      this.#link;
+    const bytesOfFrame = this.#link.decoder.size;
     if (!isListening || messagesReceived !== this.#messagesSeen) {
       this.#messagesSeen = messagesReceived;
       this.#idleTicks = this.#frameTicks = 0;

@@ -5,7 +5,6 @@
  */
 import {
   type Decoded,
-  FrameDecoder,
   FrameTooLargeError,
   FrameTruncatedError,
   type Framing,
@@ -70,26 +69,19 @@ export class Link<T = JsonValue> extends Closing<T> {
   /** What TLS found out. */
   readonly tls: TlsInfo | undefined;
 
-  protected readonly deadlines: Deadlines<T> | undefined;
-  readonly #decoder: FrameDecoder<T>;
   readonly #share = new Share();
   /** Until the first message has come. */
   #screen: Screen<T> | undefined;
   #isPumping = false;
-  #pumped = RESOLVED;
   /** Whether a request finds all read that had arrived before. */
   #hasReadArrivals = false;
-  #isListening = false;
   /** Whether a read that is not waited for lets the process end. */
   #isResting = false;
   #keepsAlive = true;
-  #messagesReceived = 0;
-  #bytesReceived = 0;
 
   /** Takes the bytes over. Nothing is read before a message is asked for. */
   constructor(duplex: ByteDuplex, settings: Settings, info: LinkInfo<T> = {}) {
     super(duplex, settings, info);
-    this.#decoder = new FrameDecoder(settings.framing);
     this.localAddr = info.localAddr;
     this.tls = info.tls;
     this.#screen = info.screen;
@@ -104,35 +96,15 @@ export class Link<T = JsonValue> extends Closing<T> {
    * `limitDecoder`.
    */
   limit(framing: Framing, guarded = false): void {
-    limitDecoder(this.#decoder, framing, guarded);
-  }
-
-  /** Whole frames received. */
-  get messagesReceived(): number {
-    return this.#messagesReceived;
-  }
-
-  /** Bytes that have come of a frame that is not whole. */
-  get bytesOfFrame(): number {
-    return this.#decoder.size;
-  }
-
-  /** Whether a read is pending: the next bytes are up to the peer. */
-  get isListening(): boolean {
-    return this.#isListening;
-  }
-
-  /** Resolves when nothing is read. */
-  protected get pumped(): Promise<void> {
-    return this.#pumped;
+    limitDecoder(this.decoder, framing, guarded);
   }
 
   /** Counts what was sent and received so far. */
   stats(): ConnectionStats {
     return {
-      messagesReceived: this.#messagesReceived,
+      messagesReceived: this.messagesReceived,
       messagesSent: this.outbox.messages,
-      bytesReceived: this.#bytesReceived,
+      bytesReceived: this.bytesReceived,
       bytesSent: this.outbox.bytesWritten,
       bytesQueued: this.outbox.bytesQueued,
     };
@@ -223,11 +195,6 @@ export class Link<T = JsonValue> extends Closing<T> {
     this.wanted();
   }
 
-  /** Bytes received so far. */
-  get bytesReceived(): number {
-    return this.#bytesReceived;
-  }
-
   /** Reads on, now that a message is asked for. */
   wanted(): void {
     if (this.#isResting) {
@@ -240,7 +207,7 @@ export class Link<T = JsonValue> extends Closing<T> {
   #startPump(): void {
     if (this.#isPumping || !this.#isWanted) return;
     this.#isPumping = true;
-    this.#pumped = this.#pump();
+    this.pumped = this.#pump();
   }
 
   get #isWanted(): boolean {
@@ -252,7 +219,7 @@ export class Link<T = JsonValue> extends Closing<T> {
    */
   async #pump(): Promise<void> {
     const { inbox, outbox, settings: { framing: { prefixBytes } } } = this;
-    const decoder = this.#decoder;
+    const decoder = this.decoder;
     const share = this.#share;
     try {
       while (this.#isWanted) {
@@ -264,7 +231,7 @@ export class Link<T = JsonValue> extends Closing<T> {
           await this.#catchUp();
           continue;
         }
-        let start = this.#bytesReceived - decoder.size;
+        let start = this.bytesReceived - decoder.size;
         const run = this.#takeRun();
         if (run !== undefined) {
           const { messages, sizes } = run;
@@ -273,7 +240,7 @@ export class Link<T = JsonValue> extends Closing<T> {
               await this.#catchUp();
               if (!this.isReceiving) break; // a message ended it
             }
-            this.#messagesReceived++;
+            this.messagesReceived++;
             const wait = inbox.deliver(messages[i], sizes[i], start);
             start += prefixBytes + sizes[i];
             if (wait !== undefined) await wait;
@@ -289,9 +256,9 @@ export class Link<T = JsonValue> extends Closing<T> {
           !inbox.isAwaited && !inbox.isWatched && !this.#isResting
         ) await this.#rest();
         else {
-          this.#isListening = true;
+          this.isListening = true;
           const count = await this.duplex.read(decoder.reserve());
-          this.#isListening = false;
+          this.isListening = false;
           this.#take(count);
         }
       }
@@ -309,11 +276,11 @@ export class Link<T = JsonValue> extends Closing<T> {
 
   /** Decodes what has come, if that is a whole frame. */
   #takeRun(): Run<T> | undefined {
-    const { size } = this.#decoder;
-    const run = size > 0 ? takeRun(this.#decoder) : undefined;
+    const { size } = this.decoder;
+    const run = size > 0 ? takeRun(this.decoder) : undefined;
     if (run !== undefined) {
       if (this.#screen !== undefined) this.#screenFirst(run.messages[0]);
-      this.#share.decoded(size - this.#decoder.size);
+      this.#share.decoded(size - this.decoder.size);
     }
     return run;
   }
@@ -321,11 +288,11 @@ export class Link<T = JsonValue> extends Closing<T> {
   /** Takes what a read gave, or the end of the peer's side. */
   #take(count: number | null): void {
     if (count === null) {
-      this.#decoder.end();
+      this.decoder.end();
       this.endReceiving({ clean: true }, "ended");
     } else {
-      this.#decoder.commit(count);
-      this.#bytesReceived += count;
+      this.decoder.commit(count);
+      this.bytesReceived += count;
       this.#share.read(count);
     }
   }

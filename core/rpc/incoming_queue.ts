@@ -8,7 +8,7 @@ import type { Caller } from "./caller.ts";
 import type { CallSetting, IncomingCall } from "./incoming_call.ts";
 import type { Replies } from "./replies.ts";
 import { Slots } from "./slots.ts";
-import { LeavableQueue } from "../tools/leavable_queue.ts";
+import { LeavableQueue } from "../tools/queue.ts";
 
 /**
  * Most bytes of the calls that methods work on, where they are several: no more

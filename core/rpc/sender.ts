@@ -9,7 +9,7 @@ import {
   type Framing,
 } from "../framing/framing.ts";
 import { BackpressureError, type Link } from "../connection/connection.ts";
-import { LeavableQueue } from "../tools/leavable_queue.ts";
+import { LeavableQueue } from "../tools/queue.ts";
 import { RPC_ERRORS, RpcError, type RpcRequest } from "./jsonrpc.ts";
 import type { OutgoingCall, Rank } from "./outgoing_call.ts";
 

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { seeded } from "../../tests/random.ts";
-import { LeavableQueue } from "./leavable_queue.ts";
+import { LeavableQueue } from "./queue.ts";
 
 Deno.test(
   "LeavableQueue gives what a list would give, whoever leaves it",
