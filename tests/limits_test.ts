@@ -52,12 +52,16 @@ faultTest(
       Array.from({ length: 80 }, () => connect({ ...LOCAL, port })),
     );
     const served: Connection[] = [];
-    const replies = clients.map(async (client, i) => {
+    const first = Promise.withResolvers<Connection>();
+    const leave = Promise.withResolvers<void>();
+    const visits = clients.map(async (client, i) => {
       assertEquals(await client.request(i), i);
       served.push(client);
-      return client;
+      first.resolve(client);
+      await leave.promise;
+      await client.close();
     });
-    const witness = await Promise.race(replies);
+    const witness = await first.promise;
     const stats = async () =>
       await witness.request("stats") as unknown as ServerStats;
     await until(async () => (await stats()).failed > 0, "all got in");
@@ -84,11 +88,9 @@ faultTest(
       served.map((_, i) => i),
     );
 
-    const leave = [...served];
-    await Promise.all(leave.map((client) => client.close()));
-    await Promise.all(replies);
+    leave.resolve();
+    await Promise.all(visits);
     assertEquals(served.length, 80);
-    await Promise.all(clients.map((client) => client.close()));
   },
 );
 
