@@ -644,33 +644,35 @@ faultTest(
 
 faultTest(
   "Client counts the wait for a connection for the timeout of a request, and leaves the connection the whole of it",
-  async () => {
-    const timeout = 1_000;
-    using clock = new Clock(timeout);
-    const servers = new Servers();
-    const { client, comeBack } = await servers.lostClient();
-    const { signal } = new AbortController();
-    const late = assertRejects(
-      () => client.request("late", { timeout, signal }),
-      DOMException,
-      "Cannot receive reply: timed out after 1000 ms (timeout)",
-    );
-    comeBack();
-    const connection = await client.connected();
-    const [, peer] = servers.peers;
-    assertEquals(await take(peer, 1), ["late"]);
-    // No clock of the connection's moves.
-    assertEquals((await late).name, "TimeoutError");
-    assertEquals(waitersOf(signal), 0);
-    clock.advance(timeout - clock.period);
-    assertEquals(linkOf(connection).isOver, false);
-    peer.send("too late");
-    const reply = client.request("next");
-    assertEquals(await take(peer, 1), ["next"]);
-    peer.send("in time");
-    assertEquals(await reply, "in time");
-    await client.close();
-  },
+  // The message is sent before any timer can fire: no delay, nothing but promises.
+  () =>
+    withRandom(0, async () => {
+      const timeout = 40;
+      using clock = new Clock(timeout);
+      const servers = new Servers();
+      const { client, comeBack } = await servers.lostClient();
+      const { signal } = new AbortController();
+      const late = assertRejects(
+        () => client.request("late", { timeout, signal }),
+        DOMException,
+        "Cannot receive reply: timed out after 40 ms (timeout)",
+      );
+      comeBack();
+      const connection = await client.connected();
+      const [, peer] = servers.peers;
+      assertEquals(await take(peer, 1), ["late"]);
+      // No clock of the connection's moves.
+      assertEquals((await late).name, "TimeoutError");
+      assertEquals(waitersOf(signal), 0);
+      clock.advance(timeout - clock.period);
+      assertEquals(linkOf(connection).isOver, false);
+      peer.send("too late");
+      const reply = client.request("next");
+      assertEquals(await take(peer, 1), ["next"]);
+      peer.send("in time");
+      assertEquals(await reply, "in time");
+      await client.close();
+    }),
 );
 
 faultTest("Client rejects wrong options", () => {
@@ -747,25 +749,26 @@ faultTest(
 
 faultTest(
   "Client.request() rejects with a stack that leads to its caller, where it waits for a connection, too",
-  async () => {
-    const servers = new Servers();
-    const { client, comeBack } = await servers.lostClient();
-    async function theCaller(timeout: number): Promise<void> {
-      await client.request("late", { timeout });
-    }
-    const waiting = await assertRejects(() => theCaller(1), DOMException);
-    assert(waiting.stack?.includes("theCaller"), waiting.stack);
-    const sent = assertRejects(() => theCaller(500), DOMException);
-    comeBack();
-    assertEquals(await take(await nextPeer(servers), 1), ["late"]);
-    const { stack, message } = await sent;
-    assertEquals(
-      message,
-      "Cannot receive reply: timed out after 500 ms (timeout)",
-    );
-    assert(stack?.includes("theCaller"), stack);
-    await client.close();
-  },
+  () =>
+    withRandom(0, async () => {
+      const servers = new Servers();
+      const { client, comeBack } = await servers.lostClient();
+      async function theCaller(timeout: number): Promise<void> {
+        await client.request("late", { timeout });
+      }
+      const waiting = await assertRejects(() => theCaller(1), DOMException);
+      assert(waiting.stack?.includes("theCaller"), waiting.stack);
+      const sent = assertRejects(() => theCaller(20), DOMException);
+      comeBack();
+      assertEquals(await take(await nextPeer(servers), 1), ["late"]);
+      const { stack, message } = await sent;
+      assertEquals(
+        message,
+        "Cannot receive reply: timed out after 20 ms (timeout)",
+      );
+      assert(stack?.includes("theCaller"), stack);
+      await client.close();
+    }),
 );
 
 /** The far end of the second connection. */
