@@ -310,11 +310,14 @@ export class Caller implements CallOwner, SenderOwner {
 
   /** Drops a call that was taken from the table. */
   #drop(call: OutgoingCall, failure?: Failure): void {
+    let told: Promise<void> | undefined;
     if (!call.isWaiting) {
       this.#givenUp++;
-      call.cancelThere();
+      told = call.cancelThere();
     }
-    this.#sender.release(call);
+    // It is open at the other end until that is told.
+    if (told === undefined) this.#sender.release(call);
+    else told.then(() => this.#sender.release(call));
     call.drop(failure);
   }
 

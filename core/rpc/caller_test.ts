@@ -374,6 +374,35 @@ function callerOverText(reach?: () => void): {
   return { caller, sent, link, clock };
 }
 
+Deno.test("Caller frees the window of a call that is given up when the other end is told", async () => {
+  const { caller: calls, sent, link, clock } = callerOverText();
+  const large = ["x".repeat(300_000)];
+  const late = quiet(calls.call("late", large, { timeout: 10 }));
+  const waits = quiet(calls.call("waits", undefined));
+  assertEquals(sent.map(({ method }) => method), ["late"]);
+  // The link takes nothing, as a ping finds out before anything else.
+  const room = Promise.withResolvers<void>();
+  const { enqueue } = link;
+  link.enqueue = () => {
+    throw new BackpressureError(2, 1, "bytes");
+  };
+  link.room = () => room.promise;
+  const ping = quiet(calls.call("rpc.ping", undefined));
+  calls.stopLate(clock.now = 10);
+  await assertRejects(() => late, DOMException);
+  link.enqueue = enqueue;
+  room.resolve();
+  await turn();
+  assertEquals(
+    sent.map(({ method }) => method),
+    ["late", "rpc.ping", "$/cancelRequest", "waits"],
+  );
+  for (const { id } of sent.slice(1)) {
+    if (id !== undefined) calls.settle(answer(id, null));
+  }
+  assertEquals([await ping, await waits, calls.sent], [null, null, 0]);
+});
+
 const NO_SUCH_METHOD = { code: -32601, message: "Method not found" };
 const OUTCOMES: Record<
   string,

@@ -219,8 +219,8 @@ export class OutgoingCall implements StreamSource {
   }
 
   /** Tells the other end that it is not waited for any more. */
-  cancelThere(): void {
-    tell(this.link!, "$/cancelRequest", { id: this.id });
+  cancelThere(): Promise<void> | undefined {
+    return tell(this.link!, "$/cancelRequest", { id: this.id });
   }
 
   /** So many more items of its stream are taken. */
@@ -308,12 +308,19 @@ export class OutgoingCall implements StreamSource {
   }
 }
 
-/** Tells the other end something, when there is room for it. */
-function tell(link: Link, method: string, params: object): void {
+/**
+ * Tells the other end something, when there is room for it; gives a promise of
+ * that where there is none.
+ */
+function tell(
+  link: Link,
+  method: string,
+  params: object,
+): Promise<void> | undefined {
   try {
     link.enqueue({ jsonrpc: "2.0", method, params }, true);
   } catch (error) {
     if (!(error instanceof BackpressureError)) return; // the end of it all
-    link.room()?.then(() => tell(link, method, params), () => {});
+    return link.room()?.then(() => tell(link, method, params), () => {});
   }
 }
