@@ -64,15 +64,7 @@ export function checkEndpoint(
     );
   }
   // Once, so that it is the same wherever the process goes.
-  return { transport: "unix", path: fullPath(path) };
-}
-
-/**
- * A path from the root, as permissions for it are granted; a name in memory is
- * none.
- */
-export function fullPath(path: string): string {
-  return isAbstract(path) ? path : resolve(path);
+  return { transport: "unix", path: isAbstract(path) ? path : resolve(path) };
 }
 
 /**

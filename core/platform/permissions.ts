@@ -6,7 +6,8 @@
  */
 import { resolve } from "node:path";
 import type { Address } from "../connection/connection.ts";
-import { fullPath, isAbstract } from "./endpoint.ts";
+import { addressText } from "../tools/address.ts";
+import { isAbstract } from "./endpoint.ts";
 
 /** A permission, as narrow as it can be granted. */
 export type PermissionNeed =
@@ -37,7 +38,7 @@ const LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]"];
  * socket needs three kinds; its server makes a directory and a file beside it, at
  * the same path with `.d` and with `.lock`.
  *
- * @param address Where to connect to or to listen.
+ * @param address Where to connect to or to listen, with a full path.
  * @param action What is done there.
  */
 export function permissionsFor(
@@ -45,9 +46,11 @@ export function permissionsFor(
   action: "connect to" | "listen on" = "connect to",
 ): PermissionNeed[] {
   if (address.transport === "tcp") {
-    return [{ name: "net", host: textOf(address) }];
+    // A permission is for an IPv6 address in all its zones.
+    const hostname = address.hostname.replace(/%[^\]]*/, "");
+    return [{ name: "net", host: addressText({ ...address, hostname }) }];
   }
-  const path = fullPath(address.path);
+  const { path } = address;
   if (action === "connect to" || isAbstract(path)) {
     return [
       { name: "read", path },
@@ -86,16 +89,6 @@ export function permissionsForFiles(path: string): PermissionNeed[] {
   return (["read", "write"] as const).flatMap((name) =>
     [path, directory, lock].map((path) => ({ name, path }))
   );
-}
-
-/** An address as a person and a permission write it. */
-function textOf(address: Address): string {
-  if (address.transport === "unix") return address.path;
-  // A permission is for an IPv6 address in all its zones.
-  const hostname = address.hostname.replace(/^\[(.*)\]$/, "$1")
-    .replace(/%.*$/, "");
-  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-  return `${host}:${address.port}`;
 }
 
 /**
@@ -231,7 +224,7 @@ export function requirePermissions(
   const what = missing.length === 1 ? "permission" : "permissions";
   const notes = [...notesFor(missing)].map((note) => `; ${note}`).join("");
   throw new Deno.errors.NotCapable(
-    `Cannot ${action} ${textOf(address)}: missing ${what}; ${
+    `Cannot ${action} ${addressText(address)}: missing ${what}; ${
       remedyFor(needed, missing, command)
     }${notes}`,
   );

@@ -178,14 +178,12 @@ Deno.test("permissionsFor() names what Deno asks for", () => {
       hosts.map((host) => ({ name: "net", host })),
     );
   }
-  for (const path of ["a.sock", "./a.sock", `${Deno.cwd()}/b/../a.sock`]) {
-    const absolute = `${Deno.cwd()}/a.sock`;
-    assertEquals(permissionsFor({ transport: "unix", path }), [
-      { name: "read", path: absolute },
-      { name: "write", path: absolute },
-      { name: "net", host: `unix:${absolute}` },
-    ]);
-  }
+  const path = "/run/a.sock";
+  assertEquals(permissionsFor({ transport: "unix", path }), [
+    { name: "read", path },
+    { name: "write", path },
+    { name: "net", host: `unix:${path}` },
+  ]);
 });
 
 Deno.test("flagsFor() gives one flag for each kind, quoted where a shell needs it", () => {
@@ -301,7 +299,6 @@ Deno.test("requirePermissions() advises flags and a deno.json that grant all tha
     tcp("localhost", 0),
     { transport: "unix", path: `${program.directory}/a.sock` },
     { transport: "unix", path },
-    { transport: "unix", path: "relative.sock" },
   ];
   for (const address of addresses) {
     const argument = JSON.stringify(address);

@@ -96,7 +96,10 @@ export class Admission {
     this.#forget(now);
     const failures = this.#failures.get(peer);
     if (failures === undefined) {
-      if (this.#failures.size >= MOST_PEERS) this.#forgetOldest();
+      if (this.#failures.size >= MOST_PEERS) {
+        const [oldest] = this.#failures.keys();
+        this.#failures.delete(oldest);
+      }
       this.#failures.set(peer, { count: 1, since: now });
     } else failures.count++;
   }
@@ -113,13 +116,6 @@ export class Admission {
       isBarred: () => this.isBarred(peer, performance.now()),
       fail: () => this.fail(peer, performance.now()),
     };
-  }
-
-  #forgetOldest(): void {
-    for (const [peer] of this.#failures) {
-      this.#failures.delete(peer);
-      return;
-    }
   }
 
   #forget(now: number): void {

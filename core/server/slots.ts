@@ -26,6 +26,7 @@ export class Slots {
 
   /** Resolves when one is free, or `signal` is aborted. */
   async untilFree(signal: AbortSignal): Promise<void> {
+    if (!this.isFull) return;
     const stop = onAbort(signal, () => this.#freed?.resolve());
     while (this.isFull && !signal.aborted) {
       await (this.#freed ??= Promise.withResolvers()).promise;
