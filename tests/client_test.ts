@@ -166,6 +166,8 @@ Deno.test("createClient() rejects at once what no other attempt would change", a
   const cases: [ClientOptions, ErrorClass, string][] = [
     [{ hostname: "a..b" }, URIError, "invalid host"],
     [{ port: -1 }, RangeError, "received -1"],
+    [{ ...LOCAL, port: 0 }, RangeError, "invalid port"],
+    [{ path: `/tmp/${"x".repeat(200)}` }, TypeError, "shorter than SUN_LEN"],
     [{ ...options, tls: true }, TlsError, "Cannot secure the connection"],
     [
       { ...options, authenticate: sharedSecret("another secret of the tests") },

@@ -157,8 +157,10 @@ const FINAL = [
   new AuthenticationError("the server refused"),
   new TlsError("the certificate is not trusted"),
   new TypeError("a mistake"),
+  new RangeError("a number out of range"),
   new URIError("no host"),
   new Error("failed to lookup address information: Name or service not known"),
+  new Error("No such host is known. (os error 11001)"),
 ];
 
 faultTest(

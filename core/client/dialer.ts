@@ -163,5 +163,6 @@ export function isFinal(error: unknown): boolean {
   if (error instanceof AuthenticationError || error instanceof TlsError) {
     return !error.mayRetry;
   }
-  return error instanceof TypeError || isHopeless(error);
+  return error instanceof TypeError || error instanceof RangeError ||
+    isHopeless(error);
 }

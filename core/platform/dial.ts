@@ -121,7 +121,7 @@ export function isHopeless(error: unknown): boolean {
   return error instanceof Deno.errors.NotCapable ||
     error instanceof Deno.errors.PermissionDenied ||
     error instanceof URIError || error instanceof Error &&
-      /failed to lookup address information: (?!Temporary)|No such host/.test(
+      /failed to lookup address information: (?!Temporary)|no such host/i.test(
         error.message,
       );
 }
