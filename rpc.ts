@@ -71,6 +71,7 @@ export {
   type RpcApi,
   type RpcCallOptions,
   type RpcCallParams,
+  type RpcCheckedMethod,
   type RpcContext,
   type RpcFunction,
   type RpcMethod,

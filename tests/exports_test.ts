@@ -246,6 +246,7 @@ const EXPORTS: Record<string, string[]> = {
     "function serveRpc",
     "interface ConnectRpcOptions",
     "interface RpcCallOptions",
+    "interface RpcCheckedMethod",
     "interface RpcClient",
     "interface RpcClientOptions",
     "interface RpcClientStats",

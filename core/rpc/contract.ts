@@ -79,6 +79,28 @@ export interface RpcMethod {
 }
 
 /**
+ * A method whose parameters are checked by a schema, for {@linkcode method}.
+ *
+ * @typeParam Input Type that the schema accepts.
+ * @typeParam Output Type that the schema returns.
+ * @typeParam Result Type of the handler's result.
+ * @typeParam Context Type of `this` in the handler.
+ */
+export interface RpcCheckedMethod<
+  Input,
+  Output,
+  Result,
+  Context = RpcContext,
+> {
+  /** What the method does, for `rpc.discover`. */
+  readonly description?: string;
+  /** Checks the parameters; see {@linkcode RpcMethod}. */
+  readonly params: StandardSchema<Input, Output>;
+  /** The function. Its parameter is what the schema returns. */
+  readonly handler: (this: Context, params: Output) => Result;
+}
+
+/**
  * Methods by name: the own properties of a plain object. Names that begin with
  * `rpc.` or `$/` are reserved. An instance of a class is refused, since `this`
  * of its methods would not be the instance, and so are objects within the
@@ -179,19 +201,8 @@ export function method<
   Remote = RpcUntyped,
   I = unknown,
 >(
-  definition: {
-    readonly description?: string;
-    readonly params: StandardSchema<Input, Output>;
-    readonly handler: (
-      this: RpcContext<Remote, I>,
-      params: Output,
-    ) => Result;
-  },
-): {
-  readonly description?: string;
-  readonly params: StandardSchema<Input, Output>;
-  handler(this: RpcContext<Remote, I>, params: Output): Result;
-};
+  definition: RpcCheckedMethod<Input, Output, Result, RpcContext<Remote, I>>,
+): RpcCheckedMethod<Input, Output, Result, RpcContext<Remote, I>>;
 export function method(definition: unknown): unknown {
   if (typeof definition !== "function") {
     checkArgument(
