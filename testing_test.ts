@@ -77,7 +77,9 @@ Deno.test("connectionPair() breaks at both ends where one is aborted", async () 
   assertInstanceOf(cause, Error);
 });
 
-Deno.test("connectionPair() carries calls", async () => {
+Deno.test("connectionPair() carries calls, and needs no permission", {
+  permissions: "none",
+}, async () => {
   const [near, far] = connectionPair();
   await using server = rpc(far, { add: (a: number, b: number) => a + b });
   await using client = rpc<{ add(a: number, b: number): number }>(near);
