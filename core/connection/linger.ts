@@ -5,7 +5,6 @@
  *
  * @module
  */
-import type { Reader } from "@std/io/types";
 import { clearImmediate, setImmediate } from "node:timers";
 import { READY_ROUNDS } from "../tools/schedule.ts";
 import type { ByteDuplex } from "./duplex.ts";
@@ -44,53 +43,27 @@ export async function linger(
   { endWriting, pumped, closed, most, patience }: Lingering,
 ): Promise<void> {
   if (duplex.closeWrite === undefined) return;
-  async function endAndDiscard(): Promise<void> {
+  let left = LINGER_BYTES;
+  let stopWaiting = () => {};
+  const { promise: over, resolve } = Promise.withResolvers<void>();
+  async function discard(): Promise<void> {
     await endWriting();
     await pumped;
-    await discard(duplex, patience);
-  }
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const stopTimer = startTimer(most, resolve);
-  endAndDiscard().then(resolve, () => resolve());
-  await Promise.race([promise, closed]);
-  stopTimer();
-}
-
-/**
- * Throws away what comes until the peer has ended its side or is gone, or
- * nothing comes for so many milliseconds, or for a few rounds of the
- * event loop. Never rejects.
- */
-async function discard(
-  reader: Reader,
-  patience: number | "rounds",
-): Promise<void> {
-  let left = LINGER_BYTES;
-  try {
     while (left > 0) {
-      const count = await readWithin(reader.read(WASTE), patience);
-      if (count === null) break;
-      left -= count;
+      stopWaiting = patience === "rounds"
+        ? after(READY_ROUNDS, resolve)
+        : startTimer(patience, resolve);
+      left -= await duplex.read(WASTE) ?? Infinity;
+      stopWaiting();
     }
-  } catch {
-    // The peer is gone, and nothing is left to be lost.
   }
-}
-
-/** What a read gives before so many milliseconds or rounds are over, or `null`. */
-async function readWithin(
-  read: Promise<number | null>,
-  patience: number | "rounds",
-): Promise<number | null> {
-  const { promise, resolve } = Promise.withResolvers<null>();
-  const stopTimer = patience === "rounds"
-    ? after(READY_ROUNDS, () => resolve(null))
-    : startTimer(patience, () => resolve(null));
-  try {
-    return await Promise.race([read, promise]);
-  } finally {
-    stopTimer();
-  }
+  const stopTimer = startTimer(most, resolve);
+  // Where the peer is gone, nothing is left to be lost.
+  discard().then(resolve, () => resolve());
+  await Promise.race([over, closed]);
+  left = 0;
+  stopTimer();
+  stopWaiting();
 }
 
 /** Calls back after so many rounds of the event loop. */

@@ -5,6 +5,7 @@
  */
 import type { Writer } from "@std/io/types";
 import { FrameEncoder, limitDepth, measure } from "../framing/framing.ts";
+import { quiet } from "../tools/promises.ts";
 import type { Settings } from "./options.ts";
 import { BACK_WITHIN, WORTH_A_WRITE } from "../tools/schedule.ts";
 
@@ -43,11 +44,8 @@ function returnSpace(space: Space | undefined): void {
 }
 
 /** Waits until no more than `most` bytes are queued. */
-interface Waiting {
+interface Waiting extends PromiseWithResolvers<void> {
   readonly most: number;
-  readonly promise: Promise<void>;
-  resolve(): void;
-  reject(reason: unknown): void;
 }
 
 /**
@@ -229,12 +227,11 @@ export class Outbox {
     // of small messages and await none.
     const same = this.#waiting?.find((waiter) => waiter.most === most);
     if (same !== undefined) return same.promise;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    (this.#waiting ??= []).push({ most, promise, resolve, reject });
+    const waiting = { ...Promise.withResolvers<void>(), most };
+    (this.#waiting ??= []).push(waiting);
     // Sending without awaiting is allowed, and a peer that leaves is no reason
     // to end the process.
-    promise.catch(() => {});
-    return promise;
+    return quiet(waiting.promise);
   }
 
   #tell(): void {

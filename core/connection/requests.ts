@@ -7,7 +7,7 @@
 import type { Decoded } from "../framing/framing.ts";
 import { onAbort, timeoutError } from "../tools/abort.ts";
 import { Queue } from "../tools/queue.ts";
-import { BackpressureError } from "./options.ts";
+import { BackpressureError, type RequestOptions } from "./options.ts";
 import type { Ticker, Tickers, Ticking } from "../tools/ticker.ts";
 import { rejectAwaited } from "../tools/promises.ts";
 import { again } from "./failures.ts";
@@ -37,12 +37,7 @@ interface Slot<T> {
 }
 
 /** Options of a request, checked. */
-export interface RequestLimits {
-  /** Gives up when aborted. */
-  signal?: AbortSignal;
-  /** Milliseconds until the request is given up. */
-  timeout: number;
-}
+export type RequestLimits = RequestOptions & { timeout: number };
 
 /** The open requests of one connection, in order. */
 export class Requests<T> implements Ticking {
