@@ -31,7 +31,7 @@ const ELSEWHERE: Record<string, string> = {
   "deno task bench": "takes minutes",
   "deno task bench --quick": "takes a minute",
   "deno task bench load": "takes minutes",
-  "deno task demo": "programs_test.ts",
+  "deno task demo": "cli/demo_test.ts",
   "deno task ok": "runs these tests",
   "deno task pack DIR": "install_test.ts",
   "deno task publish": "deno task ok",

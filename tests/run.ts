@@ -9,7 +9,7 @@ const ROOT = new URL("../", import.meta.url);
 const TEST = ["test", "--lock=deno.lock", "--frozen", "--allow-all"];
 const TESTS = "_test.ts";
 /** Begun before all others, as it takes the longest. */
-const LONGEST = "tests/programs_test.ts";
+const LONGEST = "cli/program_test.ts";
 /** Processes beside each other for each core: some of them wait for others. */
 const EACH_CORE = 2;
 
