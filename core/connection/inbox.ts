@@ -17,9 +17,8 @@ import { Queue } from "../tools/queue.ts";
 import type { ConnectionEnd } from "./options.ts";
 import { quiet, rejectQuietly } from "../tools/promises.ts";
 import { giveWay, Share } from "../tools/schedule.ts";
-import type { Tickers } from "../tools/ticker.ts";
 import { markFailure } from "./failures.ts";
-import { type RequestLimits, Requests } from "./requests.ts";
+import { type InboxOwner, type RequestLimits, Requests } from "./requests.ts";
 
 /** Bytes of messages that may wait for a reader, beyond the last one. */
 export const MOST_UNCLAIMED_BYTES = 1_048_576;
@@ -48,20 +47,6 @@ export interface Consumer<T> {
    * connection. Without it, nothing more is received.
    */
   drain?(): void;
-}
-
-/** Where the messages of an inbox come from. */
-export interface InboxOwner {
-  /** What deadlines tick by. */
-  readonly settings: { readonly tickers: Tickers };
-  /** Bytes received so far. */
-  readonly bytesReceived: number;
-  /** Whether the peer has answered a request. */
-  hasAnswered: boolean;
-  /** Called when more is to be read. */
-  wanted(): void;
-  /** Called when the connection cannot go on, for the reason given. */
-  closeFor(end: ConnectionEnd): void;
 }
 
 type Result<T> = IteratorResult<T, undefined>;
@@ -219,24 +204,18 @@ export class Inbox<T> {
     return first;
   }
 
-  #checkConsumer(failed: string): void {
-    if (this.#consumer === undefined) return;
-    throw new TypeError(
-      `Cannot ${failed}: ${this.#consumer.name} reads the connection`,
-    );
-  }
-
-  #checkIteration(failed: string): void {
+  #checkReader(failed: string): void {
     const hasEnded = this.#end !== undefined && this.#unclaimed === undefined;
-    if (this.#iteration === undefined || hasEnded) return;
-    throw new TypeError(
-      `Cannot ${failed}: an iteration reads the connection, and was not left`,
-    );
+    if (this.#consumer !== undefined) {
+      failed += `: ${this.#consumer.name} reads the connection`;
+    } else if (this.#iteration !== undefined && !hasEnded) {
+      failed += ": an iteration reads the connection, and was not left";
+    } else return;
+    throw new TypeError(`Cannot ${failed}`);
   }
 
   #checkFree(failed: string): void {
-    this.#checkConsumer(failed);
-    this.#checkIteration(failed);
+    this.#checkReader(failed);
     const requests = this.#requests;
     if (requests === undefined) return;
     if (!requests.isQuiet) {
@@ -256,22 +235,14 @@ export class Inbox<T> {
    * @throws {BackpressureError} If too many requests are open.
    */
   checkRequest(): void {
-    this.#checkConsumer("send request");
-    this.#checkIteration("send request");
+    this.#checkReader("send request");
     this.#requests?.checkRoom();
   }
 
   /** Waits for the reply to a request that is sent now. */
   request(limits: RequestLimits, isHeartbeat = false): Promise<T> {
-    this.#requests ??= new Requests(
-      this.#owner.settings.tickers,
-      (cause) => this.#owner.closeFor({ clean: false, cause }),
-    );
-    const reply = this.#requests.add(
-      limits,
-      this.#owner.bytesReceived,
-      isHeartbeat,
-    );
+    this.#requests ??= new Requests(this.#owner);
+    const reply = this.#requests.add(limits, isHeartbeat);
     this.#owner.wanted();
     return reply;
   }
@@ -283,7 +254,7 @@ export class Inbox<T> {
 
   /** What comes from now on may be a reply. */
   release(): void {
-    this.#requests?.release(this.#owner.bytesReceived);
+    this.#requests?.release();
   }
 
   /**

@@ -7,7 +7,11 @@
 import type { Decoded } from "../framing/framing.ts";
 import { onAbort, timeoutError } from "../tools/abort.ts";
 import { Queue } from "../tools/queue.ts";
-import { BackpressureError, type RequestOptions } from "./options.ts";
+import {
+  BackpressureError,
+  type ConnectionEnd,
+  type RequestOptions,
+} from "./options.ts";
 import type { Ticker, Tickers, Ticking } from "../tools/ticker.ts";
 import { rejectAwaited } from "../tools/promises.ts";
 import { again } from "./failures.ts";
@@ -20,6 +24,20 @@ export const MOST_REQUESTS = 65_536;
  * leads to them. It takes some 15 µs to make one.
  */
 const MOST_STACKS = 256;
+
+/** Where the messages of an inbox come from. */
+export interface InboxOwner {
+  /** What deadlines tick by. */
+  readonly settings: { readonly tickers: Tickers };
+  /** Bytes received so far. */
+  readonly bytesReceived: number;
+  /** Whether the peer has answered a request. */
+  hasAnswered: boolean;
+  /** Called when more is to be read. */
+  wanted(): void;
+  /** Called when the connection cannot go on, for the reason given. */
+  closeFor(end: ConnectionEnd): void;
+}
 
 /** The slot of a request in the order of the replies. */
 interface Slot<T> {
@@ -52,17 +70,11 @@ export class Requests<T> implements Ticking {
   #heartbeats = 0;
   /** Whether the requests were not sent yet, so that no message is a reply. */
   isHeld = false;
-  readonly #tickers: Tickers;
-  readonly #onMissing: (cause: unknown) => void;
+  readonly #owner: InboxOwner;
 
-  /**
-   * `onMissing` is called when a reply is still missing a whole `timeout` after
-   * its request was given up: later replies would be taken for the wrong
-   * requests'.
-   */
-  constructor(tickers: Tickers, onMissing: (cause: unknown) => void) {
-    this.#tickers = tickers;
-    this.#onMissing = onMissing;
+  /** Makes a list of no requests; `owner` is closed where a reply is missing. */
+  constructor(owner: InboxOwner) {
+    this.#owner = owner;
   }
 
   /** Requests whose reply has not come, those that were given up included. */
@@ -86,12 +98,11 @@ export class Requests<T> implements Ticking {
   /** Waits for the reply to a request that is sent now. */
   add(
     { signal, timeout }: RequestLimits,
-    after: number,
     isHeartbeat: boolean,
   ): Promise<T> {
     const settlers = Promise.withResolvers<T>();
     const slot: Slot<T> = {
-      after,
+      after: this.#owner.bytesReceived,
       isHeartbeat,
       timeout,
       deadline: this.#deadlineOf(timeout),
@@ -113,7 +124,7 @@ export class Requests<T> implements Ticking {
     if (timeout === Infinity) return Infinity;
     if (this.#ticker === undefined || timeout < this.#shortest) {
       this.#shortest = timeout;
-      this.#tickBy(this.#tickers.for(timeout));
+      this.#tickBy(this.#owner.settings.tickers.for(timeout));
     }
     const deadline = this.#time + timeout;
     if (deadline < this.#earliest) this.#earliest = deadline;
@@ -139,9 +150,11 @@ export class Requests<T> implements Ticking {
       const { timeout } = slot;
       if (slot.deadline <= now) {
         if (slot.settlers === undefined) {
-          return this.#onMissing(timeoutError(
+          // Later replies would be taken for the wrong requests'.
+          const cause = timeoutError(
             `Cannot receive reply: it is missing ${timeout} ms after its request was given up (timeout), and replies are matched by their order`,
-          ));
+          );
+          return this.#owner.closeFor({ clean: false, cause });
         }
         this.#giveUp(slot, () =>
           timeoutError(
@@ -152,7 +165,7 @@ export class Requests<T> implements Ticking {
       shortest = Math.min(shortest, timeout);
     }
     this.#shortest = shortest;
-    this.#tickBy(this.#tickers.for(shortest));
+    this.#tickBy(this.#owner.settings.tickers.for(shortest));
   }
 
   /** Keeps nothing of a request but its slot. */
@@ -178,10 +191,10 @@ export class Requests<T> implements Ticking {
     return true;
   }
 
-  /** The requests are sent now, when so many bytes have been received. */
-  release(after: number): void {
+  /** The requests are sent now: what was received before is no reply. */
+  release(): void {
     this.isHeld = false;
-    for (const slot of this.#slots) slot.after = after;
+    for (const slot of this.#slots) slot.after = this.#owner.bytesReceived;
   }
 
   /** Rejects all. */
