@@ -21,7 +21,6 @@ import {
   SERVER_OPTIONS,
   type ServerOptions,
 } from "./core/server/server.ts";
-import { linkOf } from "./core/connection/connection.ts";
 import type { JsonValue } from "./core/framing/framing.ts";
 import { bind } from "./core/platform/platform.ts";
 import { checkArgument, readOptions } from "./core/tools/options.ts";
@@ -137,12 +136,7 @@ export function listen<T = JsonValue, I = unknown>(
     return makeListener(readOptions(LISTEN_OPTIONS, options), bind);
   }
   const given = readOptions(SERVER_OPTIONS, options);
-  checkArgument(
-    "handler",
-    handler,
-    typeof handler === "function",
-    "a function",
-  );
+  checkHandler(handler);
   return makeServer(
     given,
     bind,
@@ -195,21 +189,15 @@ export function serve<T = JsonValue, I = unknown>(
     : args as [ServeOptions<T, I>, Handler<T, I>];
   const { maxInFlight = SERVE_DEFAULTS.maxInFlight, onError, ...rest } =
     readOptions(SERVE_OPTIONS, options);
-  checkArgument(
-    "handler",
-    handler,
-    typeof handler === "function",
-    "a function",
-  );
+  checkHandler(handler);
   return makeServer(rest, bind, (connection) => {
-    new Responder(
-      connection,
-      handler,
-      onError,
-      maxInFlight,
-      linkOf(connection).framing.maxFrameBytes,
-    );
+    new Responder(connection, handler, onError, maxInFlight);
   });
+}
+
+function checkHandler(handler: unknown): void {
+  const isRight = typeof handler === "function";
+  checkArgument("handler", handler, isRight, "a function");
 }
 
 if (import.meta.main) {

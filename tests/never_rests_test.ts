@@ -105,7 +105,6 @@ const WAYS: Record<
         },
         undefined,
         100,
-        Infinity,
       );
       await linkOf(connection).over;
       answer(1);

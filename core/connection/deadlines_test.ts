@@ -80,7 +80,7 @@ Deno.test("idleTimeout does not count while no read is pending", async () => {
   const [near, far] = memoryPair();
   const server = fromDuplex(near, { ...NEVER, idleTimeout: TIMEOUT });
   const reply = Promise.withResolvers<string>();
-  new Responder(server, () => reply.promise, undefined, 100, Infinity);
+  new Responder(server, () => reply.promise, undefined, 100);
   const client = fromDuplex(far, NEVER);
   const answered = client.request("slow");
   await written(client);

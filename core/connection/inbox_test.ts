@@ -81,7 +81,7 @@ const READERS: [
   ["rpc()", (one) => rpc(one), "rpc() reads the connection"],
   [
     "a handler",
-    (one) => new Responder(one, () => null, undefined, 1, 1),
+    (one) => new Responder(one, () => null, undefined, 1),
     "serve() reads the connection",
   ],
 ];
@@ -93,7 +93,7 @@ Deno.test("a connection has one reader: another one is a TypeError at once", asy
     ["rpc()", (one) => rpc(one)],
     [
       "a handler",
-      (one) => new Responder(one, () => null, undefined, 1, 1),
+      (one) => new Responder(one, () => null, undefined, 1),
     ],
   ];
   for (const [name, read, text] of READERS) {
@@ -233,7 +233,6 @@ Deno.test("what takes a connection over gets the messages that came before, in o
         },
         undefined,
         100,
-        Infinity,
       );
     } else {
       collect(one, received);

@@ -124,7 +124,6 @@ export class Responder<T, I = unknown> implements Consumer<T> {
   readonly #handler: Handler<T, I>;
   readonly #onError: ErrorHandler<T, I> | undefined;
   readonly #maxInFlight: number;
-  readonly #maxBytesInFlight: number;
   readonly #replies = new Queue<Pending>();
   #bytesInFlight = 0;
   /** Whether a handler is being called now: it may shut the server down. */
@@ -139,14 +138,12 @@ export class Responder<T, I = unknown> implements Consumer<T> {
     handler: Handler<T, I>,
     onError: ErrorHandler<T, I> | undefined,
     maxInFlight: number,
-    maxBytesInFlight: number,
   ) {
     this.#connection = connection;
     this.#link = linkOf(connection);
     this.#handler = handler;
     this.#onError = onError;
     this.#maxInFlight = maxInFlight;
-    this.#maxBytesInFlight = maxBytesInFlight;
     this.#link.consume(this);
   }
 
@@ -157,7 +154,7 @@ export class Responder<T, I = unknown> implements Consumer<T> {
 
   get #isFull(): boolean {
     return this.#replies.size >= this.#maxInFlight ||
-      this.#bytesInFlight >= this.#maxBytesInFlight;
+      this.#bytesInFlight >= this.#link.framing.maxFrameBytes;
   }
 
   /** There will be no more messages. */

@@ -37,7 +37,6 @@ interface Setup {
   handler: Handler;
   onError?: ErrorHandler;
   maxInFlight?: number;
-  maxBytesInFlight?: number;
   options?: ConnectionOptions;
 }
 
@@ -46,7 +45,6 @@ function respond(
     handler,
     onError,
     maxInFlight = 100,
-    maxBytesInFlight = Infinity,
     options,
   }: Setup,
 ): {
@@ -62,7 +60,6 @@ function respond(
     handler,
     onError,
     maxInFlight,
-    maxBytesInFlight,
   );
   return {
     client: fromDuplex(far),
@@ -469,10 +466,10 @@ Deno.test("Responder drains: no more messages, the replies in hand, the end", as
   assertEquals(await connection.closed, { clean: true });
 });
 
-Deno.test("Responder has no more than maxBytesInFlight and one message in hand", async () => {
+Deno.test("Responder has no more than maxFrameBytes and one message in hand", async () => {
   const waiting: (() => void)[] = [];
   const { client, connection } = respond({
-    maxBytesInFlight: 1_000,
+    options: { maxFrameBytes: 1_000 },
     handler: (message) =>
       new Promise((resolve) => waiting.push(() => resolve(message))),
   });
@@ -540,7 +537,7 @@ Deno.test("Connection probes a link that can be probed, and only while it neithe
     const [near, far] = memoryPair();
     const connection = makeConnection(near, settingsOf({}), { canProbe });
     const gate = Promise.withResolvers<symbol>();
-    new Responder(connection, () => gate.promise, undefined, 1, Infinity);
+    new Responder(connection, () => gate.promise, undefined, 1);
     const client = fromDuplex(far);
     await turn();
     clock.advance(clock.period);
