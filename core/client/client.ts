@@ -51,9 +51,9 @@ const UNLIMITED = { timeout: Infinity };
 /** Most milliseconds before the first attempt after a loss or a failure. */
 const FIRST_DELAY = 100;
 
-/** What else is done with the connections of a client, as calls are made. */
+/** What uses the connections of a client beside its own requests: a caller. */
 export interface Tenant<T> {
-  /** Takes a connection over, before anything that waits for it is sent. */
+  /** Takes over a new connection, before the messages that wait are sent. */
   use(connection: Connection<T>): void;
   /** Closes it. */
   close(): Promise<void>;
@@ -68,22 +68,22 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   readonly #closed = Promise.withResolvers<ConnectionEnd>();
   #tenant: Tenant<T> | undefined;
   #connection: Connection<T> | undefined;
-  /** That one, and those before it that are not closed yet. */
+  /** The current connection, and earlier ones that are still closing. */
   readonly #open = new Set<Connection<T>>();
   #connecting: Promise<Connection<T>> | undefined;
-  /** Delays drawn since a connection was good. */
+  /** Delays drawn since the last connection that lasted or was of use. */
   #delays = 0;
-  /** How it ends, if it does. */
+  /** How the client ends, once it does. */
   #end: ConnectionEnd = { clean: true };
   readonly #totals = new Totals();
   #connected = 0;
   #failed = 0;
 
   /**
-   * Makes a client that is not connected yet.
+   * Creates a client that is not connected yet.
    *
    * @param options Its options.
-   * @param dialSocket What opens a socket.
+   * @param dialSocket Opens a socket.
    * @throws {RangeError} If a number is out of range.
    * @throws {TypeError} If an option does not exist or has the wrong type.
    */
@@ -110,8 +110,8 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   /**
    * Connects for the first time.
    *
-   * @throws What no other attempt would change.
-   * @throws The reason of the signal, if that is aborted before it is connected.
+   * @throws The error of an attempt that would fail again in the same way.
+   * @throws The signal's reason, if it is aborted before the client is connected.
    */
   async open(signal?: AbortSignal): Promise<this> {
     const stop = onAbort(signal, (reason) => this.abort(reason));
@@ -135,8 +135,8 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   }
 
   /**
-   * Has a tenant use this connection and all that follow: there is to be one at
-   * all times.
+   * Gives a tenant this connection and all later ones. From now on the client
+   * stays connected.
    */
   takeOver(tenant: Tenant<T>): void {
     this.#tenant = tenant;
@@ -156,12 +156,12 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
     }
   }
 
-  /** The connection that is open, or else the next. */
+  /** Returns the open connection, or the next one. */
   #reach(): Promise<Connection<T>> {
     this.#check();
     const connection = this.#connection;
     if (isUsable(connection)) return Promise.resolve(connection);
-    // Not at once: a hook that hears of it may need the same connection.
+    // Not synchronously: an event hook may ask for the same connection.
     const begun = Promise.resolve();
     return this.#connecting ??= quiet(begun.then(() => this.#connect()));
   }
@@ -173,7 +173,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   async #connect(): Promise<Connection<T>> {
     const isFirst = this.#connected === 0;
     for (let delay = isFirst ? 0 : this.#drawDelay();;) {
-      this.#check(); // it may have been closed since
+      this.#check(); // the client may be closed by now
       try {
         const connection = await this.#dialer.connect(this.signal, delay);
         this.#use(connection);
@@ -212,10 +212,10 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
     const link = linkOf(connection);
     link.watch();
     link.over.then(() => {
-      // One that says hello and leaves has to be left alone for longer, too.
+      // A server that accepts and leaves at once gets longer delays, too.
       const lifetime = performance.now() - connectedAt;
       if (link.hasAnswered || lifetime > this.#maxRetryDelay) this.#delays = 0;
-      // It may have something left to write, for which nothing else waits.
+      // It may still write what was sent before; nothing has to wait for that.
       if (this.#connection === connection) this.#stay();
     });
     connection.closed.then(() => {
@@ -225,18 +225,18 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
     });
   }
 
-  /** Connects again where that is not left to the next message. */
+  /** Connects again at once, if something needs a connection. */
   #stay(): void {
     const isNeeded = this.#tenant !== undefined || this.#waiting.size > 0;
     if (isNeeded && !this.#over.signal.aborted) this.#reach();
   }
 
-  /** Sends what waits, as fast as the link takes it. */
+  /** Sends the messages that wait, as fast as the link takes them. */
   async #sendWaiting(connection: Connection<T>): Promise<void> {
     while (this.#waiting.size > 0 && isUsable(connection)) {
       this.#waiting.sendNext(connection);
       const room = linkOf(connection).room();
-      // That the link has ended, the connection tells.
+      // If the link has ended, sending the next message tells.
       if (room !== undefined) await room.catch(() => {});
     }
     this.#stay();
@@ -253,8 +253,8 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   }
 
   /**
-   * The connection over which something new can be sent at once: it is not over,
-   * and nothing waits for it.
+   * The connection, if a message can be sent over it at once: it is usable, and
+   * no earlier message waits.
    */
   get #ready(): Connection<T> | undefined {
     return isUsable(this.#connection) && this.#waiting.size === 0 &&
@@ -263,7 +263,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
       : undefined;
   }
 
-  /** Has a message wait for a connection, behind all that waits for it already. */
+  /** Queues a message until there is a connection, behind earlier ones. */
   #wait<Result>(
     message: unknown,
     options: RequestOptions,
@@ -331,7 +331,7 @@ export class ReconnectingClient<T = JsonValue> implements Client<T> {
   }
 }
 
-/** Whether something new can be sent over a connection, and replies can come. */
+/** Whether a connection can still send messages and receive replies. */
 function isUsable<T>(
   connection: Connection<T> | undefined,
 ): connection is Connection<T> {

@@ -38,7 +38,7 @@ import {
   resolveHeartbeat,
 } from "./options.ts";
 
-/** Connects to one server, as often as it is told to. */
+/** Connects to one server, once for each call of `connect`. */
 export class Dialer<T> {
   readonly #events: Events<ClientEvent<T>>;
   readonly #options: typeof CONNECT_DEFAULTS & ConnectOptions<T>;
@@ -49,7 +49,7 @@ export class Dialer<T> {
   readonly #heartbeat: Required<Heartbeat> | undefined;
   readonly #dial: typeof dial;
 
-  /** Takes options that were read, and what opens a socket. */
+  /** Takes options that were read, and the function that opens a socket. */
   constructor(options: ConnectOptions<T>, dialSocket: typeof dial) {
     const resolved = { ...CONNECT_DEFAULTS, ...options };
     const { tls, authenticate, heartbeat } = resolved;
@@ -72,7 +72,7 @@ export class Dialer<T> {
     }
     const prove = authenticate &&
       halfOf("prove", authenticate, this.#endpoint, secure !== undefined);
-    // Certificates have it without the brackets, which are for a port behind.
+    // Certificates name an IPv6 address without brackets.
     const hostname = this.#endpoint.transport === "tcp"
       ? this.#endpoint.hostname.replace(/^\[(.+)\]$/, "$1")
       : "";
@@ -97,7 +97,7 @@ export class Dialer<T> {
       const socket = await this.#dial(this.#endpoint, { timeout, signal });
       connection = await this.#shakeHands(socket, signal);
       link = linkOf(connection);
-      // It may have ended since the verdict of the login.
+      // It may have ended since the login.
       if (link.isEnded) throw link.gone("connect");
     } catch (error) {
       if (error !== signal?.reason) {
@@ -122,7 +122,7 @@ export class Dialer<T> {
     return connection;
   }
 
-  /** Encrypts and authenticates, where that is asked for, in the given time. */
+  /** Does the handshake, if there is one, within `handshakeTimeout`. */
   async #shakeHands(
     socket: Socket,
     signal: AbortSignal | undefined,
@@ -130,7 +130,7 @@ export class Dialer<T> {
     const { handshakeTimeout } = this.#options;
     const info = {
       localAddr: addressOf(socket.localAddr),
-      // The platform tells the name that the socket had when it was made.
+      // The platform has the path that a Unix socket was made with.
       remoteAddr: addressOf(socket.remoteAddr, this.#endpoint),
       peerName: addressText(this.#endpoint),
       canProbe: this.#endpoint.transport === "tcp",

@@ -28,10 +28,10 @@ import { rejectAwaited } from "../tools/promises.ts";
 const ENTRY_BYTES = 2_048;
 
 /**
- * Sends a message over the connection that it has waited for, and says what
- * comes of it. The signal of the limits also counts the wait; the connection has
- * the whole timeout, as it ends where a reply is missing for that long after its
- * request was given up.
+ * Sends a message over the connection that it has waited for, and returns the
+ * outcome. The signal is aborted when the call is over, the wait included. The
+ * timeout is that of the call: a connection also ends if a reply is missing for
+ * that long after its request was given up.
  */
 export type Sending<T, Result> = (
   connection: Connection<T>,
@@ -42,13 +42,13 @@ export type Sending<T, Result> = (
 interface Entry<T> {
   readonly bytes: number;
   send(connection: Connection<T>): void;
-  /** Rejects the call with an error that is made where the call is awaited. */
+  /** Rejects the call, with an error whose stack leads to it. */
   fail(failure: () => unknown): void;
 }
 
 /**
- * Messages in the order of the calls, encoded when they were sent: what happens
- * to the values afterwards does not matter.
+ * Messages in the order of the calls. Each is encoded during the call, so later
+ * changes of the value do not matter.
  */
 export class WaitingMessages<T> {
   readonly #maxQueuedBytes: number;
@@ -59,16 +59,16 @@ export class WaitingMessages<T> {
   /** Takes the framing and the limits of the connections. */
   constructor({ maxQueuedBytes, framing }: Settings) {
     this.#maxQueuedBytes = maxQueuedBytes;
-    // How deep a message may be, only the peer decides.
+    // As on a connection, only the peer limits the depth of a message.
     this.#framing = framingOf({ ...framing, maxDepth: Infinity });
   }
 
-  /** What waits takes so many bytes. */
+  /** Bytes that the messages count. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Messages that wait. */
+  /** Number of messages. */
   get size(): number {
     return this.#entries.size;
   }
@@ -79,7 +79,7 @@ export class WaitingMessages<T> {
    * @param message The message.
    * @param options How long the call lasts, the wait included.
    * @param bytesQueued Bytes that wait on the connection already.
-   * @param send What is done with it once there is a connection.
+   * @param send Called once there is a connection.
    * @throws {BackpressureError} If more bytes wait than on a connection may.
    * @throws {InvalidMessageError} If JSON cannot represent the message.
    * @throws {FrameTooLargeError} If it is too large for a frame.
@@ -101,10 +101,10 @@ export class WaitingMessages<T> {
     }
     signal?.throwIfAborted();
     const encoded = new EncodedMessage(encodeText(message, this.#framing));
-    // A method `toJSON` may have aborted it.
+    // A `toJSON` method may have aborted it.
     signal?.throwIfAborted();
     const settlers = Promise.withResolvers<Result>();
-    /** Gives up what was sent. */
+    /** Gives up the request, once it was sent. */
     let sent: AbortController | undefined;
     const entry: Entry<T> = {
       bytes: this.#framing.prefixBytes + encoded.text.length + ENTRY_BYTES,
