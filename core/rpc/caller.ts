@@ -134,7 +134,7 @@ export class Caller implements CallOwner, SenderOwner {
     scope?: CallScope,
     others?: RpcCallOptions,
   ): RpcReply<unknown> {
-    const call = this.#make(rankOf(method, scope));
+    const call = this.#make(this.#rankOf(method, scope));
     try {
       if (this.#end !== undefined) {
         throw this.#sender.link!.noReply(`call "${method}"`);
@@ -163,6 +163,14 @@ export class Caller implements CallOwner, SenderOwner {
   callFence(): Promise<unknown> {
     this.#fenceId = this.#lastId + 1;
     return this.call(FENCE, undefined);
+  }
+
+  #rankOf(method: string, scope: CallScope | undefined): Rank {
+    // A heartbeat does not wait.
+    if (method === "rpc.ping" || method === FENCE) return "urgent";
+    if (scope !== undefined) return "inner";
+    // To ask what has begun this costs much, and rarely matters.
+    return !this.#sender.isFree && isWithinMethod() ? "inner" : "outer";
   }
 
   /** Makes a call that nothing knows of yet. */
@@ -200,7 +208,7 @@ export class Caller implements CallOwner, SenderOwner {
   ): Promise<void> {
     try {
       params = checkedParams(method, params);
-      const rank = rankOf(method, scope);
+      const rank = this.#rankOf(method, scope);
       const request = { jsonrpc: "2.0", method, params } as const;
       if (this.#sender.notify(rank, request)) return this.#room();
       this.#checkRoom(rank);
@@ -393,10 +401,4 @@ export class Caller implements CallOwner, SenderOwner {
 
 function failureOf(error: RpcErrorObject): Failure {
   return () => receivedError(error);
-}
-
-function rankOf(method: string, scope: CallScope | undefined): Rank {
-  // A heartbeat waits for nothing.
-  if (method === "rpc.ping" || method === FENCE) return "urgent";
-  return scope !== undefined || isWithinMethod() ? "inner" : "outer";
 }

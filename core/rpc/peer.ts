@@ -177,6 +177,8 @@ class Dispatcher implements Consumer<JsonValue>, CallerOptions, CallSetting {
   readonly #link: Link;
   readonly #alarm = new Alarm();
   #settled = 0;
+  /** Whether what reads the link was begun by the peer. */
+  #isWithin: boolean | undefined;
   /** What was answered with an error as no request, since the last request. */
   #refused: Batch | "message" | undefined;
 
@@ -212,10 +214,16 @@ class Dispatcher implements Consumer<JsonValue>, CallerOptions, CallSetting {
     message: Decoded<JsonValue>,
     bytes: number,
   ): Promise<void> | undefined {
-    // The link was read before there was a peer.
-    if (!isWithinMethod()) {
-      return withinMethod(() => this.receive(message, bytes));
-    }
+    this.#isWithin ??= isWithinMethod();
+    return this.#isWithin
+      ? this.#receive(message, bytes)
+      : withinMethod(() => this.#receive(message, bytes));
+  }
+
+  #receive(
+    message: Decoded<JsonValue>,
+    bytes: number,
+  ): Promise<void> | undefined {
     const { replies } = this.answerer;
     const { waiting } = replies;
     if (message instanceof InvalidMessageError) {

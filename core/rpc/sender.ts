@@ -148,6 +148,11 @@ export class Sender {
       this.waiting("outer");
   }
 
+  /** Whether anything is sent at once, whatever its rank. */
+  get isFree(): boolean {
+    return this.#hasRoom && this.size === 0;
+  }
+
   get #hasRoom(): boolean {
     return this.#calls < WINDOW_CALLS && this.#units < WINDOW_UNITS;
   }

@@ -11,8 +11,10 @@ import { InvalidMessageError } from "../../framing.ts";
 import { waitersOf } from "../../tests/listeners.ts";
 import { awake, type Ends, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
 import { turn } from "../../tests/turns.ts";
-import { BackpressureError } from "../connection/connection.ts";
-import type { RpcPeer } from "./peer.ts";
+import { BackpressureError, fromDuplex } from "../connection/connection.ts";
+import { makePeer, type RpcPeer } from "./peer.ts";
+import { RpcSettings } from "./options.ts";
+import { memoryPair } from "../../tests/memory_pair.ts";
 import type { RpcContext, RpcMethods, RpcUntyped } from "./contract.ts";
 
 interface Request {
@@ -231,6 +233,37 @@ for (
     });
   }
 }
+
+Deno.test("methods pass a full window as well where requests were made before", async () => {
+  const [near, far] = memoryPair().map((end) => fromDuplex(end));
+  const reply = near.request("hello");
+  const messages = far[Symbol.asyncIterator]();
+  assertEquals((await messages.next()).value, "hello");
+  await messages.return!();
+  await far.send("welcome");
+  assertEquals(await reply, "welcome");
+  const server: RpcPeer = makePeer(
+    near,
+    new RpcSettings({
+      async outer() {
+        await turn();
+        return await server.call("leaf");
+      },
+    }, UNLIMITED),
+  );
+  for (let i = 0; i < WINDOW; i++) server.call("wait").catch(() => {});
+  const client = makePeer(
+    far,
+    new RpcSettings(
+      { leaf: () => 1, wait: () => new Promise(() => {}) },
+      { ...UNLIMITED, maxInFlight: WINDOW + 1 },
+    ),
+  );
+  assertEquals(await client.call("outer"), 1);
+  assertEquals(await client.call("outer"), 1);
+  await client.close();
+  await server.close();
+});
 
 Deno.test("generators and methods that waited for a slot pass a full window as well", async () => {
   const leaf = async () => await turn();
