@@ -17,6 +17,7 @@ import {
   isUnnamed,
   notAResponse,
   receivedError,
+  requestOf,
   RPC_ERRORS,
   type RpcError,
   type RpcErrorObject,
@@ -143,13 +144,10 @@ export class Caller implements CallOwner, SenderOwner {
       params = checkedParams(method, params);
       const { now, timeout } = this.#options;
       const limits = call.limit(options, others, scope, now(), timeout);
-      this.#sender.send(call, {
-        jsonrpc: "2.0",
-        id: call.id,
-        method,
-        params,
-        timeout: limits.timeout,
-      });
+      this.#sender.send(
+        call,
+        requestOf(call.id, method, params, limits.timeout),
+      );
       this.#add(call);
       if (limits !== NO_LIMITS) call.listen(limits);
       return call.reply();
@@ -209,7 +207,7 @@ export class Caller implements CallOwner, SenderOwner {
     try {
       params = checkedParams(method, params);
       const rank = this.#rankOf(method, scope);
-      const request = { jsonrpc: "2.0", method, params } as const;
+      const request = requestOf(undefined, method, params);
       if (this.#sender.notify(rank, request)) return this.#room();
       this.#checkRoom(rank);
       const call = this.#make(rank, true);

@@ -35,6 +35,25 @@ export interface RpcRequest {
   readonly timeout?: number;
 }
 
+/**
+ * A request that has no member without a value: for one of these the engine
+ * leaves its fast way to make JSON, and takes three times as long.
+ */
+export function requestOf(
+  id: number | undefined,
+  method: string,
+  params: object | undefined,
+  timeout?: number,
+): RpcRequest {
+  const request: { -readonly [Name in keyof RpcRequest]: RpcRequest[Name] } =
+    id === undefined
+      ? { jsonrpc: "2.0", method }
+      : { jsonrpc: "2.0", id, method };
+  if (params !== undefined) request.params = params;
+  if (timeout !== undefined) request.timeout = timeout;
+  return request;
+}
+
 /** The answer to a call (section 5). */
 export interface RpcResponse {
   /** Always `"2.0"`. */

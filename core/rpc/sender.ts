@@ -97,6 +97,8 @@ export class Sender {
   link: Link | undefined;
   /** Whether no answers come any more: nothing waits for them then. */
   isEnded = false;
+  /** Calls and notifications that wait. */
+  size = 0;
   readonly #options: SenderOptions;
   readonly #owner: SenderOwner;
   readonly #lines: Record<Rank, Line> = {
@@ -140,12 +142,6 @@ export class Sender {
   /** Calls and notifications of that rank that wait. */
   waiting(rank: Rank): number {
     return this.#lines[rank].calls.size;
-  }
-
-  /** All of them. */
-  get size(): number {
-    return this.waiting("urgent") + this.waiting("inner") +
-      this.waiting("outer");
   }
 
   /** Whether anything is sent at once, whatever its rank. */
@@ -195,7 +191,7 @@ export class Sender {
     }
     const { link, isEnded } = this;
     if (link === undefined || !this.#maySend(rank)) return undefined;
-    if (this.waiting(rank) > 0 && !isEnded) return undefined;
+    if (this.size > 0 && this.waiting(rank) > 0 && !isEnded) return undefined;
     let units: number;
     try {
       units = link.enqueue(request, true);
@@ -241,6 +237,7 @@ export class Sender {
     call.text = text;
     line.units += text.length;
     line.calls.push(call);
+    this.size++;
     this.sendWaiting();
   }
 
@@ -284,6 +281,7 @@ export class Sender {
 
   /** Sends what waits, as far as the window allows. */
   sendWaiting(): void {
+    if (this.size === 0) return;
     this.#sendFrom("urgent");
     this.#sendFrom("inner");
     this.#sendFrom("outer");
@@ -334,6 +332,7 @@ export class Sender {
   #takeText(call: OutgoingCall): void {
     this.#lines[call.rank].units -= call.text!.length;
     call.text = undefined;
+    this.size--;
   }
 
   /**
