@@ -21,7 +21,7 @@
  */
 import {
   type Connection,
-  type ConnectionOptions,
+  type DuplexOptions,
   fromStreams,
   type JsonValue,
 } from "./mod.ts";
@@ -54,15 +54,15 @@ function pipe(): TransformStream<Uint8Array, Uint8Array> {
  * @typeParam Near Type of the messages that the first one receives. It is not
  * checked at run time.
  * @typeParam Far Type of the messages that the second one receives.
- * @param near Framing and limits of the first one.
- * @param far Framing and limits of the second one; without them, the same.
+ * @param near Options of the first one: framing, limits and addresses.
+ * @param far Options of the second one; without them, the same.
  * @returns Both connections.
  * @throws {RangeError} If a number is out of range.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
 export function connectionPair<Near = JsonValue, Far = JsonValue>(
-  near: ConnectionOptions = {},
-  far: ConnectionOptions = near,
+  near: DuplexOptions = {},
+  far: DuplexOptions = near,
 ): [Connection<Near>, Connection<Far>] {
   const there = pipe();
   const back = pipe();

@@ -51,7 +51,7 @@ function shapesOf(random: Random): Record<string, string> {
     return random.list(1_000, () => String(random.integer(1, 9))).join("")
       .repeat(Math.ceil(count / 1_000)).slice(0, count);
   }
-  // Array indices that the engine keeps in one bucket: see core/tools/digits.ts.
+  // Array indices that the engine keeps in one bucket: see core/tools/hashes.ts.
   const index = (i: number) => String(1e8 + 8_192 * i);
   const deep = "[".repeat(120) + "]".repeat(120);
   const arrays: Record<string, (i: number) => string> = {

@@ -5,7 +5,7 @@
  */
 import { copy } from "@std/bytes/copy";
 import { EMPTY, toBytes } from "../tools/bytes.ts";
-import { escapeDigits } from "../tools/digits.ts";
+import { escapeDigits } from "../tools/hashes.ts";
 import { decodeUtf8, MOST_UNITS } from "../tools/utf8.ts";
 import { hasManyOpeners, isTooDeep } from "./depth.ts";
 import { diagnose, OPENING_BYTES, recognizeBad } from "./diagnosis.ts";

@@ -29,7 +29,7 @@ import {
 } from "./outgoing_stream.ts";
 import { type Batch, carriedOf, isError, Replies } from "./replies.ts";
 import { IncomingQueue } from "./incoming_queue.ts";
-import { saltedKey } from "../tools/salted_key.ts";
+import { saltedKey } from "../tools/hashes.ts";
 import { isWithinMethod, withinMethod } from "./within.ts";
 
 type Cause = readonly [code: number, message: string];

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { seeded } from "../../tests/random.ts";
-import { saltedKey } from "../tools/salted_key.ts";
+import { saltedKey } from "../tools/hashes.ts";
 import { CallTable } from "./call_table.ts";
 
 Deno.test("CallTable gives a call back once", () => {

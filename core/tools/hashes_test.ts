@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { escapeDigits } from "./digits.ts";
+import { escapeDigits } from "./hashes.ts";
 
 Deno.test("escapeDigits() leaves the JSON the same", () => {
   const values = [
