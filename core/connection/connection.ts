@@ -262,19 +262,19 @@ export class Connection<T = JsonValue, I = unknown>
  * A peer is connected: encrypted and authenticated, where that is asked for.
  * One {@linkcode ClosedEvent} of the same connection follows.
  */
-export interface ConnectedEvent<T = JsonValue, I = unknown> {
+export interface ConnectedEvent<T = JsonValue> {
   /** The kind of event. */
   readonly type: "connected";
   /** The connection. */
-  readonly connection: Connection<T, I>;
+  readonly connection: Connection<T>;
 }
 
 /** A connection has ended. */
-export interface ClosedEvent<T = JsonValue, I = unknown> {
+export interface ClosedEvent<T = JsonValue> {
   /** The kind of event. */
   readonly type: "closed";
   /** The connection. */
-  readonly connection: Connection<T, I>;
+  readonly connection: Connection<T>;
   /** How it has ended. */
   readonly end: ConnectionEnd;
   /** Counts of the connection. */

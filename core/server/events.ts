@@ -75,12 +75,12 @@ export interface DrainingEvent {
  * An event of a server, for logs and counters. Every `connected` is followed by
  * one `closed` of the same connection.
  */
-export type ServerEvent<T = JsonValue, I = unknown> =
+export type ServerEvent<T = JsonValue> =
   | ListeningEvent
-  | ConnectedEvent<T, I>
+  | ConnectedEvent<T>
   | RejectedEvent
   | AcceptFailedEvent
-  | ClosedEvent<T, I>
+  | ClosedEvent<T>
   | DrainingEvent;
 
 /** Counts of a server, so far and at the moment. */

@@ -103,7 +103,7 @@ export interface ListenOptions<T = JsonValue, I = unknown>
    * nothing. The events are also published on the channel
    * `@blackbelt/networking:server` of `node:diagnostics_channel`.
    */
-  onEvent?: (event: ServerEvent<T, I>) => void;
+  onEvent?: (event: ServerEvent<T>) => void;
 }
 
 /** Options of `listen` with a handler. */

@@ -29,13 +29,11 @@ export function peerOf(address: Address): string | undefined {
   const mapped = /^::ffff:([\d.]+)$/i.exec(hostname);
   if (mapped !== null) return mapped[1];
   if (!hostname.includes(":")) return hostname;
-  const [head, tail] = hostname.split("::");
-  const groups = head === "" ? [] : head.split(":");
-  const after = tail ? tail.split(":").length : 0;
-  if (tail !== undefined) {
-    while (groups.length < 8 - after) groups.push("0");
-    if (after > 0) groups.push(...tail.split(":"));
-  }
+  const [head, tail = []] = hostname.split("::").map((half) =>
+    half.split(":").filter((group) => group !== "")
+  );
+  const zeros = Array(8 - head.length - tail.length).fill("0");
+  const groups = [...head, ...zeros, ...tail];
   return `${groups.slice(0, 4).join(":")}::/64`;
 }
 

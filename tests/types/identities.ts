@@ -42,10 +42,14 @@ export function identities(): void {
     return null;
   });
   serve<User>({ authenticate: sharedToken("a") }, ({ name }) => name);
-  serve(
-    { authenticate: find, onEvent() {}, onError: (_, c) => c.identity.name },
-    () => 1,
-  );
+  serve({
+    onEvent: ({ type }) => console.log(type),
+    authenticate: async (message, peer) => {
+      await peer.ask(message);
+      return message === 1 ? { name: "a" } : undefined;
+    },
+    onError: (_, { identity }) => identity.name,
+  }, (_, { identity }) => identity.name);
   const server: Server = serve({ authenticate: find }, () => 1);
   for (const { identity } of server.connections) {
     same<unknown, typeof identity>(true);
