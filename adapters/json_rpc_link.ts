@@ -1,33 +1,30 @@
 /**
- * A connection for libraries of JSON-RPC that start a handler for each request,
- * however many are at work.
+ * A connection for JSON-RPC libraries that start a handler for every request,
+ * without a limit of their own.
  *
  * @module
  */
 import { type Connection, InvalidMessageError } from "../mod.ts";
 import { PacedSender } from "./paced_sender.ts";
 
-/**
- * Requests whose answers are outstanding, and bytes that they came in; then no
- * more is read.
- */
+/** Unanswered requests of the peer, and their bytes, until reading pauses. */
 const MOST_IN_FLIGHT = 100;
 const MOST_BYTES = 1_048_576;
 /**
- * Bytes of requests beyond those that are kept while the peer has to be heard,
- * as it owes answers itself.
+ * Bytes of further requests that are kept while reading has to go on, because
+ * the peer has requests to answer.
  */
 const MOST_HELD = 1_048_576;
 
-/** What a link calls. */
+/** What a link calls in the adapter. */
 export interface JsonRpcHooks {
   /** Called with each message for the library. */
   message(message: unknown): unknown;
-  /** Called with what `message` throws, or its promise rejects with. */
+  /** Called with the error of `message`, or of its promise. */
   failed(error: unknown): void;
-  /** Called with what is wrong with a message, or with the link. */
+  /** Called with the error of a bad message, or of the link. */
   error(error: Error): void;
-  /** Something to wait for before the next message is read. */
+  /** Returns a promise to wait for before the next message is read. */
   pace?(): Promise<void> | undefined;
 }
 
@@ -45,11 +42,11 @@ function isResponse({ id, method }: JsonRpc): boolean {
   return method === undefined && id !== undefined;
 }
 
-/** Counts the requests and answers that go over a connection. */
+/** Counts requests and answers over a connection, and paces reading by them. */
 export class JsonRpcLink {
   readonly #connection: Connection;
   readonly #sender: PacedSender;
-  /** Requests of the peer that the library works on, and their bytes. */
+  /** Requests of the peer that are at work, and their bytes. */
   readonly #inFlight = new Map<unknown, number>();
   #bytesInFlight = 0;
   #bytesSeen = 0;
@@ -60,7 +57,7 @@ export class JsonRpcLink {
   #isStarting = false;
   #hooks: JsonRpcHooks | undefined;
   #hasEnded = false;
-  /** The reading, where others wait for it. */
+  /** Resolves when reading has ended; set by adapters that need it. */
   reading: Promise<void> | undefined;
   #wake: (() => void) | undefined;
 
@@ -75,8 +72,8 @@ export class JsonRpcLink {
   }
 
   /**
-   * Sends a message as it is now; see `PacedSender.send`. An answer that cannot
-   * be sent is one all the same: the library tells of it and makes no other.
+   * Sends a message; see `PacedSender.send`. An answer that cannot be sent counts
+   * as sent: the library reports the error and makes no other answer.
    */
   send(message: unknown): Promise<void> {
     const json: JsonRpc = message ?? {};
@@ -100,7 +97,7 @@ export class JsonRpcLink {
   forget(id: unknown): void {
     this.#bytesInFlight -= this.#inFlight.get(id) ?? 0;
     this.#inFlight.delete(id);
-    // One that is answered at once comes back here.
+    // A request that is answered at once calls this again.
     if (!this.#isStarting) this.#startHeld();
     this.#wake?.();
   }
@@ -116,8 +113,7 @@ export class JsonRpcLink {
   }
 
   /**
-   * Reads until the connection has ended, for whatever reason. The promise never
-   * rejects.
+   * Reads until the connection has ended. The promise never rejects.
    *
    * @throws {TypeError} If something else reads the connection.
    */
@@ -146,7 +142,7 @@ export class JsonRpcLink {
     await this.#close();
   }
 
-  /** Closes behind the last answer: the peer may have ended its side alone. */
+  /** Closes after the last answer: the peer may have ended only its own side. */
   async #close(): Promise<void> {
     while (this.#inFlight.size > 0 && !this.#hasEnded) await this.#change();
     for (let room; (room = this.#sender.room()) !== undefined;) await room;
@@ -167,8 +163,8 @@ export class JsonRpcLink {
   }
 
   /**
-   * About the bytes of a request that is about to start: all that was read since
-   * the last one started. What was read with it counts for the first.
+   * Approximate bytes of a request that is about to start: all bytes that were
+   * read since the last one started.
    */
   #takeSize(): number {
     const { bytesReceived } = this.#connection.stats();
@@ -184,14 +180,14 @@ export class JsonRpcLink {
       if (isResponse(json)) this.#asked.delete(id);
       this.#deliver(message);
     } else if (this.#inFlight.has(id)) {
-      // Two answers with one id would be taken for one request's.
+      // Two requests with one id could not be told apart.
       this.#refuse(id, -32600, "Invalid Request");
     } else if (!this.#isBusy) this.#start(message, this.#takeSize());
     else this.#hold(message);
   }
 
   #hold(message: unknown): void {
-    // Measured one by one, as any number may have been read together.
+    // Measured exactly, as many may have been read together.
     const size = JSON.stringify(message).length;
     if (this.#heldSize + size > MOST_HELD) {
       this.#refuse((message as JsonRpc).id, -32000, "Too many calls");
@@ -214,7 +210,7 @@ export class JsonRpcLink {
 
   #refuse(id: unknown, code: number, message: string): void {
     const refusal = { jsonrpc: "2.0", id, error: { code, message } };
-    // That the connection has ended, reading tells.
+    // If the connection has ended, reading reports it.
     this.#sender.send(refusal).catch(() => {});
   }
 }

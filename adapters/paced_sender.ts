@@ -5,18 +5,18 @@
  */
 import { BackpressureError, type Connection } from "../mod.ts";
 
-/** Bytes that wait to be written where `send` of a connection begins to wait. */
+/** Bytes that wait to be written when `send` of a connection starts to wait. */
 const MOST_QUEUED = 65_536;
 
 /**
- * Sends in order. Where more waits to be written than the connection takes,
- * messages wait here: none is refused for want of room.
+ * Sends messages in order. When the connection accepts no more, they wait here,
+ * so that none is rejected with a `BackpressureError`.
  */
 export class PacedSender {
   readonly #connection: Connection;
-  /** What became of the message that the connection took last. */
+  /** The outcome of the message that the connection accepted last. */
   #sent: Promise<void> = Promise.resolve();
-  /** Resolves when the last message that waits was sent, while any does. */
+  /** Resolves when the last waiting message was sent; set while any waits. */
   #last: Promise<void> | undefined;
 
   /** Sends over the connection; nothing else should. */
@@ -26,8 +26,9 @@ export class PacedSender {
   }
 
   /**
-   * Sends a message as it is now. Returns what resolves when it was taken and
-   * there is room for more, and rejects where it cannot be sent.
+   * Sends a message, encoded during the call. Returns a promise that resolves
+   * when it was accepted and there is room for more, and rejects if it cannot be
+   * sent.
    */
   send(message: unknown): Promise<void> {
     if (this.#last !== undefined) return this.#wait(this.#last, message);
@@ -39,7 +40,7 @@ export class PacedSender {
     return this.#sent = sent;
   }
 
-  /** Sends a message as it is now, where it is time and `before` allows it. */
+  /** Sends a message after the earlier ones. */
   #wait(before: Promise<void>, message: unknown): Promise<void> {
     const sent = this.#sendAfter(before, snapshotOf(message));
     const last = this.#last = sent.catch(() => {}).then(() => {
@@ -50,18 +51,18 @@ export class PacedSender {
 
   async #sendAfter(before: Promise<void>, message: unknown): Promise<void> {
     try {
-      await before; // those that wait already, or why it was refused
+      await before; // the earlier messages, or the rejection of this one
     } catch (error) {
       if (!(error instanceof BackpressureError)) throw error;
     }
-    // Why the link broke is told by sending.
+    // If the link broke, sending rejects with the reason.
     await this.#sent.catch(() => {});
     await (this.#sent = this.#connection.send(message));
   }
 
   /**
-   * Something to wait for before more is read from the peer: until it has taken
-   * what it asked for.
+   * Returns a promise to wait for before more is read from the peer, until it
+   * has read its answers.
    */
   room(): Promise<void> | undefined {
     if (this.#last !== undefined) return this.#last;
@@ -70,7 +71,7 @@ export class PacedSender {
   }
 }
 
-/** Throws for what is no connection. */
+/** Throws if the argument is not a connection. */
 function checkConnection(value: Connection): void {
   if (typeof value?.send === "function" && Symbol.asyncIterator in value) {
     return;
@@ -81,11 +82,11 @@ function checkConnection(value: Connection): void {
   );
 }
 
-/** What JSON makes of a message now, whatever becomes of it later. */
+/** Copies a message, so that later changes of it do not matter. */
 function snapshotOf(message: unknown): unknown {
   try {
     return JSON.parse(JSON.stringify(message));
   } catch {
-    return message; // sending it will tell why it cannot be sent
+    return message; // sending it rejects with the reason
   }
 }
