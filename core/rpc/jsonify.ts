@@ -26,6 +26,15 @@ type Opaque =
 /** The same members in one type, as editors show it. */
 type Flat<T> = { [Name in keyof T]: T[Name] };
 
+/**
+ * Whether that is any JSON, or nothing is known of it.
+ *
+ * @internal
+ */
+type IsAsItIs<T> = unknown extends T ? true
+  : [T, JsonValue] extends [JsonValue, T] ? true
+  : false;
+
 /** Whether JSON may leave a member with that value out. */
 type IsOptional<Value> = unknown extends Value ? false
   : [Extract<Value, Omitted>] extends [never] ? false
@@ -50,7 +59,9 @@ type Sometimes<T> = {
 
 type Members<T> = Flat<Always<T> & Sometimes<T>>;
 
-type Item<T> = unknown extends T ? T : T extends Omitted ? null : Jsonify<T>;
+type Item<T> = IsAsItIs<T> extends true ? T
+  : T extends Omitted ? null
+  : Jsonify<T>;
 
 /**
  * What is written of a value whose `toJSON`, if it has one, was called.
@@ -83,7 +94,7 @@ type Written<T> = T extends undefined | void ? null
  *
  * @typeParam T What is sent.
  */
-export type Jsonify<T> = unknown extends T ? T
-  : T extends JsonValue ? T
+export type Jsonify<T> = IsAsItIs<T> extends true ? T
+  : T extends string | number | boolean | null ? T
   : T extends { toJSON(...params: never): infer Carried } ? Written<Carried>
   : Written<T>;

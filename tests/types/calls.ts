@@ -253,6 +253,9 @@ export function whatArrives(tree: Jsonify<Tree>): void {
   same<Jsonify<Id>, Id>(true);
   same<Jsonify<Color>, Color>(true);
   same<Jsonify<Record<string, number>>, Record<string, number>>(true);
+  same<Jsonify<JsonValue[]>, JsonValue[]>(true);
+  same<Jsonify<{ a: JsonValue }>, { a: JsonValue }>(true);
+  same<Jsonify<JsonValue | Date>, JsonValue>(true);
   // of which nothing is known
   same<Jsonify<unknown>, unknown>(true);
   same<Jsonify<never>, never>(true);
@@ -292,6 +295,7 @@ export function whatArrives(tree: Jsonify<Tree>): void {
     }
   >(true);
   same<Jsonify<Record<string, Date>>, Record<string, string>>(true);
+  same<Jsonify<{ a: 1; [Symbol.iterator]: 1 }[]>, { a: 1 }[]>(true);
   same<string, typeof tree.children[0]["children"][0]["at"]>(true);
   // unions, member by member
   same<
