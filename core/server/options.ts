@@ -134,7 +134,8 @@ export interface ServeOptions<T = JsonValue, I = unknown>
   maxInFlight?: number;
   /**
    * Answers when the handler fails. Without it, the error is printed unless the
-   * peer caused it, and the connection is closed.
+   * peer caused it, and the connection is closed. TypeScript infers the type of
+   * `identity` only if `authenticate` stands before it.
    */
   onError?: ErrorHandler<T, I>;
 }
