@@ -8,6 +8,9 @@ import { clearTimeout, setTimeout } from "node:timers";
 /** The longest that a timer takes; what is later is looked at again then. */
 const MOST_DELAY = 2 ** 31 - 1;
 
+/** A look is at all calls, so it rests so many times as long as one took. */
+const REST = 9;
+
 /** What has deadlines. */
 export interface Punctual {
   /** Nothing is late before. */
@@ -26,6 +29,8 @@ export class Alarm {
   readonly #members: Punctual[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #at = Infinity;
+  /** When it may look again. */
+  #restsUntil = -Infinity;
   #keepsAlive = false;
 
   /** Looks for what is late there, too. */
@@ -35,12 +40,13 @@ export class Alarm {
 
   /** Looks for what is late at that time. */
   watch(deadline: number): void {
-    if (deadline >= this.#at) return;
+    const at = Math.max(deadline, this.#restsUntil);
+    if (at >= this.#at) return;
     clearTimeout(this.#timer);
-    this.#at = deadline;
+    this.#at = at;
     this.#timer = setTimeout(
       () => this.#look(),
-      Math.min(Math.max(1, Math.ceil(deadline - now())), MOST_DELAY),
+      Math.min(Math.max(1, Math.ceil(at - now())), MOST_DELAY),
     );
     // Waiting for a connection keeps the process alive.
     if (!this.#keepsAlive) this.#timer.unref();
@@ -57,6 +63,8 @@ export class Alarm {
     this.#at = Infinity;
     const time = now();
     for (const member of this.#members) member.stopLate(time);
+    const end = now();
+    this.#restsUntil = end + REST * (end - time);
     for (const { earliest } of this.#members) this.watch(earliest);
   }
 
