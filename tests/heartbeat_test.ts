@@ -12,7 +12,7 @@ import {
   createClient,
   serve,
 } from "../mod.ts";
-import { Clock, delay, faultTest, until } from "./ledger.ts";
+import { Clock, delay, faultTest, listening, until } from "./ledger.ts";
 import { echo, frame, LOCAL, Peer } from "./peers.ts";
 import type { Running } from "./process.ts";
 import { startScript } from "./scripts.ts";
@@ -51,6 +51,7 @@ faultTest(
       () => client.request(2),
       ConnectionClosedError,
     );
+    await listening(client);
     clock.advance(2_000);
     await delay(0);
     assert(!client.signal.aborted);
@@ -74,6 +75,7 @@ faultTest(
     });
     const connection = await client.connected();
     child.kill("SIGSTOP");
+    await listening(connection);
     clock.advance(3_000);
     assert(!(await connection.closed).clean);
     child.kill("SIGCONT");

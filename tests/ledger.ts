@@ -16,6 +16,7 @@ import {
 import {
   type Address,
   connect,
+  type Connection,
   type ConnectionEnd,
   type Handler,
   serve,
@@ -23,6 +24,7 @@ import {
   type Server,
 } from "../mod.ts";
 import timers from "node:timers";
+import { linkOf } from "../core/connection/connection.ts";
 import { Tickers } from "../core/tools/ticker.ts";
 import { LOCAL } from "./peers.ts";
 
@@ -59,6 +61,15 @@ export async function until(
     }
     await delay(1);
   }
+}
+
+/**
+ * Waits until a connection reads: where it does not, its deadlines do not take
+ * the peer for silent.
+ */
+export async function listening(connection: Connection): Promise<void> {
+  const link = linkOf(connection);
+  await until(() => link.isListening, "nothing is read");
 }
 
 /**
@@ -223,7 +234,7 @@ export class Sockets {
 function inodes(): Set<string> {
   const found = new Set<string>();
   for (const { name } of readFolder("/proc/self/fd")) {
-    const [, inode] = /^socket:\[(\d+)\]$/.exec(linkOf(name)) ?? [];
+    const [, inode] = /^socket:\[(\d+)\]$/.exec(targetOf(name)) ?? [];
     if (inode !== undefined) found.add(inode);
   }
   return found;
@@ -238,7 +249,7 @@ function readFolder(path: string): Iterable<Deno.DirEntry> {
   }
 }
 
-function linkOf(descriptor: string): string {
+function targetOf(descriptor: string): string {
   try {
     return Deno.readLinkSync(`/proc/self/fd/${descriptor}`);
   } catch {

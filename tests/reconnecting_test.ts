@@ -343,9 +343,12 @@ faultTest(
     });
     for (let i = 0; i < 8; i++) {
       assertEquals(await client.request(i), i);
-      const { closed } = await client.connected();
-      clock.advance(2_000);
-      assertEquals(await closed, { clean: true });
+      const connection = await client.connected();
+      await clock.advanceUntil(
+        () => connection.signal.aborted,
+        "it is still open",
+      );
+      assertEquals(await connection.closed, { clean: true });
     }
     const delays = log.events.flatMap((event) =>
       event.type === "connecting" ? [event.delay] : []

@@ -32,7 +32,7 @@ import {
   serveRpc,
   type ServeRpcOptions,
 } from "../rpc.ts";
-import { Clock, standstill, until } from "./ledger.ts";
+import { Clock, listening, standstill, until } from "./ledger.ts";
 import { certificates } from "./certificates.ts";
 import { memoryPair } from "./memory_pair.ts";
 import { turn } from "./turns.ts";
@@ -404,6 +404,7 @@ Deno.test("connectRpc() finds a server that has disappeared without closing", as
     heartbeat: 1_000,
   });
   const silent = await listener.accept();
+  await listening(client.connection);
   clock.advance(3_000);
   const end = await client.connection.closed;
   assert(!end.clean);

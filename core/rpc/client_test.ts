@@ -76,13 +76,14 @@ class Servers {
     return socketOf(near);
   }
 
-  /** The servers go away until the function is called. */
+  /** The servers go away until the function is called: the client knows it. */
   async leave(): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.gate = promise;
     const { connection } = this.peers.at(-1)!;
     this.ends.at(-1)!.cut();
     await connection.closed;
+    await this.connections.at(-1)?.closed;
     return resolve;
   }
 }

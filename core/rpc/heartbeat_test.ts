@@ -1,6 +1,6 @@
 /** Heartbeats of calls. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { until } from "../../tests/ledger.ts";
+import { listening, until } from "../../tests/ledger.ts";
 import { LOCAL } from "../../tests/peers.ts";
 import { NEVER, PERIOD, tick } from "../../tests/ticks.ts";
 import {
@@ -74,6 +74,7 @@ for (const [name, make] of Object.entries(CLIENTS)) {
     const [connection, call] = await make(listener.addr as TcpAddr);
     const server = await listener.accept();
     const reply = call();
+    await listening(connection);
     tick(INTERVAL);
     assert(connection.stats().messagesSent >= 1);
     tick(INTERVAL + 1);
@@ -93,6 +94,8 @@ for (const [name, make] of Object.entries(CLIENTS)) {
   Deno.test(`${name} without a heartbeat sends nothing, and is ended as idle`, async () => {
     await using server = serveRpc(LOCAL, {});
     const [connection] = await make(server.addr as TcpAddr, false);
+    await until(() => server.connections.size === 1, "not accepted");
+    for (const accepted of server.connections) await listening(accepted);
     tick(3 * INTERVAL + 1);
     await connection.closed;
     assertEquals(connection.stats().messagesSent, 0);
