@@ -9,6 +9,7 @@ const WAYS: Record<string, string> = {
   "small messages": "client.send(1)",
   "small requests": "client.request(1, { signal })",
   "large messages": 'client.send("x".repeat(100_000))',
+  "messages with a wide character": 'client.send("x".repeat(100_000) + "€")',
 };
 
 /** The same for calls, which are bounded by their number. */

@@ -554,6 +554,25 @@ faultTest(
   },
 );
 
+faultTest("Client counts the memory of a text that waits", async () => {
+  const servers = new Servers();
+  const { client, comeBack } = await servers.lostClient({
+    maxQueuedBytes: 12_000,
+  });
+  const texts = ["é".repeat(1_000), `${"x".repeat(4_000)}€`];
+  const sent = texts.map((text) => client.send(text));
+  const { queued } = await assertRejects(
+    () => client.send(1),
+    BackpressureError,
+  );
+  // A prefix, quotes and 2 KiB beside each.
+  assertEquals(queued, (4 + 1_002 + 2_048) + (4 + 2 * 4_003 + 2_048));
+  comeBack();
+  await Promise.all(sent);
+  assertEquals(await take(servers.peers[1], 2), texts);
+  await client.close();
+});
+
 faultTest(
   "Client bounds the number of small messages that wait, and whoever gives up makes room",
   async () => {

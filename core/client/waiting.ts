@@ -107,7 +107,7 @@ export class WaitingMessages<T> {
     /** Gives up the request, once it was sent. */
     let sent: AbortController | undefined;
     const entry: Entry<T> = {
-      bytes: this.#framing.prefixBytes + encoded.text.length + ENTRY_BYTES,
+      bytes: this.#framing.prefixBytes + memoryOf(encoded.text) + ENTRY_BYTES,
       send: (connection) => {
         this.#remove(entry);
         sent = new AbortController();
@@ -155,4 +155,9 @@ export class WaitingMessages<T> {
   fail(failure: () => unknown): void {
     for (const entry of this.#entries) entry.fail(failure);
   }
+}
+
+/** Bytes that the engine keeps a text in: two for each unit if one needs them. */
+function memoryOf(text: string): number {
+  return /[^\0-\xff]/.test(text) ? 2 * text.length : text.length;
 }
