@@ -99,9 +99,7 @@ export class LogOutput implements LogSink {
   #tellLost(): void {
     const lines = this.#lost;
     this.#lost = 0;
-    const text = `${
-      count(lines, "line")
-    } lost: the reader of the log was too slow`;
+    const text = `${count(lines, "line")} lost: the output did not take them`;
     this.#queue(this.#line({ type: "lost", lines }, text), lines);
   }
 
