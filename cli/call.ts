@@ -31,7 +31,7 @@ export interface CallOptions extends ExchangeOptions {
   isNotification: boolean;
 }
 
-/** The parameters of each call: of one without any, where none are given. */
+/** The parameters of each call. Without any input there is one call without parameters. */
 export function paramsOf(input: Input): Messages {
   if (!input.given.every(isParams)) throw new UsageError(NO_PARAMS);
   return input.messages([WITHOUT]);

@@ -27,7 +27,7 @@ export function echo(message: JsonValue): Reply {
   return text === undefined ? NO_MESSAGE : { status: "success", echo: text };
 }
 
-/** Answers in place of what was no JSON, and of a reply that is too large. */
+/** The answer to a message that is not JSON, or whose reply is too large. */
 export function echoError(error: unknown): Reply {
   const known = error instanceof InvalidMessageError ||
     error instanceof FrameTooLargeError;

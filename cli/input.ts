@@ -40,7 +40,7 @@ export class Input {
     return this.#parts.filter((part) => part !== undefined);
   }
 
-  /** All messages, or `missing` where there are none. */
+  /** All messages, or `missing` if there are no others. */
   async *messages(missing: readonly JsonValue[]): Messages {
     let isEmpty = true;
     for (const part of this.#parts) {
@@ -117,7 +117,7 @@ function faultOf(
   }
 }
 
-/** Blocks of whole lines; nothing in place of one that is too long, and no more. */
+/** Blocks of whole lines. A line that is too long ends them, as `undefined`. */
 async function* wholeLines(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array | undefined, void> {
@@ -137,7 +137,7 @@ async function* wholeLines(
   if (bytes > 0) yield concat(parts);
 }
 
-/** Lines as texts; none for one that is not UTF-8. */
+/** The texts of lines; `undefined` for a line that is not UTF-8. */
 function decodeLines(block: Uint8Array): (string | undefined)[] {
   const text = decode(block);
   if (text !== undefined) return text.split("\n");

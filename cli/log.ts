@@ -99,7 +99,7 @@ export class ServerLog {
     });
   }
 
-  /** Prints why a message or a reply was none. */
+  /** Prints why a message or a reply was not valid. */
   badMessage(connection: Connection, error: unknown): void {
     this.#few("badMessage", () => {
       const peer = this.#nameOf(connection);
@@ -125,7 +125,7 @@ export class ServerLog {
     );
   }
 
-  /** Prints how many lines were left out, where none may come to say so. */
+  /** Prints how many lines were left out since the last line of each kind. */
   end(): void {
     for (const [kind, throttle] of this.#throttles) {
       const lines = throttle.takeOmitted();
@@ -245,7 +245,7 @@ function duration(milliseconds: number): string {
     : `${(milliseconds / 1_000).toFixed(1)} s`;
 }
 
-/** Why a message was bad, in none of the peer's words. */
+/** Why a message was bad, without the words of the peer. */
 function reasonOf(error: unknown): string {
   const reason = error instanceof RpcError && error.isReceived
     ? `the peer sent error ${error.code}`

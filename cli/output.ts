@@ -74,7 +74,7 @@ function writeSync(
   try {
     while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
   } catch {
-    // There is no better place to tell it.
+    // There is nowhere else to report it.
   }
 }
 

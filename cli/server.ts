@@ -30,7 +30,7 @@ const PROGRAM: Program = {
 
   server                     listen on ${LISTEN_DEFAULTS.hostname}:${LISTEN_DEFAULTS.port}
   server --port 9000         listen on another port
-  server --rpc               serve methods in place of messages
+  server --rpc               serve JSON-RPC methods instead
   server --token-file FILE   require a login
 
 Ctrl-C ends the server when the open requests are answered; again, at once.`,

@@ -1,5 +1,5 @@
 /**
- * What the client waits with: for its server, for its user, and not for ever.
+ * How the client waits: for its server, for Ctrl-C, and with a timeout.
  *
  * @module
  */
@@ -10,8 +10,8 @@ import { count, printError, printProgress } from "./output.ts";
 const SILENCE = 1_000;
 
 /**
- * The same as what needs a connection; at a terminal, its user is told when there
- * is none for long.
+ * Waits for what needs a connection, and tells a user at a terminal when there is
+ * still no connection after a second.
  */
 export async function told<Result>(
   connecting: Promise<Result>,
@@ -49,8 +49,8 @@ export async function interruptible<Result>(
 }
 
 /**
- * Tells how far it is, every second, where a person would otherwise see
- * nothing.
+ * Shows how many replies have come, every second, where stdout is not a terminal
+ * but stderr is.
  */
 export class Progress {
   /** Replies so far. */
@@ -58,7 +58,7 @@ export class Progress {
   #timer: ReturnType<typeof setInterval> | undefined;
   #isShown = false;
 
-  /** Starts to tell. */
+  /** Starts to show it. */
   constructor() {
     if (!Deno.stderr.isTerminal() || Deno.stdout.isTerminal()) return;
     this.#timer = setInterval(() => {
@@ -67,13 +67,13 @@ export class Progress {
     }, 1_000);
   }
 
-  /** Removes what it has shown, for a line in its place. */
+  /** Removes what it has shown, so that a line can be printed there. */
   clear(): void {
     if (this.#isShown) printProgress("");
     this.#isShown = false;
   }
 
-  /** Tells no more. */
+  /** Stops. */
   stop(): void {
     clearInterval(this.#timer);
     this.clear();
