@@ -63,6 +63,11 @@ type Item<T> = IsAsItIs<T> extends true ? T
   : T extends Omitted ? null
   : Jsonify<T>;
 
+/** Of an array, which may hold itself, or of a tuple. */
+type Items<T extends readonly unknown[]> = T[number][] extends T
+  ? T extends unknown[] ? Item<T[number]>[] : readonly Item<T[number]>[]
+  : { [Index in keyof T]: Item<T[Index]> };
+
 /**
  * What is written of a value whose `toJSON`, if it has one, was called.
  *
@@ -70,7 +75,7 @@ type Item<T> = IsAsItIs<T> extends true ? T
  */
 type Written<T> = T extends undefined | void ? null
   : T extends bigint | Omitted ? never
-  : T extends readonly unknown[] ? { [Index in keyof T]: Item<T[Index]> }
+  : T extends readonly unknown[] ? Items<T>
   : T extends ArrayBufferView ? { [index: string]: number }
   : T extends Opaque ? Record<never, never>
   : T extends Error ? Members<Omit<T, keyof Error>>

@@ -243,10 +243,18 @@ enum Color {
   Blue = "blue",
 }
 
+/** Types that hold themselves. */
+type Json = string | number | Json[] | { [name: string]: Json };
+type Dates = Date | Dates[];
+
 type Id = string & { readonly kind: unique symbol };
 
 /** What arrives of what is sent. */
-export function whatArrives(tree: Jsonify<Tree>): void {
+export function whatArrives(
+  tree: Jsonify<Tree>,
+  json: Jsonify<Json>,
+  dates: Jsonify<Dates>,
+): void {
   // JSON as it is
   same<Jsonify<JsonValue>, JsonValue>(true);
   same<Jsonify<Book>, Book>(true);
@@ -297,6 +305,12 @@ export function whatArrives(tree: Jsonify<Tree>): void {
   same<Jsonify<Record<string, Date>>, Record<string, string>>(true);
   same<Jsonify<{ a: 1; [Symbol.iterator]: 1 }[]>, { a: 1 }[]>(true);
   same<string, typeof tree.children[0]["children"][0]["at"]>(true);
+  const asWritten: Json = json;
+  const asRead: Jsonify<Json> = asWritten;
+  if (typeof asRead === "object") Object.keys(asRead);
+  if (typeof dates === "string") dates.length;
+  else if (typeof dates[0] === "string") dates[0].length;
+  else dates[0][0];
   // unions, member by member
   same<
     Jsonify<{ kind: "at"; at: Date } | { kind: "none" }>,
