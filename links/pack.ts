@@ -14,9 +14,15 @@ const ROOT = new URL("../", import.meta.url).pathname;
 /** The links of the checkout, by absolute path. */
 export const LINKS = config.links.map((link) => `${ROOT}${link}`);
 
+/** Whether `publish.exclude` names it. */
+function isTest(name: string): boolean {
+  return name.endsWith("_test.ts");
+}
+
 async function copyFolder(from: string, to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
   for await (const { name, isDirectory } of Deno.readDir(from)) {
+    if (isTest(name)) continue;
     if (isDirectory) await copyFolder(`${from}/${name}`, `${to}/${name}`);
     else await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
   }
@@ -34,7 +40,7 @@ export async function copyPackage(to: string, links?: string[]): Promise<void> {
   for await (const { name, isDirectory } of Deno.readDir(ROOT)) {
     const included = config.publish.include.includes(name) ||
       config.publish.include.includes("*.ts") && name.endsWith(".ts");
-    if (!included) continue;
+    if (!included || isTest(name)) continue;
     if (isDirectory) await copyFolder(`${ROOT}${name}`, `${to}/${name}`);
     else await Deno.copyFile(`${ROOT}${name}`, `${to}/${name}`);
   }

@@ -1,7 +1,7 @@
 /**
  * The programs as they are installed: from a copy of the package, in place of JSR.
  */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type Running, start } from "./process.ts";
 import project from "../deno.json" with { type: "json" };
 
@@ -25,6 +25,10 @@ Deno.test("a packed copy of the package is run and installed like one of JSR", a
     ...options,
     cwd: ROOT,
   }));
+  await assertRejects(
+    () => Deno.stat(`${copy}/cli/client_test.ts`),
+    Deno.errors.NotFound,
+  );
   const config = ["--config", `${copy}/install.json`];
   for (const program of ["server", "client"]) {
     await succeed(start(Deno.execPath(), [
