@@ -126,7 +126,8 @@ export async function inPairs<Item>(
 /**
  * The clock of deadlines, of which the shortest takes so many milliseconds. It
  * stands still unless a test moves it, until it is disposed of: so no deadline
- * depends on how busy the machine is.
+ * depends on how busy the machine is. Connections that were open before, with
+ * deadlines as short, are not stopped.
  */
 export class Clock implements Disposable {
   /** Milliseconds between two ticks. */

@@ -15,8 +15,15 @@ import {
   takeRun,
 } from "../framing/framing.ts";
 import { readOptions } from "../tools/options.ts";
-import { BACK_WITHIN, giveWay, REPLY_RUN, Share } from "../tools/schedule.ts";
-import { arrivalsRead } from "./arrivals.ts";
+import {
+  BACK_WITHIN,
+  giveWay,
+  LOOKING_ROUNDS,
+  nextRound,
+  QUIET_ROUNDS,
+  REPLY_RUN,
+  Share,
+} from "../tools/schedule.ts";
 import { Closing, type ClosingInfo } from "./closing.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { ByteDuplex } from "./duplex.ts";
@@ -139,14 +146,22 @@ export class Link<T = JsonValue> extends Closing<T> {
   }
 
   /**
-   * Holds what is sent until all has been read that had arrived before: none of
-   * it is a reply.
+   * Holds what is sent until all has been read that had arrived at this machine
+   * before, as none of it is a reply: until the platform has looked for it, and
+   * a read waits for more.
    */
   async #readArrivals(): Promise<void> {
     this.#hasReadArrivals = true;
     this.outbox.hold();
     this.inbox.hold();
-    await arrivalsRead(this);
+    let seen = this.bytesReceived;
+    let quiet = 0;
+    for (let i = 1; i < LOOKING_ROUNDS || quiet < QUIET_ROUNDS; i++) {
+      await nextRound();
+      if (!this.isReceiving) break;
+      quiet = this.isListening && this.bytesReceived === seen ? quiet + 1 : 0;
+      seen = this.bytesReceived;
+    }
     this.inbox.release();
     this.outbox.release();
   }
