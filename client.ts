@@ -66,11 +66,12 @@ export async function connect<T = JsonValue>(
  * needed.
  *
  * It resolves when the client is connected for the first time. Until then it
- * tries again after every failure that may be temporary: no server listens there,
- * the server cannot be reached, is too slow or says to try again later. The event
- * `failed` tells why. It rejects if another attempt would fail in the same way,
- * for example if the login is refused. After the first connection, such a failure
- * is only reported, and the next attempt is made after `maxRetryDelay`.
+ * tries again after every failure that may be temporary: no server listens
+ * there, the server cannot be reached, is too slow or says to try again later.
+ * The event `failed` tells why. It rejects if another attempt would fail in the
+ * same way, for example if the login is rejected. After the first connection,
+ * such a failure is only reported, and the next attempt is made after
+ * `maxRetryDelay`.
  *
  * ```ts
  * import { createClient, serve } from "@blackbelt/networking";
@@ -88,7 +89,7 @@ export async function connect<T = JsonValue>(
  *
  * @typeParam T Type of the server's messages. It is not checked at run time.
  * @param options Where to connect to, framing and limits.
- * @throws {AuthenticationError} If the server refuses the login.
+ * @throws {AuthenticationError} If the server rejects the login.
  * @throws {Deno.errors.NotCapable} If the permission to connect there is
  * missing.
  * @throws {Error} If there is no such host.

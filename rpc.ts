@@ -350,7 +350,7 @@ export async function connectRpc<Remote = RpcUntyped>(
  * object that has them.
  * @param options Where to connect to, and limits.
  * @param methods What this end serves for the server to call.
- * @throws {AuthenticationError} If the server refuses the login.
+ * @throws {AuthenticationError} If the server rejects the login.
  * @throws {Deno.errors.NotCapable} If the permission to connect there is
  * missing.
  * @throws {Error} If there is no such host.

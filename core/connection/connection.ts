@@ -169,7 +169,7 @@ export class Connection<T = JsonValue, I = unknown>
 
   /**
    * Sends a message and waits for its reply. Replies come in the order of the
-   * requests, any number of which may wait.
+   * requests. Up to 65 536 requests may wait.
    *
    * A message that arrived before the first request, such as a greeting, is not
    * taken for its reply. A message that the peer sends on its own later is:
@@ -214,7 +214,8 @@ export class Connection<T = JsonValue, I = unknown>
    * be called more than once.
    *
    * @throws {ConnectionClosedError} If the connection ends before.
-   * @throws {TypeError} If the stream of bytes cannot be closed one way only.
+   * @throws {TypeError} If the stream of bytes cannot be closed in one
+   * direction only.
    */
   closeWrite(): Promise<void> {
     return this.#link.closeWrite();

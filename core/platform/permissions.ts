@@ -243,16 +243,16 @@ export function keepPermissions(needs: readonly PermissionNeed[]): () => void {
 }
 
 /**
- * Gives up the permissions of the whole process: what is open stays open, a
- * server goes on accepting, and nothing else can be opened, read or run from
- * then on. A client can no longer connect again.
+ * Gives up the permissions of the whole process. What is open stays open, and a
+ * server still accepts connections, but nothing else can be opened, read or
+ * run. A client cannot connect again.
  *
- * Where a server listens on a Unix socket, the permissions for files are kept
- * that it needs to remove the socket's file, if they were granted for single
- * files: what was granted as a whole cannot be narrowed, and goes.
+ * A server on a Unix socket keeps the permissions that it needs to remove the
+ * socket's file, if they were granted for single files. A permission for all
+ * files cannot be narrowed, and is given up.
  *
- * Where there is a terminal, Deno asks there before it refuses what was given
- * up, and the whole process waits for the answer: run with `--no-prompt`.
+ * At a terminal, Deno asks before it refuses what was given up, and the whole
+ * process waits for the answer: run with `--no-prompt`.
  *
  * ```ts
  * import { dropPermissions, serve } from "@blackbelt/networking";

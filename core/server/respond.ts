@@ -24,9 +24,8 @@ import { Queue } from "../tools/queue.ts";
 import { report } from "../tools/report.ts";
 
 /**
- * What a handler returns where it has no reply: nothing is sent. A client that
- * waits for a reply by `request` takes the next one for it, so this is for peers
- * that expect none.
+ * A handler returns it to send no reply. This is only for peers that expect
+ * none: a client that waits for the reply would take the next one for it.
  *
  * ```ts
  * import { connect, NO_REPLY, serve } from "@blackbelt/networking";
