@@ -202,13 +202,19 @@ test("connectTimeout ends connecting where no answer comes", async () => {
 });
 
 test("request() that is given up in time costs no other request its reply", async () => {
+  let received = Promise.withResolvers<void>();
   let gate = Promise.withResolvers<void>();
   await using watched = watch(async (message) => {
-    if (message === "slow") await gate.promise;
+    if (message === "slow") {
+      received.resolve();
+      await gate.promise;
+    }
     return message;
   });
   await using client = await connect(watched.addr);
   for (let i = 0; i < 5; i++) {
+    received = Promise.withResolvers();
+    gate = Promise.withResolvers();
     const signal = AbortSignal.timeout(20);
     const slow = assertRejects(
       () => client.request("slow", { signal }),
@@ -216,8 +222,8 @@ test("request() that is given up in time costs no other request its reply", asyn
     );
     const replies = [1, 2, 3].map((number) => client.request(number));
     assertEquals((await slow).name, "TimeoutError");
+    await received.promise;
     gate.resolve();
-    gate = Promise.withResolvers();
     assertEquals(await Promise.all(replies), [1, 2, 3]);
   }
 });
