@@ -251,7 +251,11 @@ export function failureOf(
   [code, message]: readonly [code: number, message: string],
   data?: unknown,
 ): RpcResponse {
-  return { jsonrpc: "2.0", id, error: { code, message, data } };
+  // Without a member that has no value, as in a request.
+  const error = data === undefined
+    ? { code, message }
+    : { code, message, data };
+  return { jsonrpc: "2.0", id, error };
 }
 
 /** What stands in for a value where JSON carries it: what its `toJSON` gives. */
