@@ -30,7 +30,6 @@ import type { Failure, StreamTotal } from "./incoming_stream.ts";
 import {
   type CallOwner,
   type CallScope,
-  NO_LIMITS,
   OutgoingCall,
   type Rank,
 } from "./outgoing_call.ts";
@@ -115,7 +114,7 @@ export class Caller implements CallOwner, SenderOwner {
   }
 
   /** Sends over that link from now on, and tells of each call. */
-  attach(link: Link, methods?: Methods): void {
+  attach(link: Link, methods: Methods): void {
     this.#sender.attach(link, methods);
   }
 
@@ -143,13 +142,13 @@ export class Caller implements CallOwner, SenderOwner {
       this.#checkRoom(call.rank);
       params = checkedParams(method, params);
       const { now, timeout } = this.#options;
-      const limits = call.limit(options, others, scope, now(), timeout);
+      call.limit(options, others, scope, now(), timeout);
       this.#sender.send(
         call,
-        requestOf(call.id, method, params, limits.timeout),
+        requestOf(call.id, method, params, call.limits?.timeout),
       );
       this.#add(call);
-      if (limits !== NO_LIMITS) call.listen(limits);
+      call.listen();
       return call.reply();
     } catch (error) {
       call.fail(() => error);

@@ -21,6 +21,7 @@ import { quiet } from "../tools/promises.ts";
 import { turn } from "../../tests/turns.ts";
 
 const MOST_OPEN = 262_144;
+const NO_METHODS = { working: 0, lend() {} };
 
 interface Request {
   id: number;
@@ -40,7 +41,7 @@ function callerOver(
     now: () => clock.now,
     watch() {},
   });
-  caller.attach(link as Link);
+  caller.attach(link as Link, NO_METHODS);
   return caller;
 }
 
@@ -370,7 +371,7 @@ function callerOverText(reach?: () => void): {
     watch() {},
     reach,
   });
-  caller.attach(link);
+  caller.attach(link, NO_METHODS);
   return { caller, sent, link, clock };
 }
 

@@ -90,7 +90,6 @@ export const RPC_DEFAULTS: Readonly<Required<Omit<RpcOptions, "onError">>> =
 /**
  * Options and methods that are checked: the same for all connections of a
  * server.
- * @internal
  */
 export class RpcSettings {
   /** The options, with defaults. */

@@ -42,6 +42,10 @@ export interface CallLimits {
   readonly limit: number;
   /** When all of it has to be over. */
   readonly deadline: number;
+  /** What the other end is told of that. */
+  readonly timeout: number | undefined;
+  /** What it is given up by. */
+  readonly signals: readonly (AbortSignal | undefined)[];
 }
 
 /** The call within which another is made. */
@@ -51,17 +55,6 @@ export interface CallScope {
   /** When its time is over; `Infinity` for never. */
   readonly deadline: number;
 }
-
-/** What a call is limited by, beside the time. */
-export interface OwnLimits extends RpcCallOptions {
-  /**
-   * Aborted when the call within which it is made is not waited for any more.
-   */
-  over?: AbortSignal;
-}
-
-/** Those of nearly all calls. */
-export const NO_LIMITS: OwnLimits = {};
 
 /** What each option of a call may be. */
 export const CALL_OPTIONS: OptionTable<RpcCallOptions> = {
@@ -165,8 +158,7 @@ export class OutgoingCall implements StreamSource {
 
   /**
    * Limits it by its own options, or by others that were checked, and as the call
-   * does within which it is made; without either by `most`. Gives what its message
-   * is to say.
+   * does within which it is made; without either by `most`.
    *
    * @throws The reason of a signal that is aborted.
    */
@@ -176,27 +168,26 @@ export class OutgoingCall implements StreamSource {
     scope: CallScope | undefined,
     now: number,
     most: number,
-  ): OwnLimits {
+  ): void {
     this.deadline = now + most;
     const options = own === undefined
       ? others
       : { ...others, ...readOptions(CALL_OPTIONS, own) };
-    if (options === undefined && scope === undefined) return NO_LIMITS;
-    const { signal, timeout } = options ?? NO_LIMITS;
-    signal?.throwIfAborted();
-    scope?.over.throwIfAborted();
+    if (options === undefined && scope === undefined) return;
+    const signals = [options?.signal, scope?.over];
+    for (const signal of signals) signal?.throwIfAborted();
     const left = Math.min(
-      timeout ?? Infinity,
+      options?.timeout ?? Infinity,
       Math.max(1, (scope?.deadline ?? Infinity) - now),
     );
-    const limit = timeout === undefined ? Math.min(left, most) : left;
-    this.limits = { limit, deadline: now + left };
-    this.deadline = now + limit;
-    return {
-      signal,
-      over: scope?.over,
+    const limit = options?.timeout === undefined ? Math.min(left, most) : left;
+    this.limits = {
+      limit,
+      deadline: now + left,
       timeout: left < Infinity ? left : undefined,
+      signals,
     };
+    this.deadline = now + limit;
   }
 
   /** What it fails with when it is late, where `most` is its limit by default. */
@@ -210,9 +201,10 @@ export class OutgoingCall implements StreamSource {
     return () => new DOMException(message, "TimeoutError");
   }
 
-  /** Gives up when a signal is aborted. */
-  listen({ signal, over }: OwnLimits): void {
-    const stops = [signal, over].map((signal) =>
+  /** Gives up when one of its signals is aborted. */
+  listen(): void {
+    if (this.limits === undefined) return;
+    const stops = this.limits.signals.map((signal) =>
       onAbort(signal, (reason) => this.#owner.giveUp(this, () => reason))
     );
     this.#stopListening = () => stops.forEach((stop) => stop());

@@ -53,8 +53,6 @@ export interface Methods {
   lend(): void;
 }
 
-const NO_METHODS: Methods = { working: 0, lend() {} };
-
 /** Whose calls a sender sends. */
 export interface SenderOwner {
   /** Keeps a notification that waited no more. */
@@ -106,7 +104,7 @@ export class Sender {
     inner: new Line(),
     outer: new Line(),
   };
-  #methods = NO_METHODS;
+  #methods: Methods | undefined;
   /** Calls in the window, and units of these and of notifications. */
   #calls = 0;
   #units = 0;
@@ -125,7 +123,7 @@ export class Sender {
   }
 
   /** Sends over that link from now on, for methods that are called over it. */
-  attach(link: Link, methods: Methods = NO_METHODS): void {
+  attach(link: Link, methods: Methods): void {
     this.link = link;
     this.#methods = methods;
     this.#fenced = new Fenced();
@@ -157,7 +155,7 @@ export class Sender {
   #maySend(rank: Rank): boolean {
     return this.#hasRoom || this.isEnded || rank === "urgent" ||
       // One that begins is not at work yet.
-      rank === "inner" && this.#lent <= this.#methods.working;
+      rank === "inner" && this.#lent <= this.#methods!.working;
   }
 
   /** Whether what is sent now goes beyond the window. */
@@ -211,7 +209,7 @@ export class Sender {
     call.units = units;
     call.isLent = isLent;
     this.#count(1, units, isLent);
-    this.#methods.lend();
+    this.#methods!.lend();
   }
 
   #count(calls: number, units: number, isLent: boolean): void {
