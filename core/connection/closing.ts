@@ -69,8 +69,8 @@ export abstract class Closing<T> {
   bytesReceived = 0;
   /** Whether a read is pending: the next bytes are up to the peer. */
   isListening = false;
-  /** Resolves when nothing is read. */
-  protected pumped: Promise<void> = Promise.resolve();
+  /** Resolves when nothing is read; `undefined` if nothing was yet. */
+  protected pumped: Promise<void> | undefined;
   /** What ticks until the link ends. */
   protected deadlines: { stop(): void } | undefined;
   /** What is wrong with the first message of the peer. */

@@ -24,7 +24,7 @@ interface Lingering {
   /** Ends the sending side, if that has not ended. */
   readonly endWriting: () => Promise<void>;
   /** A read that is pending has to come back first. */
-  readonly pumped: Promise<void>;
+  readonly pumped: Promise<void> | undefined;
   /** Resolves when the link is closed meanwhile. */
   readonly closed: Promise<unknown>;
   /** Milliseconds that it takes at most. */
