@@ -96,7 +96,7 @@ export { type RpcErrorHandler } from "./core/rpc/replies.ts";
 export { RPC_DEFAULTS, type RpcOptions } from "./core/rpc/options.ts";
 
 /**
- * Options of {@linkcode serveRpc}: those of `serve` and those of a peer.
+ * Options of {@linkcode serveRpc}: those of `serve` and {@linkcode RpcOptions}.
  *
  * @typeParam I Type of `identity`: what `authenticate` returns for a peer.
  */
@@ -114,7 +114,10 @@ const SERVE_RPC_OPTIONS: OptionTable<ServeRpcOptions> = {
 export const SERVE_RPC_DEFAULTS: typeof SERVE_DEFAULTS & typeof RPC_DEFAULTS =
   defaultsOf(SERVE_RPC_OPTIONS);
 
-/** Options of {@linkcode connectRpc}: those of `connect` and those of a peer. */
+/**
+ * Options of {@linkcode connectRpc}: those of `connect` and {@linkcode
+ * RpcOptions}.
+ */
 export interface ConnectRpcOptions
   extends Omit<ConnectOptions, "heartbeat">, RpcOptions {
   /**
@@ -147,8 +150,8 @@ export const CONNECT_RPC_DEFAULTS:
   );
 
 /**
- * Options of {@linkcode createRpcClient}: those of `createClient` and those of a
- * peer.
+ * Options of {@linkcode createRpcClient}: those of `createClient` and
+ * {@linkcode RpcOptions}.
  */
 export interface RpcClientOptions
   extends ConnectRpcOptions, Pick<ClientOptions, "maxRetryDelay"> {}
@@ -221,7 +224,7 @@ export function rpc<Remote = RpcUntyped>(
  * ```
  *
  * @typeParam Remote Type of the clients' methods.
- * @typeParam I Type of `identity`: what `authenticate` gives for a client.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a client.
  */
 export interface RpcServer<Remote = RpcUntyped, I = unknown>
   extends Server<JsonValue, I> {
@@ -259,7 +262,7 @@ export interface RpcServer<Remote = RpcUntyped, I = unknown>
  * ```
  *
  * @typeParam Remote Type of the clients' methods.
- * @typeParam I Type of `identity`: what `authenticate` gives for a client.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a client.
  * @param options Where to listen, and limits.
  * @param methods What to serve.
  * @throws {Deno.errors.AddrInUse} If the address is in use.

@@ -107,7 +107,7 @@ export interface RpcCheckedMethod<
  * object; a name may contain dots instead.
  *
  * @typeParam Remote Type of the callers' methods.
- * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a caller.
  */
 export type RpcMethods<Remote = RpcUntyped, I = unknown> =
   & {
@@ -149,7 +149,7 @@ export interface RpcUntyped {
  * @typeParam Params Parameters of the method.
  * @typeParam Result What it returns.
  * @typeParam Remote Type of the caller's methods.
- * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a caller.
  * @param handler The function.
  * @returns The method: a function with the call as `this`.
  * @throws {TypeError} If that is a class.
@@ -188,7 +188,7 @@ export function method<
  * @typeParam Output Type that the schema returns.
  * @typeParam Result Type of the handler's result.
  * @typeParam Remote Type of the caller's methods.
- * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a caller.
  * @param definition The method; its handler may be an arrow function within
  * another `method`.
  * @returns The same.
@@ -466,7 +466,7 @@ export interface RpcRemote<Contract = RpcUntyped> {
  * and have only the time that it has left.
  *
  * @typeParam Remote Type of the caller's methods.
- * @typeParam I Type of `identity`: what `authenticate` gives for a caller.
+ * @typeParam I Type of `identity`: what `authenticate` returns for a caller.
  */
 export interface RpcContext<Remote = RpcUntyped, I = unknown>
   extends RpcRemote<Remote> {

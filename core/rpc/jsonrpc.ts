@@ -127,7 +127,7 @@ export class RpcError extends Error {
   readonly data: unknown;
 
   /**
-   * Whether it was received, as the answer to a call of this program.
+   * Whether it was received as the answer to a call of this program.
    */
   get isReceived(): boolean {
     return received.has(this);

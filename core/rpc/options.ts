@@ -38,20 +38,20 @@ export interface RpcOptions<I = unknown> {
    */
   handlerTimeout?: number;
   /**
-   * Calls of the peer that methods work on at the same time, without streams that
-   * have begun; as many more as this end has calls open on the wire, since methods
-   * may wait for these.
+   * Calls of the peer at work at the same time, not counting streams that have
+   * begun. As many more may run as this end has calls open itself, since
+   * methods may wait for those.
    *
-   * Bytes are limited, too: the parameters of calls at work hold 1 MiB together, or
-   * less where `maxFrameBytes` is less, unless they are of one call. More calls
-   * wait, up to 896 KiB and one of any size; those beyond are answered with -32000
-   * and have not run. Notifications beyond are lost, and `onError` hears of it.
-   * Peers of this package keep less open, and wait.
+   * Bytes are limited, too: the parameters of calls at work have at most 1 MiB
+   * together, or `maxFrameBytes` if that is less; a single call may have more.
+   * Further calls wait, up to 896 KiB and one of any size. Calls beyond that
+   * are answered with -32000 without running; notifications beyond are dropped,
+   * and `onError` is told. Peers of this package hold back what exceeds this.
    *
-   * A call that is given up frees its slot, but its bytes count until its method
-   * ends, and no more than `maxInFlight` of them go on. Streams are limited apart:
-   * 1 000 are open at the same time, with 1 MiB of parameters; the call for one
-   * more is answered with -32000.
+   * A cancelled call frees its slot, but its bytes count until its method ends,
+   * and at most `maxInFlight` such methods go on. Streams have limits of their
+   * own: 1 000 are open at the same time, with 1 MiB of parameters. The call
+   * for one more is answered with -32000.
    *
    * @default {100}
    */

@@ -55,7 +55,7 @@ const MOST_IN_BATCH = 100;
  */
 const MOST_REFUSED = 2_097_152;
 
-/** What a peer has to do with, now and so far. */
+/** Counts of a peer, so far and at the moment. */
 export interface RpcStats {
   /**
    * Calls to the peer that wait to be sent, for an answer, or for more of a
