@@ -8,8 +8,6 @@
 const ROOT = new URL("../", import.meta.url);
 const TEST = ["test", "--lock=deno.lock", "--frozen", "--allow-all"];
 const TESTS = "_test.ts";
-/** Begun before all others, as it takes the longest. */
-const LONGEST = "cli/program_test.ts";
 /** Processes beside each other for each core: some of them wait for others. */
 const EACH_CORE = 2;
 
@@ -29,17 +27,16 @@ function* testFiles(folder = ""): Generator<string> {
 }
 
 function parts(): Part[] {
-  const files = [...testFiles()].sort().filter((file) => file !== LONGEST);
   return [
     { name: "types", args: ["--doc", "--no-run"] },
-    ...[LONGEST, ...files].map((file) => ({
-      name: file,
-      args: ["--no-check", file],
-    })),
     {
       name: "examples of docs",
       args: ["--no-check", "--doc", `--ignore=**/*${TESTS}`],
     },
+    ...[...testFiles()].sort().map((file) => ({
+      name: file,
+      args: ["--no-check", file],
+    })),
   ];
 }
 
