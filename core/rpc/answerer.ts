@@ -24,7 +24,6 @@ import { CLOCK_DIFFERENCE } from "./caller.ts";
 import {
   isStreamable,
   OutgoingStream,
-  sinkOf,
   type Streamable,
 } from "./outgoing_stream.ts";
 import { type Batch, carriedOf, isError, Replies } from "./replies.ts";
@@ -180,7 +179,7 @@ export class Answerer {
   /** Sends the items of an iterable, unless the call has no answer or is over. */
   #stream(call: IncomingCall, items: Streamable): void {
     const { id } = call;
-    const stream = new OutgoingStream(items, sinkOf(this.#link, id));
+    const stream = new OutgoingStream(items, this.#link, id);
     if (id === undefined || call.state === "over") {
       stream.stop();
       return this.#finish(call);

@@ -38,38 +38,14 @@ async function* awaited<R>(items: Iterable<unknown, R>) {
   return yield* items;
 }
 
-/** Where a stream's items go. */
-export interface StreamSink {
-  /** Sends items; returns about how many bytes that took. */
-  send(items: readonly unknown[]): number;
-  /** See {@linkcode Link.room}. */
-  room(): Promise<void> | undefined;
-}
-
-/** Where the items of a call's stream go: `$/stream`, over its connection. */
-export function sinkOf(
-  link: Link,
-  id: RpcId | undefined,
-): StreamSink {
-  return {
-    send(items) {
-      return link.enqueue({
-        jsonrpc: "2.0",
-        method: "$/stream",
-        params: { id, items },
-      });
-    },
-    room: () => link.room(),
-  };
-}
-
 /**
  * The answering end: takes items from an iterator, as long as there is credit,
  * and sends those together that come together.
  */
 export class OutgoingStream {
   readonly #iterator: AsyncIterator<unknown>;
-  readonly #sink: StreamSink;
+  readonly #link: Pick<Link, "enqueue" | "room">;
+  readonly #id: RpcId | undefined;
   /** Frames that are on their way: how many items, how many bytes. */
   readonly #frames = new Queue<{ items: number; bytes: number }>();
   #items: unknown[] = [];
@@ -93,11 +69,16 @@ export class OutgoingStream {
   #wake: (() => void) | undefined;
 
   /** Makes a stream of what `items` gives; nothing is taken from it yet. */
-  constructor(items: Streamable, sink: StreamSink) {
+  constructor(
+    items: Streamable,
+    link: Pick<Link, "enqueue" | "room">,
+    id: RpcId | undefined,
+  ) {
     this.#iterator = Symbol.asyncIterator in items
       ? items[Symbol.asyncIterator]()
       : awaited(items);
-    this.#sink = sink;
+    this.#link = link;
+    this.#id = id;
   }
 
   /**
@@ -148,7 +129,7 @@ export class OutgoingStream {
       (this.#isUnlimited ||
         this.#itemsSent + this.#items.length < WINDOW_ITEMS &&
           this.#bytesSent < WINDOW_BYTES) &&
-      this.#sink.room() === undefined;
+      this.#link.room() === undefined;
   }
 
   async #getReady(): Promise<void> {
@@ -158,7 +139,7 @@ export class OutgoingStream {
     ) {
       if (this.#failure !== undefined) throw this.#failure.error;
       this.#flush();
-      await (this.#sink.room() ??
+      await (this.#link.room() ??
         new Promise<void>((resolve) => this.#wake = resolve));
     }
   }
@@ -192,14 +173,18 @@ export class OutgoingStream {
       this.#stopping === undefined && this.#failure === undefined
     ) {
       try {
-        const bytes = this.#sink.send(this.#items.slice(0, count));
+        const bytes = this.#link.enqueue({
+          jsonrpc: "2.0",
+          method: "$/stream",
+          params: { id: this.#id, items: this.#items.slice(0, count) },
+        });
         this.#isOpen = true;
         this.#items = this.#items.slice(count);
         if (count > 0) this.#sent(count, bytes);
         count = this.#items.length;
       } catch (error) {
         if (error instanceof BackpressureError) {
-          this.#sink.room()?.then(() => this.#flush(), () => {});
+          this.#link.room()?.then(() => this.#flush(), () => {});
           return;
         }
         // One of them may be too large, or all of them together.
@@ -233,7 +218,7 @@ export class OutgoingStream {
       this.#items.length > 0 && this.#stopping === undefined &&
       this.#failure === undefined
     ) {
-      await this.#sink.room();
+      await this.#link.room();
       this.#flush();
     }
     if (this.#failure !== undefined) throw this.#failure.error;
