@@ -12,6 +12,7 @@ import {
   startClient,
   startPeer,
   startServer,
+  type Wire,
   words,
 } from "../tests/programs.ts";
 
@@ -39,8 +40,8 @@ Deno.test("client --rpc prompts for calls, lists the methods, and completes thei
   assertEquals((await terminal.status).code, 0);
 });
 
-Deno.test("client --rpc says what a server does not list, and needs a terminal", async () => {
-  await using peer = startPeer(async (wire) => {
+Deno.test("client says that a server does not list its methods, and --rpc needs a terminal", async () => {
+  async function refuse(wire: Wire): Promise<void> {
     for (;;) {
       const call = await wire.receive() as { id: number } | undefined;
       if (call === undefined) return;
@@ -48,12 +49,18 @@ Deno.test("client --rpc says what a server does not list, and needs a terminal",
       const { id } = call;
       await wire.send(JSON.stringify({ jsonrpc: "2.0", id, error }));
     }
-  });
+  }
+  await using peer = startPeer(refuse);
   await using terminal = onTerminal(peer.port, ["--rpc", "--raw"]);
   await terminal.write("help\n");
   await terminal.line(/^The server does not list its methods\.$/);
   await terminal.write("\x03");
   assertEquals((await terminal.status).code, 130);
+  await using other = startPeer(refuse);
+  await assertEnds(startClient(other.port, ["--list"]), {
+    code: 1,
+    stderr: "client: the server does not list its methods (rpc.discover)\n",
+  });
   await assertEnds(startClient(peer.port, ["--rpc"]), {
     code: 2,
     stderr:
