@@ -169,13 +169,16 @@ faultTest(
 /** What `/proc/net/tcp` says is due on the sockets of a port: 2 is keepalive. */
 function timersOf(port: number): string[] {
   const local = port.toString(16).toUpperCase().padStart(4, "0");
-  return Deno.readTextFileSync("/proc/net/tcp").split("\n")
-    .map((line) => line.trim().split(/\s+/))
-    .filter((fields) => {
-      const isEstablished = fields[3] === "01";
-      return isEstablished && `${fields[1]} ${fields[2]}`.includes(`:${local}`);
-    })
-    .map((fields) => fields[5].split(":")[0]);
+  const timers = new Map<string, string>();
+  for (const line of Deno.readTextFileSync("/proc/net/tcp").split("\n")) {
+    const [, near, far, state, , timer] = line.trim().split(/\s+/);
+    const ends = `${near} ${far}`;
+    // A line may come twice where sockets of others come and go meanwhile.
+    if (state === "01" && ends.includes(`:${local}`)) {
+      timers.set(ends, timer.split(":")[0]);
+    }
+  }
+  return [...timers.values()];
 }
 
 Deno.test({
