@@ -301,3 +301,19 @@ faultTest(
     await assertRejects(() => client.notify("note"), ConnectionClosedError);
   },
 );
+
+faultTest(
+  "RpcClient calls after any number of connections whose sending side was ended behind notifications",
+  async () => {
+    const servers = new Servers();
+    const client = await servers.client({ maxQueuedBytes: 100_000 });
+    // Less than one call of rpc.sync is for, and together more than a window.
+    for (let i = 0; i < 6; i++) {
+      const connection = await client.connected();
+      await client.notify("note", ["x".repeat(60_000)]);
+      await connection.closeWrite();
+      assertEquals(await client.call("echo", [i]), i);
+    }
+    await client.close();
+  },
+);

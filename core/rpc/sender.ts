@@ -124,6 +124,8 @@ export class Sender {
 
   /** Sends over that link from now on, for methods that are called over it. */
   attach(link: Link, methods: Methods): void {
+    // The one before may have been given up before its end.
+    this.#unfence();
     this.link = link;
     this.#methods = methods;
     this.#fenced = new Fenced();
