@@ -353,6 +353,38 @@ Deno.test("keepAlive() ends a connection whose peer does not answer", async () =
   );
 });
 
+Deno.test("keepAlive() goes on with a peer that takes or sends a message slowly, and not once it stops", async () => {
+  for (const takes of [true, false]) {
+    const { near, far, one } = connection({});
+    const link = linkOf(one);
+    const frame = encodeFrame("x".repeat(1_000));
+    keepAlive(link, () => link.beat("are you there?"), TIMEOUT);
+    const reply = one.request("x".repeat(1_000));
+    await written(one);
+    let taken = Promise.withResolvers<void>();
+    if (takes) {
+      near.write = async () => {
+        await taken.promise;
+        return 1;
+      };
+      one.send("x".repeat(1_000));
+    }
+    for (let i = 0; i < 60; i++) {
+      if (takes) {
+        taken.resolve();
+        taken = Promise.withResolvers();
+      } else await far.write(frame.subarray(i, i + 1));
+      await turn();
+      tick(1);
+    }
+    assert(!link.isOver, takes ? "taken" : "sent");
+    tick(41);
+    taken.resolve();
+    await assertRejects(() => reply, ConnectionClosedError);
+    assert(one.signal.aborted);
+  }
+});
+
 Deno.test("Tickers tick more often where a timeout is shorter, and at least four times a second", () => {
   const tickers = new Tickers();
   assertEquals(tickers.for(60_000, 10_000)?.period, 250);

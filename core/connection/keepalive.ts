@@ -20,7 +20,7 @@ export function keepAlive<T>(
   const ticker = link.settings.tickers.for(interval);
   if (ticker === undefined) return;
   const most = ticker.ticks(interval);
-  let { messagesReceived, messagesSent } = link.stats();
+  let { bytesReceived, bytesSent, messagesSent } = link.stats();
   /** Ticks in which nothing has come, and in which nothing was sent. */
   let silent = 0;
   let idle = 0;
@@ -29,11 +29,14 @@ export function keepAlive<T>(
       // Where no reply can come any more, there is nothing to ask for.
       if (link.isOver) return ticker.delete(heartbeat);
       const stats = link.stats();
-      const hasCome = stats.messagesReceived !== messagesReceived;
+      // A peer at the other end of a slow link may be busy with one message: it
+      // takes it, or sends it.
+      const isAlive = stats.bytesReceived !== bytesReceived ||
+        stats.bytesQueued > 0 && stats.bytesSent !== bytesSent;
       const wasSent = stats.messagesSent !== messagesSent;
-      ({ messagesReceived, messagesSent } = stats);
+      ({ bytesReceived, bytesSent, messagesSent } = stats);
       // Where nothing is read, it is not the peer that is silent.
-      silent = hasCome || !link.isListening ? 0 : silent + 1;
+      silent = isAlive || !link.isListening ? 0 : silent + 1;
       idle = wasSent ? 0 : idle + 1;
       if (silent > 2 * most) {
         link.abort(
