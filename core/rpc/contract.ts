@@ -465,6 +465,11 @@ export interface RpcRemote<Contract = RpcUntyped> {
  * with {@linkcode method}. Calls made through it are cancelled with the call,
  * and have only the time that it has left.
  *
+ * Where 1 024 calls are open, others wait, except for those of methods, as the
+ * open ones may wait for just these. A method that hands its work to code that
+ * was begun elsewhere, such as the workers of a pool, has to give it this, too:
+ * what that calls by the peer waits like any other.
+ *
  * @typeParam Remote Type of the caller's methods.
  * @typeParam I Type of `identity`: what `authenticate` returns for a caller.
  */

@@ -7,6 +7,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { InvalidMessageError } from "../../framing.ts";
 import { waitersOf } from "../../tests/listeners.ts";
 import { awake, type Ends, RawPeer, rpcPair } from "../../tests/rpc_pair.ts";
@@ -43,6 +44,9 @@ async function full(): Promise<{ raw: RawPeer; sent: Request[] }> {
 const UNLIMITED = { timeout: Infinity, handlerTimeout: Infinity };
 const REST = { callsOpen: 0, callsRunning: 0, strays: 0 };
 
+/** Runs what is not within a method, like the worker of a pool. */
+const elsewhere = AsyncLocalStorage.snapshot();
+
 const WORK: Record<string, [calls: number, work: RpcMethods["work"]]> = {
   "answer at once": [MANY, () => {}],
   "answer later": [100_000, () => Promise.resolve()],
@@ -50,6 +54,12 @@ const WORK: Record<string, [calls: number, work: RpcMethods["work"]]> = {
     MANY,
     async function (this: RpcContext) {
       await this.call("leaf");
+    },
+  ],
+  "have code call back that was begun elsewhere": [
+    2_000,
+    function (this: RpcContext) {
+      return elsewhere(() => this.call("leaf"));
     },
   ],
   "call each other in chains": [
