@@ -47,6 +47,11 @@ faultTest(
       [{ ...LOCAL, port: NaN }, RangeError, "received NaN"],
       [{ ...LOCAL, heartbeat: { message: 1n } }, TypeError, '"message"'],
       [{ ...LOCAL, heartbeat: {} }, TypeError, '"message"'],
+      [
+        { ...LOCAL, maxFrameBytes: 1, heartbeat: { message: 10 } },
+        TypeError,
+        '"message"',
+      ],
       [{ ...LOCAL, heartbeat: 5 }, TypeError, '"heartbeat"'],
     ];
     for (const [options, type, text] of cases) {

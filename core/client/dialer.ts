@@ -55,11 +55,12 @@ export class Dialer<T> {
     const { tls, authenticate, heartbeat } = resolved;
     this.#options = resolved;
     this.#dial = dialSocket;
-    this.#heartbeat = heartbeat && resolveHeartbeat(heartbeat);
     this.settings = settingsOf({
       ...options,
       idleTimeout: resolved.idleTimeout,
     });
+    this.#heartbeat = heartbeat &&
+      resolveHeartbeat(heartbeat, this.settings.framing);
     this.#endpoint = checkEndpoint(options, CONNECT_DEFAULTS);
     const secure = tls && secureClient(tls === true ? {} : tls);
     if (

@@ -28,13 +28,19 @@ import {
   timeout,
 } from "../tools/options.ts";
 import type { ClientEvent } from "./contract.ts";
-import { encodeFrame, type JsonValue } from "../framing/framing.ts";
+import {
+  EncodedMessage,
+  encodeText,
+  type Framing,
+  type JsonValue,
+} from "../framing/framing.ts";
 
 /** What a client sends to see that its server is alive. */
 export interface Heartbeat {
   /**
    * A message that the server answers, whatever the answer. It is an ordinary
-   * request, so the server must answer each message.
+   * request, so the server must answer each message. It is sent as it was when
+   * the option was given.
    */
   message: unknown;
   /**
@@ -141,26 +147,30 @@ const HEARTBEAT_OPTIONS: OptionTable<Heartbeat> = {
 };
 
 /**
- * Reads a heartbeat.
+ * Reads a heartbeat. Its message is encoded once and for all: nobody would hear
+ * of it if it could not be sent later.
  *
  * @throws {RangeError} If the interval is out of range.
- * @throws {TypeError} If JSON cannot represent the message, or an option does
- * not exist or has the wrong type.
+ * @throws {TypeError} If the message cannot be sent, or an option does not exist
+ * or has the wrong type.
  */
-export function resolveHeartbeat(heartbeat: Heartbeat): Required<Heartbeat> {
+export function resolveHeartbeat(
+  heartbeat: Heartbeat,
+  framing: Framing,
+): Required<Heartbeat> {
   const { message, interval } = {
     ...defaultsOf<{ interval: number }>(HEARTBEAT_OPTIONS),
     ...readOptions(HEARTBEAT_OPTIONS, heartbeat),
   };
   try {
-    encodeFrame(message);
+    const text = encodeText(message, framing);
+    return { message: new EncodedMessage(text), interval };
   } catch (cause) {
     throw new TypeError(
-      'Cannot use option "message": JSON cannot represent the value',
+      'Cannot use option "message": the value cannot be sent',
       { cause },
     );
   }
-  return { message, interval };
 }
 
 /**
