@@ -42,7 +42,7 @@ Deno.test("client leaves the prompt at Ctrl-C", async () => {
 });
 
 Deno.test("client connects again where the server has dropped it at its prompt, and says so", async () => {
-  await using server = await startServer("--idle-timeout", "200");
+  await using server = await startServer("--idle-timeout", "2000");
   await using terminal = onTerminal(server.port, ["--raw"]);
   for (const message of [1, 2]) {
     await terminal.write(`{"message":${message}}\n`);
@@ -51,7 +51,7 @@ Deno.test("client connects again where the server has dropped it at its prompt, 
     }
     await terminal.line(new RegExp(`^{"status":"success","echo":${message}}$`));
     await server.line(
-      /: 1 message in .*sent nothing for 200 ms \(--idle-timeout\)$/,
+      /: 1 message in .*sent nothing for 2000 ms \(--idle-timeout\)$/,
     );
   }
   await terminal.write("\x04");
