@@ -247,9 +247,10 @@ export function keepPermissions(needs: readonly PermissionNeed[]): () => void {
  * server still accepts connections, but nothing else can be opened, read or
  * run. A client cannot connect again.
  *
- * A server on a Unix socket keeps the permissions that it needs to remove the
- * socket's file, if they were granted for single files. A permission for all
- * files cannot be narrowed, and is given up.
+ * A server on a Unix socket keeps the permissions to read and to write that it
+ * needs to remove the socket's file, if they were granted for single files. Other
+ * files that were granted with them stay, too, as Deno does not tell which these
+ * are. A permission for all files cannot be narrowed, and is given up.
  *
  * At a terminal, Deno asks before it refuses what was given up, and the whole
  * process waits for the answer: run with `--no-prompt`.
