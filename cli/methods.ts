@@ -73,7 +73,8 @@ export const METHODS: Readonly<Record<string, RpcMethod>> = {
     },
   },
   count: {
-    description: "Streams the numbers from 1 {to}, one {everyMs} milliseconds",
+    description:
+      "Streams the numbers 1 to {to}, one every {everyMs} milliseconds",
     async *handler(this: RpcContext, params: unknown) {
       const to = whole(params, "to", 0);
       const everyMs = whole(params, "everyMs", 0, 0);

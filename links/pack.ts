@@ -50,7 +50,9 @@ export async function copyPackage(to: string, links?: string[]): Promise<void> {
 if (import.meta.main) {
   const [to] = Deno.args;
   if (to === undefined) {
-    console.error("pack: expected DIR");
+    console.error(
+      "pack: expected the folder to write to, as in: deno task pack DIR",
+    );
     Deno.exit(2);
   }
   await Deno.mkdir(to, { recursive: true });
