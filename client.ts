@@ -69,7 +69,9 @@ export async function connect<T = JsonValue>(
  * tries again after every failure that may be temporary: no server listens
  * there, the server cannot be reached, is too slow or says to try again later.
  * The event `failed` tells why. It rejects if another attempt would fail in the
- * same way, for example if the login is rejected. After the first connection,
+ * same way, for example if the login is rejected. A server that refuses the
+ * client's certificate may only cut the connection, which looks temporary: if
+ * it never resolves, see what `failed` says. After the first connection,
  * such a failure is only reported, and the next attempt is made after
  * `maxRetryDelay`.
  *
@@ -95,7 +97,7 @@ export async function connect<T = JsonValue>(
  * @throws {Error} If there is no such host.
  * @throws {RangeError} If a number is out of range.
  * @throws {TlsError} If the server's certificate is not trusted, or the server
- * does not speak TLS.
+ * does not speak TLS, or requires a certificate and there is none.
  * @throws {TypeError} If an option does not exist or has the wrong type.
  */
 export async function createClient<T = JsonValue>(

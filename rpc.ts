@@ -359,7 +359,7 @@ export async function connectRpc<Remote = RpcUntyped>(
  * @throws {Error} If there is no such host.
  * @throws {RangeError} If a number is out of range.
  * @throws {TlsError} If the server's certificate is not trusted, or the server
- * does not speak TLS.
+ * does not speak TLS, or requires a certificate and there is none.
  * @throws {TypeError} If an option does not exist or has the wrong type, or a
  * method is invalid.
  */

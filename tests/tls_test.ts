@@ -13,9 +13,11 @@ import {
   connect,
   type Connection,
   ConnectionClosedError,
+  createClient,
   type JsonValue,
   serve,
   type ServeOptions,
+  sharedSecret,
   TlsError,
 } from "../mod.ts";
 import { certificates } from "./certificates.ts";
@@ -279,6 +281,32 @@ faultTest(
       assertEquals(guarded.handled, []);
       assertEquals(guarded.server.stats().accepted, 1);
     }
+  },
+);
+
+faultTest(
+  "createClient() rejects if the server requires a certificate, and does not retry, though TLS tells it during the login",
+  async () => {
+    const authenticate = sharedSecret("it is sixteen bytes or more");
+    await using guarded = new Guarded({
+      tls: { ...IDENTITY, ca },
+      authenticate,
+    });
+    const attempts: string[] = [];
+    const error = await assertRejects(
+      () =>
+        createClient({
+          ...guarded.addr,
+          tls: { ca },
+          authenticate,
+          onEvent: ({ type }) => attempts.push(type),
+        }),
+      TlsError,
+      "the peer requires a certificate",
+    );
+    assert(!error.mayRetry);
+    assertEquals(attempts, ["connecting", "failed"]);
+    await guarded.untilRejected(1);
   },
 );
 

@@ -8,6 +8,7 @@ import {
   type Address,
   AuthenticationError,
   type Connection,
+  ConnectionClosedError,
   keepAlive,
   type Link,
   linkOf,
@@ -152,11 +153,21 @@ export class Dialer<T> {
       return await shakeHands(handshake, this.#steps, this.settings, info);
     } catch (error) {
       handshake.connection?.abort(error);
-      throw error;
+      throw rejectionIn(error) ?? error;
     } finally {
       stop();
     }
   }
+}
+
+/**
+ * What the server said against the client's certificate: by TLS 1.3 it says so
+ * when the client is done, and so in its login.
+ */
+function rejectionIn(error: unknown): TlsError | undefined {
+  if (!(error instanceof ConnectionClosedError)) return;
+  const { cause } = error;
+  return cause instanceof TlsError && !cause.mayRetry ? cause : undefined;
 }
 
 /** Whether another attempt to connect would fail in the same way. */

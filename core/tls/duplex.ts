@@ -25,8 +25,8 @@ import { nextRound } from "../tools/schedule.ts";
  */
 export class TlsError extends Error {
   /**
-   * Whether another attempt may succeed: the link broke before it was
-   * encrypted, and neither end had rejected the other.
+   * Whether another attempt may succeed: the link broke, and neither end had
+   * said that it rejects the other.
    */
   readonly mayRetry: boolean;
 
@@ -230,7 +230,7 @@ export class TlsDuplex implements ByteDuplex {
         this.#handshake === undefined
           ? "Cannot receive: the connection ended without the end of TLS, so bytes may be missing"
           : "Cannot secure the connection: the peer left during the handshake",
-        { mayRetry: this.#handshake !== undefined },
+        { mayRetry: true },
       ),
     );
   }
