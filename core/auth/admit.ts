@@ -79,7 +79,10 @@ class Dialog<T> {
   get peer(): AuthenticationPeer {
     const { localAddr, remoteAddr, tls } = this.#link;
     return {
-      ...{ localAddr, remoteAddr, tls, signal: this.#signal },
+      localAddr,
+      remoteAddr,
+      tls,
+      signal: this.#signal,
       ask: (question) => this.#ask(question),
       expectProof: (proof) => void (this.proof = proof),
     };

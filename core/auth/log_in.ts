@@ -78,7 +78,11 @@ export async function logIn<T>(
   const { localAddr, remoteAddr, tls } = link;
   signal.throwIfAborted();
   const peer: AuthenticationPeer = {
-    ...{ localAddr, remoteAddr, tls, signal, ask },
+    localAddr,
+    remoteAddr,
+    tls,
+    signal,
+    ask,
     expectProof: (proof) => void (expected = proof),
   };
   const proof = await abortable(Promise.try(() => prove(peer)), signal);

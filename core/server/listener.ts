@@ -159,7 +159,9 @@ export class Listener<T = JsonValue, I = unknown>
     this.#screen = verify === undefined ? screenClient : undefined;
     if (encrypt !== undefined || verify !== undefined) {
       this.#handshakes = new Handshakes({
-        ...{ encrypt, verify, options: resolved },
+        encrypt,
+        verify,
+        options: resolved,
         settings: this.#settings,
         admission: this.#admission,
         slots: this.#slots,

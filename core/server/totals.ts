@@ -23,7 +23,10 @@ export class ServerTotals extends Totals {
     const { accepted, rejected, failed } = this;
     return {
       connections: open.size,
-      ...{ pending, accepted, rejected, failed },
+      pending,
+      accepted,
+      rejected,
+      failed,
       ...this.with(open),
     };
   }
