@@ -46,6 +46,7 @@ import {
   type OptionTable,
   readOptions,
   timeout,
+  wrongType,
 } from "./core/tools/options.ts";
 import { bind, dial } from "./core/platform/platform.ts";
 import {
@@ -137,7 +138,11 @@ const CONNECT_RPC_OPTIONS: OptionTable<ConnectRpcOptions> = {
   ...RPC_OPTIONS,
   heartbeat: {
     default: 20_000,
-    check: (name, value) => value === false || timeout().check(name, value),
+    check(name, value) {
+      if (value === false) return;
+      if (typeof value === "number") return timeout().check(name, value);
+      throw wrongType(name, value, "false or a number of milliseconds");
+    },
   },
 };
 

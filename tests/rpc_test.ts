@@ -592,7 +592,7 @@ Deno.test("serveRpc() and connectRpc() reject what they do not know, before anyt
   await assertRejects(
     () => connectRpc({ heartbeat: true as never }),
     TypeError,
-    'option "heartbeat": received true',
+    'option "heartbeat": received true, expected false or a number',
   );
   await assertRejects(
     () => connectRpc({}, { "rpc.mine": () => 1 }),
