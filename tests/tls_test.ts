@@ -564,7 +564,7 @@ faultTest(
         ["client"],
         1,
         /^$/,
-        /^client: cannot secure the connection to .*the certificate is not valid now, or its issuer is unknown\n$/,
+        /^client: cannot secure the connection to .*the certificate is not valid now, or its issuer is unknown \(tls\.ca\)\n$/,
       ],
     ];
     for (const [authority, [name], code, stdout, stderr] of cases) {

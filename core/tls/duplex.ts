@@ -51,7 +51,7 @@ const REASONS = {
   "the peer does not accept the certificate":
     /alert: (UnknownCA|\w*Certificate\w*)/,
   "no version of TLS in common": /alert: ProtocolVersion|incompatible/,
-  "the certificate is not valid now, or its issuer is unknown":
+  "the certificate is not valid now, or its issuer is unknown (tls.ca)":
     /CERT|SIGNATURE|ISSUER|PURPOSE/,
   "the peer ended the handshake": /alert: /,
 };
