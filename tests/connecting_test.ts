@@ -46,13 +46,13 @@ faultTest(
       [{ ...LOCAL, port: 65_536 }, RangeError, "received 65536"],
       [{ ...LOCAL, port: NaN }, RangeError, "received NaN"],
       [{ ...LOCAL, heartbeat: { message: 1n } }, TypeError, '"message"'],
-      [{ ...LOCAL, heartbeat: {} }, TypeError, '"message"'],
+      [{ ...LOCAL, heartbeat: {} }, TypeError, '"message": a heartbeat needs'],
       [
         { ...LOCAL, maxFrameBytes: 1, heartbeat: { message: 10 } },
         TypeError,
         '"message"',
       ],
-      [{ ...LOCAL, heartbeat: 5 }, TypeError, '"heartbeat"'],
+      [{ ...LOCAL, heartbeat: 5 }, TypeError, 'like { message: "ping" }'],
     ];
     for (const [options, type, text] of cases) {
       await assertRejects(

@@ -125,7 +125,7 @@ export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
     value === true || secretBag("true or an object").check(name, value)
   ),
   authenticate: AUTHENTICATE_OPTION,
-  heartbeat: bag(),
+  heartbeat: bag('an object like { message: "ping" }'),
   signal: signal(),
   onEvent: hook(),
 };
@@ -166,10 +166,10 @@ export function resolveHeartbeat(
     const text = encodeText(message, framing);
     return { message: new EncodedMessage(text), interval };
   } catch (cause) {
-    throw new TypeError(
-      'Cannot use option "message": the value cannot be sent',
-      { cause },
-    );
+    const problem = message === undefined
+      ? "a heartbeat needs one"
+      : "the value cannot be sent";
+    throw new TypeError(`Cannot use option "message": ${problem}`, { cause });
   }
 }
 

@@ -193,8 +193,8 @@ export function hook(): Option<never> {
 }
 
 /** An object that has a table of its own, or is not looked into. */
-export function bag(): Option<never> {
-  return such(isBag, "an object");
+export function bag(expected: string = "an object"): Option<never> {
+  return such(isBag, expected);
 }
 
 /** A signal. */
