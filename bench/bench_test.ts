@@ -107,6 +107,7 @@ const RESULTS: Results = {
     p50: 0.5,
     p99: 1,
     p999: 12.3456,
+    leastShare: 0.875,
   }],
   scale: {
     idleMemory: { connections: 5_000, bytesPerConnection: null },
@@ -170,6 +171,7 @@ Deno.test("tables() shows every figure, and leaves out what was not measured", (
       "2.50 ×",
       "76 500",
       "12.3",
+      "0.88",
       "2.50 KiB",
       "10 500 a second",
       "1 230 000 a second",

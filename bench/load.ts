@@ -59,11 +59,13 @@ function optionsOf(given: Given): LoadOptions {
 }
 
 function inWords(result: LoadResult): string {
-  const { messagesPerSecond, mebibytesPerSecond, p50, p99, p999 } = result;
+  const { messagesPerSecond, mebibytesPerSecond, p50, p99, p999, leastShare } =
+    result;
   return `${rounded(messagesPerSecond)} messages a second, ` +
     `${rounded(mebibytesPerSecond)} MiB a second; ` +
     `milliseconds: p50 ${rounded(p50)}, p99 ${rounded(p99)}, ` +
-    `p99.9 ${rounded(p999)}; errors: ${result.errors.length}\n` +
+    `p99.9 ${rounded(p999)}; least share ${leastShare.toFixed(2)}; ` +
+    `errors: ${result.errors.length}\n` +
     result.errors.slice(0, 5).map(({ kind, message }) =>
       `${kind}: ${message}\n`
     ).join("");

@@ -49,6 +49,8 @@ export interface LoadResult {
   readonly p50: number;
   readonly p99: number;
   readonly p999: number;
+  /** Messages of the connection that had the fewest; 1 is an equal share. */
+  readonly leastShare: number;
   /** The first failure of every connection that had one. */
   readonly errors: LoadError[];
 }
@@ -140,16 +142,20 @@ class Measure {
   #messages = 0;
   #messagesPerSecond = 0;
   #times: number[] = [];
+  /** Exchanges of each connection. */
+  #counts: number[] = [];
   #over = false;
 
   /** Keeps a connection busy until the time is over. Never rejects. */
   async drive(connection: LoadConnection, open: number): Promise<void> {
+    const index = this.#counts.push(0) - 1;
     try {
       while (!this.#over) {
         const start = performance.now();
         await connection.exchange();
         this.#times.push(performance.now() - start);
         this.#messages += open;
+        this.#counts[index]++;
       }
       await connection.end();
     } catch (error) {
@@ -163,6 +169,7 @@ class Measure {
   async time(seconds: number, ended: Promise<unknown>): Promise<void> {
     await sleep(200 * seconds, ended);
     this.#times = [];
+    this.#counts.fill(0);
     const from = { messages: this.#messages, time: performance.now() };
     await sleep(800 * seconds, ended);
     this.#messagesPerSecond = (this.#messages - from.messages) * 1_000 /
@@ -176,6 +183,8 @@ class Measure {
     const [p50, p99, p999] = [0.5, 0.99, 0.999].map((share) =>
       times[Math.floor((times.length - 1) * share)] ?? 0
     );
+    const { length } = this.#counts;
+    const least = this.#counts.reduce((a, b) => Math.min(a, b), Infinity);
     return {
       messages: this.#messages,
       messagesPerSecond: this.#messagesPerSecond,
@@ -183,6 +192,7 @@ class Measure {
       p50,
       p99,
       p999,
+      leastShare: times.length > 0 ? least * length / times.length : 0,
       errors: this.errors,
     };
   }

@@ -37,11 +37,12 @@ function echoNumber(number: number): JsonValue {
 
 Deno.test("load() exchanges messages of all kinds with a right server", async () => {
   for (const payload of ["8", "17", "u4", "mix", "100000"]) {
-    const { errors, messages } = await loadOf(echo, {
+    const { errors, messages, leastShare } = await loadOf(echo, {
       connections: 3,
       payload,
     });
     assertEquals(errors, [], payload);
+    assert(0 <= leastShare && leastShare <= 1, payload);
     assert(messages >= 24, payload);
   }
 });

@@ -31,6 +31,8 @@ export interface LoadFigure {
   readonly p50: number;
   readonly p99: number;
   readonly p999: number;
+  /** Messages of the connection that had the fewest; 1 is an equal share. */
+  readonly leastShare?: number;
 }
 
 /**
@@ -77,6 +79,7 @@ export function loadTable(figures: LoadFigure[]): string {
       "p50, ms",
       "p99, ms",
       "p99.9, ms",
+      "least share",
     ],
     figures.map((figure) => [
       whole(figure.connections),
@@ -89,6 +92,7 @@ export function loadTable(figures: LoadFigure[]): string {
         figure.p99,
         figure.p999,
       ].map(rounded),
+      figure.leastShare?.toFixed(2) ?? "–",
     ]),
   );
 }
