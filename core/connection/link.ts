@@ -159,7 +159,8 @@ export class Link<T = JsonValue> extends Closing<T> {
     for (let i = 1; i < LOOKING_ROUNDS || quiet < QUIET_ROUNDS; i++) {
       await nextRound();
       if (!this.isReceiving) break;
-      quiet = this.isListening && this.bytesReceived === seen ? quiet + 1 : 0;
+      const isReading = this.isListening && this.#share.rest() === undefined;
+      quiet = isReading && this.bytesReceived === seen ? quiet + 1 : 0;
       seen = this.bytesReceived;
     }
     this.inbox.release();
@@ -272,9 +273,10 @@ export class Link<T = JsonValue> extends Closing<T> {
         ) await this.#rest();
         else {
           this.isListening = true;
-          const count = await this.duplex.read(decoder.reserve());
+          const count = await (share.rest() ??
+            this.duplex.read(decoder.reserve()));
           this.isListening = false;
-          this.#take(count);
+          if (count !== undefined) this.#take(count);
         }
       }
     } catch (cause) {

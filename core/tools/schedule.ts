@@ -95,8 +95,159 @@ const LARGE = 4_096;
 const MOST_UNSEEN = 32;
 const FAST = 2;
 
+/**
+ * Reads that the platform completes in one round of the event loop. It defers
+ * the others until it has looked for I/O, and then puts them behind whatever has
+ * become ready: of 1 000 busy connections some are read again and again, and
+ * others not for a second.
+ */
+const FULL_ROUND = 128;
+/**
+ * Looks for I/O, about a millisecond apart, without a read before all
+ * connections that rest read again.
+ */
+const QUIET_LOOKS = 4;
+
+/** What {@linkcode Rounds} hear of the event loop. */
+export interface RoundEvents {
+  /** Calls `end` once, at the end of the current round. */
+  atEnd(end: () => void): void;
+  /** Calls `then` once, after the platform has looked for I/O. */
+  afterLook(then: () => void): void;
+}
+
+const EVENT_LOOP: RoundEvents = {
+  atEnd: (end) => void setImmediate(end),
+  afterLook: (then) => void setTimeout(then, 0),
+};
+
+/**
+ * Fair rounds: while more connections have something to read than fit in a
+ * round, each is read once in a cycle of rounds, and rests until the next cycle.
+ *
+ * ```
+ * uncrowded ── a full round ──▶ crowded: reads once in a cycle, then rests
+ *     ▲                            │ the cycle ends: all read again
+ *     └── no round was full ◀──────┘
+ * ```
+ *
+ * A cycle ends with two rounds in a row that are not full (the platform counts
+ * more than reads, so one may be cut short), or as soon as it has had as many
+ * reads as the last cycle that ended because no more came.
+ *
+ * To hear of the end of a round takes a microsecond and keeps the platform from
+ * waiting for I/O, so it is asked for in every round only while crowded, and
+ * twice in 128 reads otherwise.
+ */
+export class Rounds {
+  readonly #events: RoundEvents;
+  /** Reads since the last end of a round. */
+  #reads = 0;
+  /** Whether that was the end of the round before, so `#reads` are of one. */
+  #isExact = false;
+  #awaitsEnd = false;
+  #isCrowded = false;
+  #cycle = 0;
+  /** Reads of the cycle, and whether one of its rounds was full. */
+  #readsOfCycle = 0;
+  #wasFull = false;
+  /** Whether the round before was the first that was not full. */
+  #isShort = false;
+  /** Reads of the last cycle that ended because no more came. */
+  #most = Infinity;
+  /** Looks for I/O since the last read. */
+  #looks = 0;
+  #rest: PromiseWithResolvers<void> | undefined;
+
+  /** Follows the event loop, unless a test hands in another. */
+  constructor(events: RoundEvents = EVENT_LOOP) {
+    this.#events = events;
+  }
+
+  /**
+   * Counts a read of a connection whose last was in cycle `last`; returns the
+   * current cycle.
+   */
+  count(last: number): number {
+    this.#reads++;
+    if (!this.#awaitsEnd && (this.#isExact || this.#reads >= FULL_ROUND)) {
+      this.#awaitEnd();
+    }
+    // It was not read in the cycle before, so more are busy now than then.
+    if (last < this.#cycle - 1) this.#most = Infinity;
+    return this.#cycle;
+  }
+
+  /**
+   * Resolves when a connection may read whose last read was in cycle `last`;
+   * `undefined` if it may now.
+   */
+  rest(last: number): Promise<void> | undefined {
+    if (!this.#isCrowded || last !== this.#cycle) return undefined;
+    if (this.#rest === undefined) {
+      this.#rest = Promise.withResolvers();
+      this.#awaitQuiet();
+    }
+    return this.#rest.promise;
+  }
+
+  #awaitEnd(): void {
+    this.#awaitsEnd = true;
+    this.#events.atEnd(this.#end);
+  }
+
+  readonly #end = (): void => {
+    this.#awaitsEnd = false;
+    const reads = this.#reads;
+    this.#reads = 0;
+    this.#looks = 0;
+    if (!this.#isExact) {
+      this.#isExact = true;
+      return;
+    }
+    this.#readsOfCycle += reads;
+    const isFull = reads >= FULL_ROUND;
+    if (isFull) this.#wasFull = true;
+    this.#isShort = !isFull && !this.#isShort;
+    if (this.#isCrowded && this.#isShort && this.#readsOfCycle < this.#most) {
+      this.#awaitEnd();
+    } else if (
+      !isFull || !this.#isCrowded || this.#readsOfCycle >= this.#most
+    ) {
+      this.#endCycle();
+    }
+  };
+
+  #awaitQuiet(): void {
+    const cycle = this.#cycle;
+    this.#looks = 0;
+    const look = () => {
+      if (cycle !== this.#cycle) return;
+      if (++this.#looks < QUIET_LOOKS) return this.#events.afterLook(look);
+      this.#most = this.#readsOfCycle;
+      this.#endCycle();
+    };
+    this.#events.afterLook(look);
+  }
+
+  #endCycle(): void {
+    this.#cycle++;
+    this.#isExact = this.#isCrowded = this.#wasFull;
+    this.#wasFull = this.#isShort = false;
+    this.#readsOfCycle = 0;
+    const rest = this.#rest;
+    this.#rest = undefined;
+    rest?.resolve();
+  }
+}
+
+const ROUNDS = new Rounds();
+
 /** What one connection may do before it rests. */
 export class Share {
+  readonly #rounds: Rounds;
+  /** The cycle of its last read. */
+  #cycle = -1;
   #bytes = 0;
   /** Milliseconds of work that were seen, and until when. */
   #time = 0;
@@ -105,8 +256,19 @@ export class Share {
   #step = 1;
   #left = 1;
 
+  /** Reads in the rounds of all connections, unless a test hands in others. */
+  constructor(rounds: Rounds = ROUNDS) {
+    this.#rounds = rounds;
+  }
+
+  /** Resolves when it may read again; `undefined` if it may now. */
+  rest(): Promise<void> | undefined {
+    return this.#rounds.rest(this.#cycle);
+  }
+
   /** So many bytes were read. What was before was no work, as far as is known. */
   read(bytes: number): void {
+    this.#cycle = this.#rounds.count(this.#cycle);
     this.#bytes += bytes;
     if (this.#step === 1) this.#seenUntil = Date.now();
   }
