@@ -121,6 +121,12 @@ const EVENT_LOOP: RoundEvents = {
   afterLook: (then) => void setTimeout(then, 0),
 };
 
+/** Who reads, with the round and the cycle of its last read that counted. */
+export interface Reader {
+  round: number;
+  cycle: number;
+}
+
 /**
  * Fair rounds: while more connections have something to read than fit in a
  * round, each is read once in a cycle of rounds, and rests until the next cycle.
@@ -137,11 +143,12 @@ const EVENT_LOOP: RoundEvents = {
  *
  * To hear of the end of a round takes a microsecond and keeps the platform from
  * waiting for I/O, so it is asked for in every round only while crowded, and
- * twice in 128 reads otherwise.
+ * twice in 128 reads otherwise, at most.
  */
 export class Rounds {
   readonly #events: RoundEvents;
-  /** Reads since the last end of a round. */
+  #round = 0;
+  /** Connections that were read since the last end of a round. */
   #reads = 0;
   /** Whether that was the end of the round before, so `#reads` are of one. */
   #isExact = false;
@@ -165,25 +172,24 @@ export class Rounds {
   }
 
   /**
-   * Counts a read of a connection whose last was in cycle `last`; returns the
-   * current cycle.
+   * Counts a read. The second of a connection in one round does not count: a few
+   * whose bytes are in memory read any number of times, and crowd out nobody.
    */
-  count(last: number): number {
+  count(reader: Reader): void {
+    if (reader.round === this.#round) return;
+    reader.round = this.#round;
     this.#reads++;
     if (!this.#awaitsEnd && (this.#isExact || this.#reads >= FULL_ROUND)) {
       this.#awaitEnd();
     }
     // It was not read in the cycle before, so more are busy now than then.
-    if (last < this.#cycle - 1) this.#most = Infinity;
-    return this.#cycle;
+    if (reader.cycle < this.#cycle - 1) this.#most = Infinity;
+    reader.cycle = this.#cycle;
   }
 
-  /**
-   * Resolves when a connection may read whose last read was in cycle `last`;
-   * `undefined` if it may now.
-   */
-  rest(last: number): Promise<void> | undefined {
-    if (!this.#isCrowded || last !== this.#cycle) return undefined;
+  /** Resolves when a connection may read again; `undefined` if it may now. */
+  rest(reader: Reader): Promise<void> | undefined {
+    if (!this.#isCrowded || reader.cycle !== this.#cycle) return undefined;
     if (this.#rest === undefined) {
       this.#rest = Promise.withResolvers();
       this.#awaitQuiet();
@@ -200,6 +206,7 @@ export class Rounds {
     this.#awaitsEnd = false;
     const reads = this.#reads;
     this.#reads = 0;
+    this.#round++;
     this.#looks = 0;
     if (!this.#isExact) {
       this.#isExact = true;
@@ -244,10 +251,12 @@ export class Rounds {
 const ROUNDS = new Rounds();
 
 /** What one connection may do before it rests. */
-export class Share {
+export class Share implements Reader {
   readonly #rounds: Rounds;
-  /** The cycle of its last read. */
-  #cycle = -1;
+  /** See {@linkcode Reader}. */
+  round = -1;
+  /** See {@linkcode Reader}. */
+  cycle = -1;
   #bytes = 0;
   /** Milliseconds of work that were seen, and until when. */
   #time = 0;
@@ -263,12 +272,12 @@ export class Share {
 
   /** Resolves when it may read again; `undefined` if it may now. */
   rest(): Promise<void> | undefined {
-    return this.#rounds.rest(this.#cycle);
+    return this.#rounds.rest(this);
   }
 
   /** So many bytes were read. What was before was no work, as far as is known. */
   read(bytes: number): void {
-    this.#cycle = this.#rounds.count(this.#cycle);
+    this.#rounds.count(this);
     this.#bytes += bytes;
     if (this.#step === 1) this.#seenUntil = Date.now();
   }
