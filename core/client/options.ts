@@ -92,7 +92,8 @@ export interface ConnectOptions<T = JsonValue>
   /**
    * Milliseconds without a whole frame from the server, while one is expected,
    * after which the connection is closed. A server may have nothing to say for
-   * long, so there is no limit by default.
+   * long, so there is no limit by default. Where a server only sends, and does
+   * so regularly, set more than its longest pause to notice that it is gone.
    *
    * @default {Infinity}
    */

@@ -41,7 +41,8 @@ export interface ConnectionOptions extends FramingOptions {
   /**
    * Milliseconds without a whole frame from the peer, while one is expected,
    * after which the connection is closed. It finds peers that disappear without
-   * closing.
+   * closing. A server whose clients only listen turns it off with `Infinity`; a
+   * client that is gone is then noticed when it takes no more of what is sent.
    *
    * @default {60_000}
    */
