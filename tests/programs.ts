@@ -5,6 +5,7 @@
 import { assertEquals } from "@std/assert";
 import project from "../deno.json" with { type: "json" };
 import { FrameDecoder, type JsonValue } from "../mod.ts";
+import { frame } from "./peers.ts";
 import {
   type Running,
   start,
@@ -136,13 +137,7 @@ export class Wire implements Disposable {
   }
 
   async send(payload: string | Uint8Array): Promise<void> {
-    const bytes = typeof payload === "string"
-      ? new TextEncoder().encode(payload)
-      : payload;
-    const frame = new Uint8Array(4 + bytes.length);
-    new DataView(frame.buffer).setUint32(0, bytes.length);
-    frame.set(bytes, 4);
-    await this.write(frame);
+    await this.write(frame(payload));
   }
 
   async write(bytes: Uint8Array): Promise<void> {

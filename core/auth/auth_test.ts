@@ -13,6 +13,7 @@ import {
   type JsonValue,
 } from "../../framing.ts";
 import { type MemoryEnd, memoryPair } from "../../tests/memory_pair.ts";
+import { frame } from "../../tests/peers.ts";
 import {
   admit,
   AUTHENTICATE_OPTION,
@@ -56,16 +57,6 @@ const LOOPBACK: Address = {
 };
 const NEVER = new AbortController().signal;
 
-function frameOf(payload: Uint8Array | string): Uint8Array {
-  const bytes = typeof payload === "string"
-    ? new TextEncoder().encode(payload)
-    : payload;
-  const frame = new Uint8Array(4 + bytes.length);
-  new DataView(frame.buffer).setUint32(0, bytes.length);
-  frame.set(bytes, 4);
-  return frame;
-}
-
 function writtenBy({ writes }: MemoryEnd): number[] {
   return writes.flatMap((bytes) => [...bytes]);
 }
@@ -85,7 +76,7 @@ class RawPeer {
   }
 
   async send(payload: Uint8Array | string): Promise<void> {
-    await this.#end.write(frameOf(payload));
+    await this.#end.write(frame(payload));
   }
 
   /** The next message; `undefined` at the end. */
@@ -162,7 +153,7 @@ Deno.test("sharedToken() accepts clients that know the token, in one message eac
   ]);
   const [near, far] = ends;
   assertEquals(writtenBy(far), [...encodeFrame(HELLO)]);
-  assertEquals(writtenBy(near), [...frameOf(ACCEPTED)]);
+  assertEquals(writtenBy(near), [...frame(ACCEPTED)]);
 });
 
 Deno.test("sharedSecret() accepts clients that know the secret, which is never sent", async () => {
@@ -242,14 +233,14 @@ Deno.test("sharedSecret() says these very bytes for these nonces", async () => {
       [
         `{"$login":"secret","nonce":"${nonce.toHex()}"}`,
         `{"$login":"response","response":"${response}"}`,
-      ].flatMap((text) => [...frameOf(text)]),
+      ].flatMap((text) => [...frame(text)]),
     );
     assertEquals(
       writtenBy(near),
       [
         `{"$login":"challenge","challenge":"${challenge.toHex()}"}`,
         `{"$login":"accepted","proof":"${proof}"}`,
-      ].flatMap((text) => [...frameOf(text)]),
+      ].flatMap((text) => [...frame(text)]),
     );
   }
 });
@@ -331,7 +322,7 @@ Deno.test("admit() gives the same reply, byte for byte, to all that it refuses",
     const what = typeof first === "string" ? first : "not UTF-8";
     assertInstanceOf(outcome.error, AuthenticationError, what);
     assertEquals(outcome.error.message, PEER_REFUSED, what);
-    assertEquals(outcome.reply, [...frameOf(REFUSED)], what);
+    assertEquals(outcome.reply, [...frame(REFUSED)], what);
   }
 });
 
@@ -354,7 +345,7 @@ Deno.test("admit() says later where the verifier failed", async () => {
       outcome.error.message,
       "Cannot authenticate: the verifier failed",
     );
-    assertEquals(outcome.reply, [...frameOf(LATER)]);
+    assertEquals(outcome.reply, [...frame(LATER)]);
   }
 });
 
@@ -364,7 +355,7 @@ Deno.test("admit() says later where the verifier is late, and nothing to a peer 
     asked.resolve();
     return new Promise(() => {});
   }
-  const question = [...frameOf('"question"')];
+  const question = [...frame('"question"')];
   const rows: [
     verify: Verifier,
     behave: (peer: RawPeer) => Promise<unknown>,
@@ -379,7 +370,7 @@ Deno.test("admit() says later where the verifier is late, and nothing to a peer 
     [
       judgeForEver,
       async (peer) => (await peer.send(OWN_TEXT), await asked.promise),
-      [...frameOf(LATER)],
+      [...frame(LATER)],
     ],
   ];
   for (const [verify, behave, reply] of rows) {
@@ -407,7 +398,7 @@ Deno.test("admit() asks no verifier about what comes after the time is up", asyn
   let called = 0;
   const admitting = admit(linkOf(connection), () => ++called, pending.signal);
   pending.abort("late");
-  await far.write(frameOf(OWN_TEXT));
+  await far.write(frame(OWN_TEXT));
   assertEquals(await admitting.catch((reason) => reason), "late");
   await connection.close();
   assertEquals(called, 0);
@@ -420,7 +411,7 @@ Deno.test("admit() resolves to who the peer is", async () => {
   ) {
     const outcome = await meet(verify, saying(OWN_TEXT));
     assertStrictEquals(outcome.identity, identity);
-    assertEquals(outcome.reply, [...frameOf(ACCEPTED)]);
+    assertEquals(outcome.reply, [...frame(ACCEPTED)]);
   }
 });
 
@@ -494,7 +485,7 @@ Deno.test("admit() takes an answer that was sent ahead, and leaves the rest", as
   const connection = fromDuplex(near);
   const frames = [OWN_TEXT, "2", "3"].flatMap((
     payload,
-  ) => [...frameOf(payload)]);
+  ) => [...frame(payload)]);
   await far.write(Uint8Array.from(frames));
   const identity = await admit(
     linkOf(connection),
@@ -510,13 +501,13 @@ Deno.test("admit() lets no verifier take messages that are for the handler", asy
   let late = () => Promise.resolve<unknown>(undefined);
   const [near, far] = memoryPair();
   const connection = fromDuplex(near);
-  await far.write(frameOf(OWN_TEXT));
+  await far.write(frame(OWN_TEXT));
   await admit(linkOf(connection), (_, peer) => {
     late = () => peer.ask("late");
     return true;
   }, NEVER);
   await assertRejects(late, AuthenticationError);
-  await far.write(frameOf("2"));
+  await far.write(frame("2"));
   assertEquals((await connection[Symbol.asyncIterator]().next()).value, 2);
   await connection.close();
   assertEquals(messagesOf(near), [{ $login: "accepted" }]);
@@ -539,8 +530,8 @@ Deno.test("admit() refuses when a question was not answered, or badly", async ()
     const { error, reply } = await meet(verify, saying(...payloads));
     assertInstanceOf(error, AuthenticationError);
     assertEquals(reply, [
-      ...frameOf('"question"'),
-      ...frameOf(REFUSED),
+      ...frame('"question"'),
+      ...frame(REFUSED),
     ]);
   }
 });
@@ -572,7 +563,7 @@ Deno.test("admit() counts wrong answers, and nothing else", async () => {
       isBarred: () => false,
       fail: () => void failures++,
     });
-    for (const payload of payloads) await far.write(frameOf(payload));
+    for (const payload of payloads) await far.write(frame(payload));
     await far.closeWrite();
     await admitting.catch(() => {});
     await connection.close();
@@ -587,7 +578,7 @@ Deno.test("admit() says later to a barred address, before it asks and before it 
     let failures = 0;
     const [near, far] = memoryPair();
     const connection = fromDuplex(near);
-    await far.write(frameOf(OWN_TEXT));
+    await far.write(frame(OWN_TEXT));
     const error = await assertRejects(
       () =>
         admit(linkOf(connection), () => (asked++, true), NEVER, {
@@ -599,7 +590,7 @@ Deno.test("admit() says later to a barred address, before it asks and before it 
     assert(error.mayRetry);
     await connection.close();
     assertEquals([asked, failures], [barredAfter, 0]);
-    assertEquals(writtenBy(near), [...frameOf(LATER)]);
+    assertEquals(writtenBy(near), [...frame(LATER)]);
   }
 });
 
@@ -694,7 +685,7 @@ async function logInTo(
 ): Promise<{ error: unknown; sent: JsonValue[] }> {
   const [near, far] = memoryPair();
   const connection = fromDuplex(near);
-  for (const answer of answers) await far.write(frameOf(answer));
+  for (const answer of answers) await far.write(frame(answer));
   const prove = halfOf("prove", authentication, LOOPBACK, false);
   const error = await logIn(linkOf(connection), prove, NEVER).then(
     () => undefined,
@@ -860,8 +851,8 @@ Deno.test("logIn() takes no verdict for a question", async () => {
   for (const verdict of [ACCEPTED, REFUSED, LATER]) {
     const [near, far] = memoryPair();
     const connection = fromDuplex(near);
-    await far.write(frameOf(verdict));
-    await far.write(frameOf(ACCEPTED));
+    await far.write(frame(verdict));
+    await far.write(frame(ACCEPTED));
     const loggingIn = logIn(linkOf(connection), ({ ask }) => ask(OWN), NEVER);
     await assertRejects(() => loggingIn, AuthenticationError);
     await connection.close();

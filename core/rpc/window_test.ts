@@ -70,6 +70,19 @@ const WORK: Record<string, [calls: number, work: RpcMethods["work"]]> = {
   ],
 };
 
+/** Two peers whose methods call back by the peer, not by their context. */
+function callingBack(
+  methods: (peer: () => RpcPeer) => RpcMethods,
+): Ends<RpcUntyped> {
+  const ends: Ends<RpcUntyped> = rpcPair(
+    methods(() => ends.server),
+    UNLIMITED,
+    methods(() => ends.client),
+    UNLIMITED,
+  );
+  return ends;
+}
+
 function callMany(peer: RpcPeer, count: number): Promise<unknown>[] {
   return Array.from({ length: count }, () => peer.call("work"));
 }
@@ -92,20 +105,13 @@ for (const [name, [count, work]] of Object.entries(WORK)) {
 }
 
 Deno.test(`two peers make ${MANY} calls to each other at once of methods that await and call back by the peer`, async () => {
-  const methods = (peer: () => RpcPeer): RpcMethods => ({
+  const { client, server } = callingBack((peer) => ({
     async work() {
       await undefined;
       await peer().call("leaf");
     },
     leaf: () => Promise.resolve(),
-  });
-  const ends: Ends<RpcUntyped> = rpcPair(
-    methods(() => ends.server),
-    UNLIMITED,
-    methods(() => ends.client),
-    UNLIMITED,
-  );
-  const { client, server } = ends;
+  }));
   await Promise.all([...callMany(client, MANY), ...callMany(server, MANY)]);
   assertEquals([client.stats(), server.stats()], [REST, REST]);
   await client.close();
@@ -218,20 +224,13 @@ for (
 ) {
   for (const depth of [1, 2, 7]) {
     Deno.test(`methods that await and call back by the peer pass a window full of ${calls} calls of ${padding} bytes, ${depth} deep`, async () => {
-      const methods = (peer: () => RpcPeer): RpcMethods => ({
+      const { client, server } = callingBack((peer) => ({
         async down(depth) {
           await turn();
           if (Number(depth) === 0) return 0;
           return 1 + Number(await peer().call("down", [Number(depth) - 1]));
         },
-      });
-      const ends: Ends<RpcUntyped> = rpcPair(
-        methods(() => ends.server),
-        UNLIMITED,
-        methods(() => ends.client),
-        UNLIMITED,
-      );
-      const { client, server } = ends;
+      }));
       const text = "x".repeat(padding);
       const replies = [client, server].flatMap((peer) =>
         Array.from({ length: calls }, () => peer.call("down", [depth, text]))
