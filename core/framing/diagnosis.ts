@@ -43,7 +43,7 @@ const TLS_VERSION = 4;
 export const OPENING_BYTES = 4;
 
 /** Says which protocol begins with these bytes. */
-export function recognize(opening: Uint8Array): string | undefined {
+function recognize(opening: Uint8Array): string | undefined {
   const text = String.fromCharCode(...opening);
   for (const [what, signatures] of SIGNATURES) {
     const found = signatures.find((signature) => text.startsWith(signature));

@@ -209,7 +209,7 @@ export function kindOf(message: unknown): MessageKind {
  * Whether a value is an id. A number that is not exact would come back as
  * another one.
  */
-export function isId(value: unknown): value is RpcId {
+function isId(value: unknown): value is RpcId {
   return Number.isSafeInteger(value) || typeof value === "string";
 }
 
