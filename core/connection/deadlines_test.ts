@@ -12,12 +12,15 @@ import {
 } from "../../tests/memory_pair.ts";
 import {
   type Connection,
+  CONNECTION_DEFAULTS,
   ConnectionClosedError,
+  type ConnectionEnd,
+  type ConnectionOptions,
   fromDuplex,
   fromStreams,
   linkOf,
 } from "./connection.ts";
-import type { ConnectionEnd, ConnectionOptions } from "./connection.ts";
+import { rateBelow } from "./deadlines.ts";
 import { keepAlive } from "./keepalive.ts";
 import { Responder } from "../server/respond.ts";
 import timers from "node:timers";
@@ -418,5 +421,23 @@ Deno.test("connections share one timer, from the first deadline to the last", ()
     }
   } finally {
     Object.assign(timers, { setInterval, clearInterval });
+  }
+});
+
+Deno.test("rateBelow() gives a rate in a unit that fits", () => {
+  assertEquals(rateBelow(1_000), "1398 KB/s");
+  assertEquals(rateBelow(5_000), "280 KB/s");
+  assertEquals(rateBelow(10_000_000), "140 B/s");
+  assertEquals(rateBelow(2 ** 31 - 1), "1 B/s");
+});
+
+Deno.test("the lowest rate of the default writeTimeout is that of the pages", async () => {
+  const [, kilobytes] = /^(\d+) KB/.exec(
+    rateBelow(CONNECTION_DEFAULTS.writeTimeout),
+  )!;
+  for (const page of ["./options.ts", "../../README.md"]) {
+    const text = await Deno.readTextFile(new URL(page, import.meta.url));
+    const words = text.replaceAll(/\s+(\* )?/g, " ");
+    assert(words.includes(`${kilobytes} KB a second`), page);
   }
 });
